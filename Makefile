@@ -1,0 +1,49 @@
+# One command per task; each does all of its own set-up. `make` lists them.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+# The server runs as an ordinary user, so an interpreter that everyone can read comes first.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo test check format docs clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.run-ready  ## start a server, deploy two functions, invoke them, keep serving (ONCE=1: end after the tour)
+	@$(BIN)/python tools/demo.py $(if $(ONCE),--once)
+
+test: $(VENV)/.test-ready check  ## everything: checks, unit, contract, API, end-to-end and fault tests
+	@tools/run_tests.sh
+
+check: $(VENV)/.test-ready  ## format, lint, types, import contracts, documents
+	@tools/check.sh
+
+format: $(VENV)/.test-ready  ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(VENV)/.test-ready  ## write the generated pages again
+	@$(BIN)/python tools/coverage.py
+
+clean:  ## remove everything that these commands have made in this folder
+	@rm -rf $(VENV) build dist .demo src/*.egg-info src/funclet/sandbox/_native*.so
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@tools/system_packages.sh run
+	@test -n "$(PYTHON)" || { echo "Funclet needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml src/funclet/sandbox/_native.c | $(VENV)/bin/python
+	@tools/system_packages.sh run
+	@echo "installing ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready | $(VENV)/bin/python
+	@tools/system_packages.sh test
+	@echo "installing what the tests need ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
+	@touch $@

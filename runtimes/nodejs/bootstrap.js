@@ -1,0 +1,114 @@
+'use strict';
+
+/*
+ * First file of the Node.js runtime: `node bootstrap.js <catalogue directory>`, a connected socket as descriptor 3.
+ * Reads frames (../CONTRACT.md), gives them to the instance, writes its outcomes.
+ */
+
+const fs = require('fs');
+const net = require('net');
+const Module = require('module');
+const { contextMaker } = require('./context');
+const { ErrorReporter } = require('./errors');
+const { BrokenFrame, FrameReader, TYPE, encodeDone, encodeReady, requestId } = require('./frames');
+const { Instance, handlerRules } = require('./instance');
+const { EMPTY } = require('./calls');
+const { openLog } = require('./log');
+
+// Held from the start: author code may replace what hangs on the globals.
+const exit = process.exit;
+const nextTick = process.nextTick;
+const write = net.Socket.prototype.write;
+
+const SOCKET_FD = 3;
+
+function main() {
+  const catalogueName = process.argv.splice(2, 1)[0] || '';
+  const log = openLog();
+  const instance = makeInstance(process.env, catalogueName, log);
+  shareModules(process.env, catalogueName);
+  serve(instance, log);
+}
+
+function makeInstance(env, catalogueName, log) {
+  const codeRoot = env.RUNTIME_CODE_ROOT;
+  const settings = {
+    codeRoot,
+    handler: env.RUNTIME_HANDLER || '',
+    initializer: env.RUNTIME_INITIALIZER_HANDLER || '',
+    rules: handlerRules(catalogueName)
+  };
+  // Node names loaded files by their real path.
+  const roots = Array.from(new Set([codeRoot, fs.realpathSync(codeRoot)]));
+  return new Instance(settings, new ErrorReporter(roots), contextMaker(env, log));
+}
+
+// Modules that the operator offers to all functions; a NODE_PATH of the function replaces them.
+function shareModules(env, catalogueName) {
+  if (env.NODE_PATH === undefined && catalogueName !== '') {
+    env.NODE_PATH = `/opt/function/runtime/${catalogueName}/rtsp/nodejs/node_modules`;
+    Module._initPaths();
+  }
+}
+
+function serve(instance, log) {
+  // Close-on-exec is set already: Node sets it at start on every descriptor that it inherits.
+  const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: true });
+  const reader = new FrameReader();
+  const answer = (frame, outcome) => {
+    if (outcome.code !== 0) {
+      log.record(requestId(frame.idBytes), 'ERROR', outcome.record);
+    }
+    // After the code that runs now: what it prints behind its callback belongs before the answer.
+    nextTick(() => write.call(socket, encodeDone(frame.idBytes, outcome)));
+  };
+  socket.on('data', (chunk) => {
+    for (const frame of readFrames(reader, chunk, log)) {
+      dispatch(instance, frame, log, (outcome) => answer(frame, outcome));
+    }
+  });
+  socket.on('end', () => end(0));
+  socket.on('error', () => end(0));
+  write.call(socket, encodeReady());
+}
+
+function readFrames(reader, chunk, log) {
+  try {
+    return reader.push(chunk);
+  } catch (error) {
+    if (!(error instanceof BrokenFrame)) {
+      throw error;
+    }
+    log.write(`Node.js runtime: ${error.message}; the process ends\n`);
+    return end(1);
+  }
+}
+
+function dispatch(instance, frame, log, done) {
+  switch (frame.type) {
+    case TYPE.LOAD:
+      instance.load(frame, done);
+      break;
+    case TYPE.INIT:
+      instance.initialize(frame, done);
+      break;
+    case TYPE.INVOKE:
+      instance.invoke(frame, done);
+      break;
+    case TYPE.PRESTOP:
+      // FunctionGraph has no pre-stop in Node.js: the setting is taken and nothing runs.
+      done(EMPTY);
+      break;
+    default:
+      log.write(`Node.js runtime: unknown frame type ${frame.type}; the process ends\n`);
+      end(1);
+  }
+}
+
+// Without the author's exit listeners, which could keep the process or change its status.
+function end(status) {
+  process.removeAllListeners('exit');
+  exit.call(process, status);
+}
+
+main();

@@ -1,0 +1,78 @@
+"""The frames of `../CONTRACT.md` over a blocking descriptor: one read and one write per request where possible."""
+
+import os
+
+READY, LOAD, INIT, INVOKE, DONE, PRESTOP = 1, 2, 3, 4, 5, 6
+HEADER_BYTES = 32
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+_LENGTH_BYTES = 4
+# Larger buffers cross the threshold from which malloc maps fresh pages for every read.
+_BUFFER_BYTES = 65536
+_NO_REQUEST = bytes(16)
+# timeout_ms and meta_length of a frame from the runtime.
+_NO_META = bytes(8)
+
+
+class BrokenPeerError(Exception):
+    """The other end sent what is no frame of ours; the connection cannot go on."""
+
+
+class Connection:
+    """Reads requests and writes answers. For one thread at a time; does not own the descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(buffer)
+        self._targets = [buffer]
+
+    def read(self):  # noqa: ANN201 - a tuple type would have to be imported
+        """Return (type, request id, timeout_ms, meta, body) of the next frame, or None at end-of-file.
+
+        Meta and body are memory views that hold until the next read.
+
+        Raises:
+            BrokenPeerError: not a frame, or more than one.
+        """
+        view = self._view
+        got = os.readv(self._fd, self._targets)
+        if got < HEADER_BYTES:
+            got = self._fill(view, got, HEADER_BYTES)
+            if not got:
+                return None
+        total = int.from_bytes(view[:4], "big") + _LENGTH_BYTES
+        meta_end = HEADER_BYTES + int.from_bytes(view[28:32], "big")
+        if not meta_end <= total <= MAX_FRAME_BYTES or got > total:
+            raise BrokenPeerError("frame of %d bytes, meta up to %d, read %d" % (total, meta_end, got))
+        if got < total:
+            if total > _BUFFER_BYTES:
+                view = memoryview(bytearray(total))
+                view[:got] = self._view[:got]
+            if not self._fill(view, got, total):
+                return None
+        return view[4], bytes(view[8:24]), int.from_bytes(view[24:28], "big"), view[32:meta_end], view[meta_end:total]
+
+    def write(
+        self, kind: int, request_id: bytes = _NO_REQUEST, code: int = 0, flags: int = 0, body: bytes = b""
+    ) -> None:
+        """Write one frame. Waits as long as the other end does not read."""
+        length = HEADER_BYTES - _LENGTH_BYTES + len(body)
+        head = b"%b%c%c%b%b%b" % (
+            length.to_bytes(4, "big"),
+            kind,
+            flags,
+            code.to_bytes(2, "big"),
+            request_id,
+            _NO_META,
+        )
+        frame = head + body
+        sent = os.write(self._fd, frame)
+        while sent < len(frame):
+            sent += os.write(self._fd, memoryview(frame)[sent:])
+
+    def _fill(self, view: memoryview, got: int, wanted: int) -> int:
+        """Read until `wanted` bytes are there; 0 at end-of-file."""
+        while got and got < wanted:
+            count = os.readv(self._fd, [view[got:wanted]])
+            got = got + count if count else 0
+        return got

@@ -1,0 +1,114 @@
+"""Lines of the function's log. The author's logger is the root logger; `attach` makes it write here.
+
+`logging` costs a cold start 5 ms and many functions never use it, so `LoggingHook` waits for its first import.
+"""
+
+import os
+import sys
+import time
+
+MAX_RECORD_BYTES = 92160
+
+
+def prepare_streams() -> None:
+    """Make standard output and error write whole lines, in UTF-8 whatever the locale is; never refuse a character."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        else:  # Python 3.6
+            setattr(sys, name, open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False))  # noqa: PTH123, SIM115
+
+
+class Log:
+    """Writes records to a duplicate of descriptor 1, which stays when the author closes or replaces the streams."""
+
+    def __init__(self) -> None:
+        self._fd = os.dup(1)
+        self._streams = (sys.stdout, sys.stderr)
+        self.request_id = ""
+
+    def write(self, level: str, text: str, at_s: "float | None" = None) -> None:
+        """Write one record, after what the author has printed. A long one becomes several lines."""
+        self.flush()
+        prefix = ("%s %s %s " % (timestamp(time.time() if at_s is None else at_s), self.request_id, level)).encode()
+        data = text.encode("utf-8", "backslashreplace")
+        start = 0
+        while True:
+            end = _cut(data, start)
+            _write_all(self._fd, prefix + data[start:end] + b"\n")
+            start = end
+            if start >= len(data):
+                return
+
+    def flush(self) -> None:
+        """Flush the streams as the author left them, and the first ones if they were replaced."""
+        now = (sys.stdout, sys.stderr)
+        for stream in now if now == self._streams else now + self._streams:
+            try:
+                stream.flush()
+            except BaseException:  # noqa: S110, PERF203 - closed, replaced by anything, or None: not ours to judge
+                pass
+
+
+def timestamp(seconds: float) -> str:
+    """Return UTC with milliseconds and `Z`."""
+    whole, millis = divmod(int(seconds * 1000), 1000)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (time.gmtime(whole)[:6] + (millis,))
+
+
+def _cut(data: bytes, start: int) -> int:
+    """Return where a line that begins at `start` ends: never inside a character."""
+    end = start + MAX_RECORD_BYTES
+    if end >= len(data):
+        return len(data)
+    while data[end] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte of UTF-8
+        end -= 1
+    return end
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    sent = os.write(fd, data)
+    while sent < len(data):
+        sent += os.write(fd, memoryview(data)[sent:])
+
+
+class LoggingHook:
+    """Finder that sees the first import of `logging`, attaches the log to it and takes itself off `sys.meta_path`."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def find_spec(self, name: str, path=None, target=None):  # noqa: ANN001, ANN201 - the import system's types
+        """Return nothing for any other module, and for `logging` the usual spec with one more step at its end."""
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path)
+        spec = next(spec for spec in found if spec is not None)
+        run = spec.loader.exec_module
+
+        def exec_module(module) -> None:  # noqa: ANN001 - a module
+            run(module)
+            attach(module, self._log)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def attach(logging, log: Log) -> None:  # noqa: ANN001 - the module
+    """Give the root logger level INFO and a handler that writes to `log`."""
+
+    class LogHandler(logging.Handler):
+        """Writes records as lines of the function's log."""
+
+        def emit(self, record) -> None:  # noqa: ANN001 - logging.LogRecord
+            """Write one record; what the author passed may fail to format, which logging reports on stderr."""
+            try:
+                log.write(record.levelname, self.format(record), record.created)
+            except Exception:
+                self.handleError(record)
+
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(LogHandler())

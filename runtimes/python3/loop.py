@@ -1,0 +1,260 @@
+"""The life of the process: say READY, then answer one request after the other. Start with `main`, then `Runtime.run`."""
+
+import _thread
+import os
+import sys
+import threading
+
+from _funclet import codec, context, frames, loader, log
+
+SOCKET_FD = 3
+MAX_RESULT_BYTES = 6291456
+RUNTIME_ROOT = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs milliseconds
+
+LOAD_FAILED, HANDLER_FAILED, RESULT_TOO_LARGE, RESULT_INVALID, INITIALIZER_FAILED = 4001, 4002, 4004, 4007, 4009
+PREFIXES = {
+    LOAD_FAILED: "function entry exception, error: ",
+    HANDLER_FAILED: "function invocation exception, error: ",
+    RESULT_INVALID: "function result is invalid, error: ",
+    INITIALIZER_FAILED: "function initialization exception, error: ",
+}
+SUCCESS = (0, codec.RAW, b"")
+
+
+def main() -> None:
+    """Serve the connection on descriptor 3 until it ends; never returns.
+
+    The loop runs beside the main thread, because authors rely on that: `asyncio.get_event_loop()` must fail.
+    `threading` must be imported here, since it takes the thread that imports it for the main thread.
+    """
+    os.set_inheritable(SOCKET_FD, False)
+    prepare_interpreter()
+    records = log.Log()
+    sys.meta_path.insert(0, log.LoggingHook(records))
+    runtime = Runtime(frames.Connection(SOCKET_FD), records, os.environ)
+    threading.Thread(target=serve, args=(runtime, records), name="handler").start()
+    forever = _thread.allocate_lock()
+    forever.acquire()
+    while True:
+        try:
+            forever.acquire()
+        except KeyboardInterrupt:
+            # Ctrl-C in a terminal reaches the whole process group; the server says when to end.
+            continue
+
+
+def serve(runtime: "Runtime", records: log.Log) -> None:
+    """Run the loop and end the process with it: 0 at end-of-file, 1 when the connection cannot go on."""
+    status = 1
+    try:
+        runtime.run()
+        status = 0
+    except ConnectionError:
+        # The server went away while an answer was being written.
+        status = 0
+    except frames.BrokenPeerError as error:
+        records.write("ERROR", "runtime: broken frame: %s" % error)
+    except BaseException as error:
+        records.write("ERROR", "runtime: %r" % error)
+    finally:
+        records.flush()
+        # Not sys.exit: threads of the author's must not keep the process, nor its atexit functions delay it.
+        os._exit(status)
+
+
+def prepare_interpreter() -> None:
+    """Do what -S leaves out and functions rely on: `exit`, `quit`, libraries that the operator has installed."""
+    import builtins
+
+    builtins.exit = builtins.quit = sys.exit
+    site_packages = "%s/lib/python%d.%d/site-packages" % (_prefix(), *sys.version_info[:2])
+    if os.path.isdir(site_packages):  # noqa: PTH112 - pathlib costs milliseconds
+        sys.path.append(site_packages)
+    log.prepare_streams()
+    if hasattr(os, "register_at_fork"):  # Python 3.7
+        os.register_at_fork(after_in_child=_leave_connection)
+
+
+def _prefix() -> str:
+    """Return the folder of the virtual environment, if the interpreter is in one, else of the interpreter."""
+    environment = os.path.dirname(os.path.dirname(sys.executable))  # noqa: PTH120 - as above
+    return environment if os.path.exists(environment + "/pyvenv.cfg") else sys.prefix  # noqa: PTH110 - as above
+
+
+def _leave_connection() -> None:
+    """Close the copy of the connection that a forked child got: the server must see the end of the parent."""
+    try:
+        os.close(SOCKET_FD)
+    except OSError:
+        # The author closed it before.
+        return
+
+
+class Runtime:
+    """One function version: loads it, calls it, and turns whatever happens into an answer."""
+
+    def __init__(self, connection: frames.Connection, records: log.Log, environment) -> None:  # noqa: ANN001 - os.environ
+        self._connection = connection
+        self._log = records
+        self._codec = codec.Codec()
+        self._contexts = context.ContextFactory(environment, self._codec)
+        self._code_root = environment["RUNTIME_CODE_ROOT"].rstrip("/")
+        self._handler_name = environment.get("RUNTIME_HANDLER", "")
+        self._initializer_name = environment.get("RUNTIME_INITIALIZER_HANDLER", "")
+        self._pre_stop_name = environment.get("PRE_STOP_HANDLER", "")
+        self._handler = None
+        self._pid = os.getpid()
+
+    def run(self) -> None:
+        """Say READY and answer until end-of-file.
+
+        Raises:
+            BrokenPeerError: the server sent something else than a request.
+        """
+        answers = {
+            frames.LOAD: self._answer_load,
+            frames.INIT: self._answer_init,
+            frames.INVOKE: self._answer_invoke,
+            frames.PRESTOP: self._answer_pre_stop,
+        }
+        connection = self._connection
+        connection.write(frames.READY)
+        while True:
+            frame = connection.read()
+            if frame is None:
+                return
+            kind, request_id, timeout_ms, meta, event = frame
+            if kind not in answers:
+                raise frames.BrokenPeerError("type %d" % kind)
+            text = request_id.hex()
+            self._log.request_id = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+            code, flags, body = answers[kind](timeout_ms, meta, event)
+            self._log.flush()
+            if os.getpid() != self._pid:
+                # The author forked and the child returned: only the parent answers.
+                os._exit(0)
+            connection.write(frames.DONE, request_id, code, flags, body)
+
+    def _answer_load(self, _timeout_ms: int, _meta: memoryview, _event: memoryview):  # noqa: ANN202 - code, flags, body
+        try:
+            self._handler = loader.resolve(self._handler_name, self._code_root)
+        except loader.HandlerError as error:
+            return self._unusable(LOAD_FAILED, error)
+        return SUCCESS
+
+    def _answer_init(self, timeout_ms: int, meta: memoryview, _event: memoryview):  # noqa: ANN202 - code, flags, body
+        try:
+            initializer = loader.resolve(self._initializer_name, self._code_root)
+        except loader.HandlerError as error:
+            return self._unusable(INITIALIZER_FAILED, error)
+        try:
+            _finish(initializer(self._context(timeout_ms, meta)))
+        except BaseException as error:
+            return self._raised(INITIALIZER_FAILED, error)
+        return SUCCESS
+
+    def _answer_invoke(self, timeout_ms: int, meta: memoryview, event: memoryview):  # noqa: ANN202 - code, flags, body
+        if self._handler is None:
+            failure = self._answer_load(timeout_ms, meta, event)
+            if failure is not SUCCESS:
+                return failure
+        try:
+            value = self._codec.read(event)
+        except Exception as error:
+            return self._plain(LOAD_FAILED, "failed to loads event body err: %s" % error)
+        try:
+            result = _finish(self._handler({} if value is None else value, self._context(timeout_ms, meta)))
+        except BaseException as error:
+            return self._raised(HANDLER_FAILED, error)
+        try:
+            flags, body = self._codec.write(result)
+        except BaseException as error:
+            return self._raised(RESULT_INVALID, error)
+        if len(body) > MAX_RESULT_BYTES:
+            text = "response body size %d exceeds the limit of %d" % (len(body), MAX_RESULT_BYTES)
+            return self._plain(RESULT_TOO_LARGE, text)
+        return 0, flags, body
+
+    def _answer_pre_stop(self, timeout_ms: int, meta: memoryview, _event: memoryview):  # noqa: ANN202 - code, flags, body
+        if not self._pre_stop_name:
+            return SUCCESS
+        try:
+            function = loader.resolve(self._pre_stop_name, self._code_root)
+        except loader.HandlerError as error:
+            return self._unusable(HANDLER_FAILED, error)
+        import inspect
+
+        try:
+            if inspect.signature(function).parameters:
+                _finish(function(self._context(timeout_ms, meta)))
+            else:
+                _finish(function())
+        except BaseException as error:
+            return self._raised(HANDLER_FAILED, error)
+        return SUCCESS
+
+    def _context(self, timeout_ms: int, meta: memoryview) -> context.Context:
+        return self._contexts.create(self._log.request_id, timeout_ms, self._codec.read(meta))
+
+    def _plain(self, code: int, text: str):  # noqa: ANN202 - code, flags, body
+        self._log.write("ERROR", text)
+        return code, codec.RAW, text.encode("utf-8", "backslashreplace")
+
+    def _unusable(self, code: int, failure: loader.HandlerError):  # noqa: ANN202 - code, flags, body
+        """Answer for a module or function that cannot be had."""
+        from _funclet import errors
+
+        cause = failure.__cause__
+        message, stack = str(failure), None
+        if isinstance(cause, SyntaxError):
+            # The platform gives these no prefix.
+            stack = errors.syntax_stack_of(cause, self._code_root)
+        else:
+            message = PREFIXES[code] + message
+        self._record(message, cause)
+        return code, codec.JSON, errors.to_json(message, type(cause).__name__, stack)
+
+    def _raised(self, code: int, error: BaseException):  # noqa: ANN202 - code, flags, body
+        """Answer for an exception from the author's code."""
+        from _funclet import errors
+
+        message = PREFIXES[code] + errors.message_of(error)
+        self._record(message, error)
+        stack = None if code == RESULT_INVALID else errors.stack_of(error, self._code_root)
+        return code, codec.JSON, errors.to_json(message, type(error).__name__, stack)
+
+    def _record(self, message: str, error: BaseException) -> None:
+        """Log an error with its traceback, if the author's code is in it."""
+        from _funclet import errors
+
+        try:
+            trace = errors.traceback_of(error, RUNTIME_ROOT)
+        except BaseException:
+            # Printing runs code of the author's (`__str__` of causes, notes), which may raise anything.
+            trace = ""
+        self._log.write("ERROR", message + "\n" + trace if trace else message)
+
+
+async def _nothing() -> None:
+    """Exist, so that the type of a coroutine is known without importing anything."""
+
+
+_sample = _nothing()
+Coroutine = type(_sample)
+_sample.close()
+del _sample
+
+
+def _finish(result):  # noqa: ANN001, ANN202 - whatever the author's function returned
+    """Return the result; a coroutine is run to its end on a loop of its own first."""
+    if type(result) is not Coroutine:
+        return result
+    import asyncio
+
+    if hasattr(asyncio, "run"):  # Python 3.7
+        return asyncio.run(result)
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(result)
+    finally:
+        loop.close()

@@ -1,0 +1,168 @@
+"""The pipeline of every API request: match, authenticate, call, render. Start with `Api.handle`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from funclet.api import errors
+from funclet.api.auth import Authenticator
+from funclet.api.call import Call, Operation, Services
+from funclet.base.http import Request, Response
+from funclet.base.ids import new_uuid
+from funclet.model.errors import ModelError
+from funclet.model.identity import Principal, Project, User
+from funclet.store.protocol import StoreUnavailable
+
+MAX_QUERY_PARAMETERS = 100
+# Bodies of requests that no operation takes are read only to be thrown away.
+MAX_UNMATCHED_BODY_BYTES = 1024 * 1024
+_INVOCATIONS = frozenset({"InvokeFunction", "AsyncInvokeFunction", "AsyncInvokeReservedFunction"})
+_ANONYMOUS = Principal(
+    project=Project(project_id="", name="", domain_id="", domain_name=""),
+    user=User(user_id="", name="", domain_id="", password_hash=""),
+)
+
+
+@dataclass(slots=True)
+class _Node:
+    """One segment of the paths of the table."""
+
+    literals: "dict[str, _Node]" = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    methods: dict[str, Operation] = field(default_factory=dict)
+
+
+class Api:
+    """Answers the requests of one table of operations."""
+
+    def __init__(self, *, operations: Iterable[Operation], services: Services, authenticator: Authenticator) -> None:
+        self._services = services
+        self._authenticator = authenticator
+        self._root = _Node()
+        for operation in operations:
+            _insert(self._root, operation)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. What is raised from here is a fault of ours.
+
+        The answer carries X-Request-Id, also when it is an error.
+        """
+        request_id = new_uuid()
+        try:
+            response = await self._answer(request, request_id)
+        except (ModelError, StoreUnavailable) as error:
+            response = errors.from_error(error, path=request.raw_path, request_id=request_id)
+        return Response(
+            status=response.status,
+            body=response.body,
+            content_type=response.content_type,
+            headers={**response.headers, "X-Request-Id": request_id},
+            repeated_headers=response.repeated_headers,
+        )
+
+    def body_limit(self, method: str, raw_path: str) -> tuple[int, str]:
+        """Return the largest body in bytes for a request, and the code with which a larger one is refused."""
+        try:
+            operation, _ = self._match(method, raw_path)
+        except ModelError:
+            return MAX_UNMATCHED_BODY_BYTES, "FSS.0413"
+        return operation.max_body_bytes, _too_large_code(operation)
+
+    async def _answer(self, request: Request, request_id: str) -> Response:
+        operation, parameters = self._match(request.method, request.raw_path)
+        if operation.is_public:
+            principal = _ANONYMOUS
+        else:
+            principal = await self._authenticator.authenticate(request)
+            _check_project(parameters, principal)
+        if len(request.body) > operation.max_body_bytes:
+            raise ModelError(
+                _too_large_code(operation), f"The body is larger than the {operation.max_body_bytes} bytes allowed."
+            )
+        if operation.serve is None:
+            raise ModelError("FSS.0501", f"The operation {operation.name} is not built yet.")
+        call = Call(
+            services=self._services,
+            principal=principal,
+            parameters=parameters,
+            query=_decode_query(request.raw_query),
+            request=request,
+            request_id=request_id,
+        )
+        return await operation.serve(call)
+
+    def _match(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
+        # Only one slash is ignored: a redirect would make clients sign again with the wrong headers.
+        segments = [_decode_segment(part) for part in raw_path.removesuffix("/").split("/")[1:]]
+        node, values = _find(self._root, segments, 0) or (None, [])
+        if node is None:
+            raise ModelError("APIG.0101", f"No API answers under {raw_path[:200]}.")
+        operation = node.methods.get(method)
+        if operation is None:
+            allowed = ", ".join(sorted(node.methods))
+            raise ModelError("FSS.0405", f"{method} is not possible under {raw_path[:200]}, only {allowed}.")
+        return operation, dict(zip(_parameter_names(operation.path), values, strict=True))
+
+
+def _insert(root: _Node, operation: Operation) -> None:
+    node = root
+    for segment in operation.path.split("/")[1:]:
+        if segment.startswith("{"):
+            node.parameter = node.parameter or _Node()
+            node = node.parameter
+        else:
+            node = node.literals.setdefault(segment, _Node())
+    if operation.method in node.methods:
+        raise ValueError(f"two operations answer {operation.method} {operation.path}")
+    node.methods[operation.method] = operation
+
+
+def _find(node: _Node, segments: list[str], depth: int) -> tuple[_Node, list[str]] | None:
+    """Return the node of a path and the values of its parameters. A literal wins wherever it leads to a match."""
+    if depth == len(segments):
+        return (node, []) if node.methods else None
+    segment = segments[depth]
+    literal = node.literals.get(segment)
+    found = _find(literal, segments, depth + 1) if literal else None
+    if found is None and node.parameter is not None and segment:
+        found = _find(node.parameter, segments, depth + 1)
+        if found is not None:
+            found[1].insert(0, segment)
+    return found
+
+
+def _parameter_names(path: str) -> list[str]:
+    return [segment[1:-1] for segment in path.split("/") if segment.startswith("{")]
+
+
+def _too_large_code(operation: Operation) -> str:
+    return "FSS.1201" if operation.name in _INVOCATIONS else "FSS.0413"
+
+
+def _decode_segment(segment: str) -> str:
+    if "%" not in segment and segment.isascii():
+        return segment
+    try:
+        return unquote_to_bytes(segment.encode("latin-1")).decode()
+    except UnicodeDecodeError as error:
+        raise ModelError("FSS.0400", "The path is not UTF-8.") from error
+
+
+def _decode_query(query: str) -> Mapping[str, str]:
+    if not query:
+        return {}
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise ModelError("FSS.1001", "The query is not UTF-8.") from error
+    except ValueError as error:
+        raise ModelError("FSS.1001", f"There are more than {MAX_QUERY_PARAMETERS} query parameters.") from error
+
+
+def _check_project(parameters: Mapping[str, str], principal: Principal) -> None:
+    project_id = parameters.get("project_id")
+    if project_id is None or project_id == principal.project.project_id:
+        return
+    if project_id == "{project_id}":
+        raise ModelError("FSS.0400", "The client filled in no project id; set it in its credentials.")
+    raise ModelError("FSS.0403", f"The project '{project_id[:64]}' is not the one of your credentials.")

@@ -1,0 +1,251 @@
+"""Who sends a request: signed with a key pair (`SDK-HMAC-SHA256`) or carrying a token.
+
+Start with `Authenticator.authenticate`. `signature` is pure and follows the
+vendor's signers byte by byte; header values and paths are text whose characters
+stand for the bytes received (ISO-8859-1).
+"""
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from funclet.base.clock import Clock
+from funclet.base.http import Request
+from funclet.model.errors import ModelError
+from funclet.model.identity import AccessKey, Principal, Token
+from funclet.store.protocol import Store, Tx
+
+ALGORITHM = "SDK-HMAC-SHA256"
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+MAX_SKEW_S = 15 * 60.0
+REMEMBERED_S = 5.0
+MAX_REMEMBERED = 10_000
+LARGE_BODY_BYTES = 256 * 1024
+
+_EMPTY_HASH = hashlib.sha256(b"").hexdigest()
+_DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+_AUTHORIZATION = re.compile(
+    ALGORITHM + r" +Access=([^,\s]{1,128}), *SignedHeaders=([a-z0-9;_.-]{1,4096}), *Signature=([0-9a-f]{64})"
+)
+# Not what Python takes for white space: some of those characters are bytes of UTF-8 here.
+_BLANKS = " \t"
+# Stands in for the secret of a key that does not exist, so that both cases take the same work.
+_NO_SECRET = "-" * 40
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Credential(Generic[T]):
+    """A key or token with the caller that it stands for."""
+
+    proof: T
+    principal: Principal
+
+
+class _Remembered(Generic[T]):
+    """What was read a moment ago, hits and misses, each bounded so that neither can crowd out the other."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, T]] = {}
+        self._unknown: dict[str, float] = {}
+
+    def get(self, name: str) -> tuple[bool, T | None]:
+        """Return whether `name` is remembered, and as what; None for one that does not exist."""
+        newest_gone = self._clock.monotonic() - REMEMBERED_S
+        known = self._known.get(name)
+        if known is not None and known[0] > newest_gone:
+            return True, known[1]
+        return self._unknown.get(name, newest_gone) > newest_gone, None
+
+    def put(self, name: str, value: T | None) -> None:
+        """Remember `value` for `name`, dropping the oldest entry when there are too many."""
+        now = self._clock.monotonic()
+        self._known.pop(name, None)
+        self._unknown.pop(name, None)
+        if value is None:
+            self._unknown[name] = now
+        else:
+            self._known[name] = (now, value)
+        for entries in (self._known, self._unknown):
+            if len(entries) > MAX_REMEMBERED:
+                del entries[next(iter(entries))]
+
+
+class Authenticator:
+    """Turns the credentials of a request into its caller. Safe to use from many tasks of one loop."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys = _Remembered[_Credential[AccessKey]](clock)
+        self._tokens = _Remembered[_Credential[Token]](clock)
+
+    async def authenticate(self, request: Request) -> Principal:
+        """Return the caller of `request`.
+
+        A key or token that was changed or removed may still act for `REMEMBERED_S` seconds.
+
+        Raises:
+            ModelError: APIG.0301, and whether the date, the form or the credentials are at fault.
+            StoreUnavailable: the credentials cannot be looked up.
+        """
+        authorization = request.headers.get("authorization", "")
+        if authorization.startswith(ALGORITHM):
+            return await self._signed(request, authorization)
+        token = request.headers.get("x-auth-token")
+        if token:
+            return await self._bearer(token)
+        if authorization:
+            raise _refusal(f"the Authorization header must use {ALGORITHM}")
+        raise _refusal("send an X-Auth-Token header or sign the request with an access key")
+
+    async def _signed(self, request: Request, authorization: str) -> Principal:
+        parts = _AUTHORIZATION.fullmatch(authorization)
+        if parts is None:
+            raise _refusal(
+                f"the Authorization header must read '{ALGORITHM} Access=..., SignedHeaders=..., Signature=...'"
+            )
+        access, signed_headers, given = parts.groups()
+        self._check_date(request, signed_headers)
+        credential = await self._lookup(self._keys, access, _find_key)
+        secret = credential.proof.secret if credential else _NO_SECRET
+        if len(request.body) > LARGE_BODY_BYTES:
+            payload_hash = await asyncio.to_thread(_hash_payload, request)
+        else:
+            payload_hash = _hash_payload(request)
+        expected = signature(request, signed_headers, payload_hash, secret)
+        if not hmac.compare_digest(expected, given) or credential is None:
+            raise _refusal("the access key is unknown or the signature does not match")
+        self._check_temporary(request, credential.proof)
+        return credential.principal
+
+    def _check_date(self, request: Request, signed_headers: str) -> None:
+        date = request.headers.get("x-sdk-date", "")
+        if "x-sdk-date" not in signed_headers.split(";") or not _DATE.fullmatch(date):
+            raise _refusal("X-Sdk-Date must be signed and of the form YYYYMMDDTHHMMSSZ")
+        try:
+            at = datetime.fromisoformat(date)
+        except ValueError as error:
+            raise _refusal("X-Sdk-Date is not a date") from error
+        if abs(at.timestamp() - self._clock.now()) > MAX_SKEW_S:
+            raise _refusal(f"X-Sdk-Date {date} is more than 15 minutes off; set the clock of the client")
+
+    def _check_temporary(self, request: Request, key: AccessKey) -> None:
+        sent = request.headers.get("x-security-token", "")
+        if key.security_token and not hmac.compare_digest(key.security_token.encode(), sent.encode()):
+            raise _refusal("X-Security-Token is missing or does not belong to the access key")
+        if key.expires_at is not None and key.expires_at <= self._clock.now():
+            raise _refusal("the temporary access key has expired")
+
+    async def _bearer(self, token: str) -> Principal:
+        credential = await self._lookup(self._tokens, token_digest(token), _find_token)
+        if credential is None or credential.proof.expires_at <= self._clock.now():
+            raise _refusal("the token is unknown or has expired; get a new one from POST /v3/auth/tokens")
+        return credential.principal
+
+    async def _lookup(
+        self,
+        remembered: _Remembered[_Credential[T]],
+        name: str,
+        find: Callable[[Tx, str], _Credential[T] | None],
+    ) -> _Credential[T] | None:
+        is_remembered, credential = remembered.get(name)
+        if not is_remembered:
+            credential = await self._store.read(lambda tx: find(tx, name))
+            remembered.put(name, credential)
+        return credential
+
+
+def token_digest(token: str) -> str:
+    """Return the form in which a token is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def signature(request: Request, signed_headers: str, payload_hash: str, secret: str) -> str:
+    """Return the signature that `request` must carry if it was signed with `secret`.
+
+    Args:
+        request: the request; of its headers only those in `signed_headers` count.
+        signed_headers: names in lower case, joined with `;`, in the order of the client.
+        payload_hash: last line of the canonical request.
+        secret: secret part of the key.
+    """
+    digest = hashlib.sha256(canonical_request(request, signed_headers, payload_hash)).hexdigest()
+    to_sign = f"{ALGORITHM}\n{request.headers.get('x-sdk-date', '')}\n{digest}"
+    return hmac.digest(secret.encode(), to_sign.encode("latin-1"), "sha256").hex()
+
+
+def canonical_request(request: Request, signed_headers: str, payload_hash: str) -> bytes:
+    """Return the six parts that are hashed and signed. A signed header that was not sent counts as empty."""
+    path = _escape(request.raw_path, "/")
+    headers = request.headers
+    lines = [
+        request.method,
+        path if path.endswith("/") else path + "/",
+        _canonical_query(request.raw_query) if request.raw_query else "",
+        *[f"{name}:{headers.get(name, '').strip(_BLANKS)}" for name in signed_headers.split(";")],
+        "",
+        signed_headers,
+        payload_hash,
+    ]
+    return "\n".join(lines).encode("latin-1")
+
+
+def _canonical_query(query: str) -> str:
+    pairs = []
+    for pair in query.replace("+", " ").split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            pairs.append((unquote_to_bytes(name.encode("latin-1")), unquote_to_bytes(value.encode("latin-1"))))
+    pairs.sort()
+    return "&".join(f"{quote_from_bytes(name, '~')}={quote_from_bytes(value, '~')}" for name, value in pairs)
+
+
+def _escape(text: str, also_safe: str) -> str:
+    return quote_from_bytes(unquote_to_bytes(text.encode("latin-1")), "~" + also_safe)
+
+
+def _hash_payload(request: Request) -> str:
+    """Return the last line of the canonical request.
+
+    A hash that the client declares in X-Sdk-Content-Sha256 is not taken from it: the header may be
+    unsigned, and only what we computed proves that the body is the signed one.
+    """
+    if not request.body:
+        return _EMPTY_HASH
+    if request.headers.get("x-sdk-content-sha256") == UNSIGNED_PAYLOAD:
+        return UNSIGNED_PAYLOAD
+    return hashlib.sha256(request.body).hexdigest()
+
+
+def _find_key(tx: Tx, access: str) -> _Credential[AccessKey] | None:
+    key = tx.identities.access_key(access)
+    return _with_principal(tx, key) if key else None
+
+
+def _find_token(tx: Tx, digest: str) -> _Credential[Token] | None:
+    token = tx.identities.token(digest)
+    return _with_principal(tx, token) if token else None
+
+
+_Proof = TypeVar("_Proof", AccessKey, Token)
+
+
+def _with_principal(tx: Tx, proof: _Proof) -> _Credential[_Proof] | None:
+    user = tx.identities.user(proof.user_id)
+    project = next((p for p in tx.identities.projects() if p.project_id == proof.project_id), None)
+    if user is None or project is None:
+        return None
+    return _Credential(proof, Principal(project=project, user=user))
+
+
+def _refusal(reason: str) -> ModelError:
+    return ModelError("APIG.0301", f"Incorrect IAM authentication information: {reason}.")

@@ -1,0 +1,67 @@
+"""One call of one operation, as the functions in `wire` are given it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from funclet.base.http import Request, Response
+from funclet.model.identity import Principal
+
+if TYPE_CHECKING:
+    from funclet.services.functions import FunctionService
+    from funclet.services.identity import IdentityService
+    from funclet.services.invocations import InvocationService
+    from funclet.services.observability import ObservabilityService
+    from funclet.services.triggers import TriggerService
+    from funclet.services.versions import VersionService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All use cases that operations may call."""
+
+    functions: "FunctionService"
+    versions: "VersionService"
+    invocations: "InvocationService"
+    triggers: "TriggerService"
+    identity: "IdentityService"
+    observability: "ObservabilityService"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request that was matched and whose caller is known."""
+
+    services: Services
+    principal: Principal
+    parameters: Mapping[str, str]
+    """Path parameters, percent-decoded."""
+    query: Mapping[str, str]
+    """Query parameters, decoded; the last of a repeated name."""
+    request: Request
+    request_id: str
+    """Sent back as X-Request-Id."""
+
+
+Serve = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row of the table."""
+
+    name: str
+    """As in the vendor's SDK, for example `CreateFunction`."""
+    method: str
+    path: str
+    """With `{parameters}`; literal segments win over them."""
+    serve: Serve | None = None
+    """None: known but not built yet, answered with 501."""
+    in_sdk: bool = True
+    """Whether the vendor's current SDK has it."""
+    is_public: bool = False
+    """Whether it is answered without credentials (login)."""
+    is_ours: bool = False
+    """Whether it is an addition of Funclet, outside the vendor's API."""
+    max_body_bytes: int = 128 * 1024 * 1024
+    """Larger bodies are refused with 413."""

@@ -1,0 +1,323 @@
+"""THE table: every operation of the API, one row each, by group.
+
+Names, methods and paths are those of the vendor's SDKs and documents. A row
+without a serve function is known but not built: it answers 501. Paths without a
+leading slash stand under `/v2/{project_id}/`. Start with `OPERATIONS`.
+"""
+
+from dataclasses import replace
+
+from funclet.api.call import Operation, Serve
+from funclet.api.wire import functions, identity, invocations, observability, triggers, versions
+from funclet.model.invocation import MAX_ASYNC_BODY_BYTES, MAX_SYNC_BODY_BYTES
+
+# Bodies are read before their sender is known, so what needs no more gets no more.
+MAX_BODY_BYTES = 1024 * 1024
+MAX_LOGIN_BODY_BYTES = 64 * 1024
+# A code package of 50 MB as base64, with room for the larger ones that the limits of a server may allow.
+MAX_UPLOAD_BYTES = 128 * 1024 * 1024
+
+
+def _row(
+    name: str,
+    method: str,
+    path: str,
+    serve: Serve | None = None,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    in_sdk: bool = True,
+    is_public: bool = False,
+) -> Operation:
+    return Operation(
+        name=name,
+        method=method,
+        path=path if path.startswith("/") else "/v2/{project_id}/" + path,
+        serve=serve,
+        max_body_bytes=max_body_bytes,
+        in_sdk=in_sdk,
+        is_public=is_public,
+    )
+
+
+def _ours(name: str, method: str, path: str, serve: Serve, *, is_public: bool = False) -> Operation:
+    return replace(_row(name, method, path, serve, in_sdk=False, is_public=is_public), is_ours=True)
+
+
+_APPLICATIONS = (
+    _row("CreateFunctionApp", "POST", "fgs/applications"),
+    _row("DeleteFunctionApp", "DELETE", "fgs/applications/{id}"),
+    _row("ListAppTemplates", "GET", "fgs/application/templates"),
+    _row("ListFunctionApplications", "GET", "fgs/applications"),
+    _row("ShowAppTemplate", "GET", "fgs/application/templates/{id}"),
+    _row("ShowFunctionApp", "GET", "fgs/applications/{id}"),
+)
+
+_ASYNC = (
+    _row("CancelAsyncInvocation", "POST", "fgs/functions/{function_urn}/cancel"),
+    _row("DeleteFunctionAsyncInvokeConfig", "DELETE", "fgs/functions/{function_urn}/async-invoke-config"),
+    _row("EnableAsyncStatusLog", "POST", "fgs/functions/enable-async-status-logs"),
+    _row("ListActiveAsyncInvocations", "GET", "fgs/functions/{function_urn}/active-async-invocations"),
+    _row(
+        "ListAsyncInvocations",
+        "GET",
+        "fgs/functions/{function_urn}/async-invocations",
+        invocations.list_async_invocations,
+    ),
+    _row("ListFunctionAsyncInvokeConfig", "GET", "fgs/functions/{function_urn}/async-invoke-configs"),
+    _row("ShowFunctionAsyncInvokeConfig", "GET", "fgs/functions/{function_urn}/async-invoke-config"),
+    _row("ShowProjectAsyncStatusLogInfo", "GET", "fgs/functions/async-status-log-detail"),
+    _row("UpdateFunctionAsyncInvokeConfig", "PUT", "fgs/functions/{function_urn}/async-invoke-config"),
+)
+
+_BRIDGE_FUNCTIONS = (
+    _row("ListBridgeFunctions", "GET", "fgs/functions/{function_urn}/servicebridge/relation"),
+    _row("ListBridgeVersions", "GET", "fgs/servicebridge/version"),
+)
+
+_DEPENDENCIES = (
+    _row("CreateDependency", "POST", "fgs/dependencies", in_sdk=False, max_body_bytes=MAX_UPLOAD_BYTES),
+    _row("CreateDependencyVersion", "POST", "fgs/dependencies/version", max_body_bytes=MAX_UPLOAD_BYTES),
+    _row("DeleteDependency", "DELETE", "fgs/dependencies/{depend_id}", in_sdk=False),
+    _row("DeleteDependencyVersion", "DELETE", "fgs/dependencies/{depend_id}/version/{version}"),
+    _row("ListDependencies", "GET", "fgs/dependencies"),
+    _row("ListDependencyVersion", "GET", "fgs/dependencies/{depend_id}/version"),
+    _row("ShowDependency", "GET", "fgs/dependencies/{depend_id}", in_sdk=False),
+    _row("ShowDependencyVersion", "GET", "fgs/dependencies/{depend_id}/version/{version}"),
+    _row("UpdateDependency", "PUT", "fgs/dependencies/{depend_id}", in_sdk=False, max_body_bytes=MAX_UPLOAD_BYTES),
+)
+
+_FUNCTIONS = (
+    _row("CreateFunction", "POST", "fgs/functions", functions.create_function, max_body_bytes=MAX_UPLOAD_BYTES),
+    _row("DeleteFunction", "DELETE", "fgs/functions/{function_urn}", functions.delete_function),
+    _row("ListFunctions", "GET", "fgs/functions", functions.list_functions),
+    _row("ListRuntimeTypes", "GET", "fgs/runtimetypes", functions.list_runtime_types, in_sdk=False),
+    _row("ListServiceTrustedAgencies", "GET", "fgs/service-trusted-agencies", in_sdk=False),
+    _row("ShowFunctionCode", "GET", "fgs/functions/{function_urn}/code", functions.show_function_code),
+    _row("ShowFunctionConfig", "GET", "fgs/functions/{function_urn}/config", functions.show_function_config),
+    _row(
+        "UpdateFunctionCode",
+        "PUT",
+        "fgs/functions/{function_urn}/code",
+        functions.update_function_code,
+        max_body_bytes=MAX_UPLOAD_BYTES,
+    ),
+    _row(
+        "UpdateFunctionCollectState",
+        "PUT",
+        "fgs/functions/{func_urn}/collect/{state}",
+        functions.update_function_collect_state,
+    ),
+    _row("UpdateFunctionConfig", "PUT", "fgs/functions/{function_urn}/config", functions.update_function_config),
+    _row(
+        "UpdateFunctionMaxInstanceConfig",
+        "PUT",
+        "fgs/functions/{function_urn}/config-max-instance",
+        functions.update_function_max_instance_config,
+    ),
+)
+
+_IDENTITY = (
+    _row("CreateTemporaryAccessKey", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", in_sdk=False),
+    _row(
+        "CreateToken",
+        "POST",
+        "/v3/auth/tokens",
+        identity.create_token,
+        in_sdk=False,
+        is_public=True,
+        max_body_bytes=MAX_LOGIN_BODY_BYTES,
+    ),
+    _row("ListAuthDomains", "GET", "/v3/auth/domains", identity.list_auth_domains, in_sdk=False),
+    _row("ListProjects", "GET", "/v3/projects", identity.list_projects, in_sdk=False),
+    _row("ValidateToken", "GET", "/v3/auth/tokens", identity.validate_token, in_sdk=False),
+)
+
+_IMPORT_AND_EXPORT = (
+    _row("ExportFunction", "GET", "fgs/functions/{function_urn}/export"),
+    _row("ImportFunction", "POST", "fgs/functions/import", max_body_bytes=MAX_UPLOAD_BYTES),
+)
+
+_INVOCATION = (
+    _row(
+        "AsyncInvokeFunction",
+        "POST",
+        "fgs/functions/{function_urn}/invocations-async",
+        invocations.async_invoke_function,
+        max_body_bytes=MAX_ASYNC_BODY_BYTES,
+    ),
+    _row(
+        "AsyncInvokeReservedFunction",
+        "POST",
+        "fgs/functions/{function_urn}/reserved-invocations",
+        in_sdk=False,
+        max_body_bytes=MAX_ASYNC_BODY_BYTES,
+    ),
+    _row(
+        "InvokeFunction",
+        "POST",
+        "fgs/functions/{function_urn}/invocations",
+        invocations.invoke_function,
+        max_body_bytes=MAX_SYNC_BODY_BYTES,
+    ),
+)
+
+_LOGS = (
+    _row("EnableLtsLogs", "POST", "fgs/functions/enable-lts-logs"),
+    _row("ShowLtsLogDetails", "GET", "fgs/functions/{function_urn}/lts-log-detail"),
+)
+
+_METRICS = (
+    _row("ListFunctionAsMetric", "GET", "fgs/function/report"),
+    _row("ListFunctionStatistics", "GET", "fgs/functions/{func_urn}/statistics/{period}"),
+    _row("ListStatistics", "GET", "fgs/functions/statistics"),
+    _row("ShowFuncReservedInstanceMetrics", "GET", "fgs/functions/{func_urn}/instancereports"),
+    _row("ShowFunctionMetrics", "GET", "fgs/functions/{func_urn}/slareports/{period}"),
+)
+
+_QUOTAS = (
+    _row("ListQuotas", "GET", "fgs/quotas", observability.list_quotas),
+    _row("ShowFeature", "GET", "fgs/feature", observability.show_feature, in_sdk=False),
+)
+
+_RESERVED_INSTANCES = (
+    _row(
+        "DeleteReservedInstanceById",
+        "DELETE",
+        "fgs/functions/{function_urn}/reservedinstances/{instance_id}",
+        in_sdk=False,
+    ),
+    _row("ListFunctionReservedInstances", "GET", "fgs/functions/reservedinstances"),
+    _row("ListReservedInstanceConfigs", "GET", "fgs/functions/reservedinstanceconfigs"),
+    _row("UpdateFunctionReservedInstancesCount", "PUT", "fgs/functions/{function_urn}/reservedinstances"),
+)
+
+_SNAPSHOTS = (
+    _row("ShowFuncSnapshotState", "GET", "fgs/functions/{function_urn}/snapshots/{action}"),
+    _row("UpdateFuncSnapshot", "POST", "fgs/functions/{function_urn}/snapshots/{action}"),
+)
+
+_TAGS = (
+    _row("CreateTags", "POST", "{resource_type}/{resource_id}/tags/create"),
+    _row("DeleteTags", "DELETE", "{resource_type}/{resource_id}/tags/delete"),
+    _row("ListFunctionTags", "GET", "{resource_type}/{resource_id}/tags"),
+    _row("ShowProjectTagsList", "GET", "{resource_type}/tags"),
+    _row("ShowResInstanceInfo", "POST", "{resource_type}/resource-instances/{action}"),
+)
+
+_TEMPLATES = (
+    _row("ListFunctionTemplate", "GET", "fgs/templates"),
+    _row("ShowFunctionTemplate", "GET", "fgs/templates/{template_id}"),
+)
+
+_TEST_EVENTS = (
+    _row("CreateEvent", "POST", "fgs/functions/{function_urn}/events"),
+    _row("DeleteEvent", "DELETE", "fgs/functions/{function_urn}/events/{event_id}"),
+    _row("ListEvents", "GET", "fgs/functions/{function_urn}/events"),
+    _row("ShowEvent", "GET", "fgs/functions/{function_urn}/events/{event_id}"),
+    _row("UpdateEvent", "PUT", "fgs/functions/{function_urn}/events/{event_id}"),
+)
+
+_TRACING = (
+    _row("ShowTracing", "GET", "fgs/functions/{function_urn}/tracing"),
+    _row("UpdateTracing", "PUT", "fgs/functions/{function_urn}/tracing"),
+)
+
+_TRIGGERS = (
+    _row(
+        "BatchDeleteFunctionTriggers", "DELETE", "fgs/triggers/{function_urn}", triggers.batch_delete_function_triggers
+    ),
+    _row("CreateFunctionTrigger", "POST", "fgs/triggers/{function_urn}", triggers.create_function_trigger),
+    _row(
+        "DeleteFunctionTrigger",
+        "DELETE",
+        "fgs/triggers/{function_urn}/{trigger_type_code}/{trigger_id}",
+        triggers.delete_function_trigger,
+    ),
+    _row("ListFunctionTriggers", "GET", "fgs/triggers/{function_urn}", triggers.list_function_triggers),
+    _row("ListTriggerTypes", "GET", "fgs/triggertypes", triggers.list_trigger_types, in_sdk=False),
+    _row("ListTriggers", "GET", "fgs/triggers", triggers.list_triggers, in_sdk=False),
+    _row(
+        "ShowFunctionTrigger",
+        "GET",
+        "fgs/triggers/{function_urn}/{trigger_type_code}/{trigger_id}",
+        triggers.show_function_trigger,
+    ),
+    _row(
+        "UpdateTrigger", "PUT", "fgs/triggers/{function_urn}/{trigger_type_code}/{trigger_id}", triggers.update_trigger
+    ),
+)
+
+_VPC_ENDPOINT = (
+    _row("CreateVpcEndpoint", "POST", "fgs/vpc-endpoint"),
+    _row("DeleteVpcEndpoint", "DELETE", "fgs/vpc-endpoint/{vpc_id}/{subnet_id}"),
+)
+
+_VERSIONS_AND_ALIASES = (
+    _row("CreateFunctionVersion", "POST", "fgs/functions/{function_urn}/versions", versions.create_function_version),
+    _row("CreateVersionAlias", "POST", "fgs/functions/{function_urn}/aliases", versions.create_version_alias),
+    _row(
+        "DeleteVersionAlias",
+        "DELETE",
+        "fgs/functions/{function_urn}/aliases/{alias_name}",
+        versions.delete_version_alias,
+    ),
+    _row("ListFunctionVersions", "GET", "fgs/functions/{function_urn}/versions", versions.list_function_versions),
+    _row("ListVersionAliases", "GET", "fgs/functions/{function_urn}/aliases", versions.list_version_aliases),
+    _row("ShowVersionAlias", "GET", "fgs/functions/{function_urn}/aliases/{alias_name}", versions.show_version_alias),
+    _row(
+        "UpdateVersionAlias", "PUT", "fgs/functions/{function_urn}/aliases/{alias_name}", versions.update_version_alias
+    ),
+)
+
+_WORKFLOWS = (
+    _row("BatchDeleteWorkflows", "DELETE", "fgs/workflows"),
+    _row("CreateCallbackWorkflow", "POST", "fgs/workflows/{workflow_id}/callback"),
+    _row("CreateWorkflow", "POST", "fgs/workflows"),
+    _row("ListWorkflow", "GET", "fgs/workflows"),
+    _row("ListWorkflowExecutions", "GET", "fgs/workflows/{workflow_id}/executions"),
+    _row("RetryWorkFlow", "POST", "fgs/workflows/{workflow_id}/executions/{execution_id}/retry"),
+    _row("ShowTenantMetric", "GET", "fgs/workflow-statistic"),
+    _row("ShowWorkFlow", "GET", "fgs/workflows/{workflow_id}"),
+    _row("ShowWorkFlowMetric", "GET", "fgs/workflow-statistic/{workflow_urn}"),
+    _row("ShowWorkflowExecution", "GET", "fgs/workflows/{workflow_id}/executions/{execution_id}"),
+    _row("ShowWorkflowExecutionForPage", "GET", "fgs/workflows/{workflow_id}/executions-history"),
+    _row("StartSyncWorkflowExecution", "POST", "fgs/workflows/{workflow_id}/sync-executions"),
+    _row("StartWorkflowExecution", "POST", "fgs/workflows/{workflow_id}/executions"),
+    _row("StopWorkFlow", "POST", "fgs/workflows/{workflow_id}/executions/{execution_id}/terminate"),
+    _row("UpdateWorkFlow", "PUT", "fgs/workflows/{workflow_id}"),
+)
+# Additions of Funclet, and what clients ask for beside the documented operations.
+_OURS = (
+    # The link to a code package carries its own signature, as the cloud's object store would want it.
+    _ours("DownloadCode", "GET", "funclet/code/{digest}", functions.download_code, is_public=True),
+    _ours("ListLogs", "GET", "funclet/functions/{function_urn}/logs", observability.list_logs),
+    _ours("CreateProject", "POST", "/v3/projects", identity.create_project),
+    _ours("ListRegions", "GET", "/v3/regions", identity.list_regions),
+    _ours("ListUsers", "GET", "/v3/users", identity.list_users),
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    *_APPLICATIONS,
+    *_ASYNC,
+    *_BRIDGE_FUNCTIONS,
+    *_DEPENDENCIES,
+    *_FUNCTIONS,
+    *_IDENTITY,
+    *_IMPORT_AND_EXPORT,
+    *_INVOCATION,
+    *_LOGS,
+    *_METRICS,
+    *_QUOTAS,
+    *_RESERVED_INSTANCES,
+    *_SNAPSHOTS,
+    *_TAGS,
+    *_TEMPLATES,
+    *_TEST_EVENTS,
+    *_TRACING,
+    *_TRIGGERS,
+    *_VPC_ENDPOINT,
+    *_VERSIONS_AND_ALIASES,
+    *_WORKFLOWS,
+    *_OURS,
+)
+"""All rows: those of the API, then ours."""

@@ -1,0 +1,62 @@
+"""Logs (an addition of ours: the cloud has a service of its own for them), quotas and features."""
+
+from typing import Any
+
+from funclet.api.call import Call
+from funclet.api.wire import codec
+from funclet.base.clock import utc_text
+from funclet.base.http import Response
+from funclet.model.invocation import LogRecord
+from funclet.services.observability import LogFilter, Quota
+
+MAX_RECORDS, DEFAULT_RECORDS = 1000, 100
+
+
+async def list_logs(call: Call) -> Response:
+    """Serve the log records of a function, oldest first.
+
+    Query: `since` and `until` (seconds since the epoch, or a time with its zone), `request_id`,
+    `after` (an id: only what came later, for following), `limit`.
+    """
+    _, limit = codec.page(call, "limit", default=DEFAULT_RECORDS, maximum=MAX_RECORDS)
+    records = await call.services.observability.logs(
+        call.principal,
+        call.parameters["function_urn"],
+        LogFilter(
+            since=codec.query_time(call, "since") or 0.0,
+            until=codec.query_time(call, "until"),
+            request_id=call.query.get("request_id", ""),
+            after_id=codec.query_number(call, "after", default=0),
+            limit=limit,
+        ),
+    )
+    return codec.json_response(200, {"records": [_record(number, record) for number, record in records]})
+
+
+async def list_quotas(call: Call) -> Response:
+    """Serve ListQuotas."""
+    quotas = await call.services.observability.quotas(call.principal)
+    return codec.json_response(200, {"quotas": {"resources": [_quota(quota) for quota in quotas]}})
+
+
+async def show_feature(_: Call) -> Response:
+    """Serve ShowFeature. The vendor's switches are not published, and we have none of our own."""
+    return codec.json_response(200, {})
+
+
+def _record(number: int, record: LogRecord) -> dict[str, Any]:
+    return {
+        "id": number,
+        "time": utc_text(record.at, milliseconds=True),
+        "version": record.version,
+        "request_id": record.request_id,
+        "outcome": record.outcome,
+        "duration_ms": record.duration_ms,
+        "cold": record.is_cold,
+        "text": record.text,
+    }
+
+
+def _quota(quota: Quota) -> dict[str, Any]:
+    unit = {"unit": quota.unit} if quota.unit else {}
+    return {"type": quota.kind, "quota": quota.limit, "used": quota.used, **unit}

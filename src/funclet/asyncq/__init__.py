@@ -1,0 +1,1 @@
+"""Asynchronous invocations: accepted into the store (`queue`), run from there (`worker`), decided upon (`retry`)."""

@@ -1,0 +1,1 @@
+"""What every other layer may use: clocks, ids, supervised tasks. Knows nothing of functions."""

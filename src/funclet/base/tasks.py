@@ -1,0 +1,57 @@
+"""Background tasks that have an owner, and the signal that ends them.
+
+`TaskOwner` starts tasks, reports the first that fails, and ends them all.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class TaskOwner:
+    """Owns background tasks from `start` until `close`.
+
+    A task that raises is logged with its name and remembered in `failure`; the
+    others go on, because each of ours serves a different part of the server.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failure: BaseException | None = None
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Run `work` in the background under `name`."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def drain(self, *, deadline_s: float) -> bool:
+        """Wait for all tasks to end by themselves; False if some still run after `deadline_s` seconds."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=deadline_s)
+        return not self._tasks
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait until it has ended."""
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.failure = self.failure or error
+            log.error("background task failed: %s", task.get_name(), exc_info=error)

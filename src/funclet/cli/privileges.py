@@ -1,0 +1,137 @@
+"""From root to an ordinary user: who that is, what it can read, and how to become it.
+
+The server's own program may lie in a folder that only root can enter (a
+checkout below `/root`). `show_folders` makes such folders, and nothing beside
+them, reachable in a mount namespace that only the server sees.
+"""
+
+import ctypes
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+
+DEFAULT_ID = 7180
+"""User and group of the server when no account is named; it needs no entry in the password file."""
+
+_CLONE_NEWNS = 0x00020000
+_MS_BIND, _MS_REC, _MS_PRIVATE, _MS_RDONLY, _MS_REMOUNT, _MS_MOVE = 4096, 16384, 1 << 18, 1, 32, 8192
+_MS_NOSUID, _MS_NODEV = 2, 4
+
+
+class PrivilegeError(Exception):
+    """The server's user cannot be what it should be; the message says what to do."""
+
+
+def find_user(name: str) -> tuple[int, int]:
+    """Return user and group id for the setting `user`: an account, a number, or empty for the default.
+
+    Raises:
+        PrivilegeError: there is no such account, or it is root.
+    """
+    if not name:
+        return DEFAULT_ID, DEFAULT_ID
+    try:
+        account = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        ids = account.pw_uid, account.pw_gid
+    except KeyError as error:
+        if not name.isdigit():
+            raise PrivilegeError(f"There is no account '{name}'; create it or give a number.") from error
+        ids = int(name), int(name)
+    if ids[0] == 0:
+        raise PrivilegeError("The server must not run as root; choose another user.")
+    return ids
+
+
+def give_folder(folder: Path, ids: tuple[int, int]) -> None:
+    """Give a folder and everything in it to a user."""
+    for path, _, files in os.walk(folder):
+        os.chown(path, *ids)
+        for file in files:
+            os.chown(Path(path) / file, *ids, follow_symlinks=False)
+
+
+def hidden_folders(folders: Sequence[Path], ids: tuple[int, int]) -> Sequence[Path]:
+    """Return the parents that keep a user from reaching the folders, each once, outermost only."""
+    blocking: list[Path] = []
+    for folder in folders:
+        for parent in reversed(folder.parents):
+            if not _may_enter(parent, ids):
+                if parent not in blocking:
+                    blocking.append(parent)
+                break
+    return blocking
+
+
+def become(ids: tuple[int, int], *, read_only: Sequence[Path], writable: Sequence[Path]) -> None:
+    """Turn this process into the server's user, for good. Call it in a process that was forked for that.
+
+    Args:
+        ids: user and group.
+        read_only: folders that must be readable for the program.
+        writable: folders that must be writable; they belong to the user already.
+
+    Raises:
+        PrivilegeError: a folder cannot be made reachable.
+    """
+    show_folders(read_only, writable, ids)
+    os.setgroups([])
+    os.setresgid(ids[1], ids[1], ids[1])
+    os.setresuid(ids[0], ids[0], ids[0])
+    for folder in (*read_only, *writable):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise PrivilegeError(
+                f"The server's user (uid {ids[0]}) cannot read {folder}. "
+                "Install Funclet where every user can read it, or name another user with --user."
+            )
+
+
+def show_folders(read_only: Sequence[Path], writable: Sequence[Path], ids: tuple[int, int]) -> None:
+    """Make folders below closed parents reachable, in a mount namespace of this process alone.
+
+    Each closed parent is covered by an empty folder that holds nothing but what was asked for.
+    """
+    folders = [folder for folder in dict.fromkeys((*read_only, *writable)) if folder.exists()]
+    covers = hidden_folders(folders, ids)
+    if not covers:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.unshare(_CLONE_NEWNS), "a mount namespace")
+    _mount(libc, None, Path("/"), _MS_REC | _MS_PRIVATE)
+    for cover in covers:
+        inside = [folder for folder in folders if folder.is_relative_to(cover)]
+        _cover(libc, cover, inside, writable)
+
+
+def _cover(libc: ctypes.CDLL, cover: Path, inside: Sequence[Path], writable: Sequence[Path]) -> None:
+    # Opened before the cover hides them: a bind mount from the descriptor still finds them.
+    descriptors = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in inside}
+    _mount(libc, "tmpfs", cover, _MS_NOSUID | _MS_NODEV, kind=b"tmpfs", data=b"mode=755,size=1m")
+    for folder, descriptor in sorted(descriptors.items()):
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+        _mount(libc, f"/proc/self/fd/{descriptor}", folder, _MS_BIND | _MS_REC)
+        if folder not in writable:
+            _mount(libc, None, folder, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+        os.close(descriptor)
+
+
+def _mount(
+    libc: ctypes.CDLL, source: str | None, target: Path, flags: int, *, kind: bytes | None = None, data: bytes = b""
+) -> None:
+    result = libc.mount(source.encode() if source else None, os.fsencode(target), kind, ctypes.c_ulong(flags), data)
+    _check(result, f"a mount at {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise PrivilegeError(f"The server could not make {what}: {os.strerror(ctypes.get_errno())}.")
+
+
+def _may_enter(folder: Path, ids: tuple[int, int]) -> bool:
+    status = folder.stat()
+    if status.st_uid == ids[0]:
+        return bool(status.st_mode & 0o100)
+    if status.st_gid == ids[1]:
+        return bool(status.st_mode & 0o010)
+    return bool(status.st_mode & 0o001)

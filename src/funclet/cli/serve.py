@@ -1,0 +1,280 @@
+"""`fgs serve`: one command from an empty folder to a running server.
+
+The order matters: settings, ports, data folder and credentials first, while the
+process may still do everything; then it forks. The child becomes an ordinary
+user and serves; the parent stays small and, as root, is the only one that can
+make sandboxes.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from funclet import __version__, config
+from funclet.cli import profiles
+from funclet.cli.frame import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from funclet.sandbox.protocol import SandboxDriver
+    from funclet.server import Listeners
+    from funclet.services.identity import Credentials
+
+LOCAL_PROFILE = "local"
+
+
+def _options() -> list[click.Parameter]:
+    """Return one option per row of the settings table."""
+    options: list[click.Parameter] = []
+    for setting in fields(config.Settings):
+        assert setting.default is not MISSING
+        several = isinstance(setting.default, tuple)
+        choices = setting.metadata["choices"]
+        shown = "" if several or setting.default in ("", -1) else f" Default: {setting.default}."
+        options.append(
+            click.Option(
+                [f"--{setting.name.replace('_', '-')}", setting.name],
+                type=click.Choice(choices) if choices else str if several else type(setting.default),
+                multiple=several,
+                default=None,
+                help=setting.metadata["help"] + shown,
+            )
+        )
+    return options
+
+
+def _serve(**given: Any) -> None:
+    """Start a server on this machine.
+
+    Every option is also an environment variable: FGS_ and its name in capitals, for example FGS_PORT.
+    Stop with Ctrl-C: running requests are finished first; once more ends them.
+    """
+    try:
+        settings = config.load(given, os.environ)
+    except config.SettingError as error:
+        raise Failure(str(error)) from error
+    _log_to_stderr()
+    os.umask(0o022)
+    raise SystemExit(start(settings))
+
+
+serve = click.Command("serve", callback=_serve, params=_options(), help=_serve.__doc__)
+
+
+def start(settings: config.Settings) -> int:
+    """Serve until told to stop; return the exit status.
+
+    Raises:
+        Failure: the server cannot start; says why and what to do.
+    """
+    listeners = _listen(settings)
+    created = _prepare(settings, listeners)
+    if settings.isolation == "process":
+        return _run(settings, listeners, created, None)
+    return _supervise(settings, listeners, created)
+
+
+def _listen(settings: config.Settings) -> "Listeners":
+    from funclet.server import Listeners  # noqa: PLC0415 - the client side of fgs must not pay for the server
+
+    api = _bind(settings.host, settings.port)
+    gateway = _bind(settings.host, settings.gateway_port)
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - only compared
+    return Listeners(
+        api=api,
+        gateway=gateway,
+        api_url=f"http://{shown}:{api.getsockname()[1]}",
+        gateway_url=f"http://{shown}:{gateway.getsockname()[1]}",
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise Failure(
+            f"Port {port} on {host} cannot be used: {error}.",
+            hint="Is another server running? Choose other ports with --port and --gateway-port.",
+            exit_code=ExitCode.NETWORK,
+        ) from error
+    return listener
+
+
+def _prepare(settings: config.Settings, listeners: "Listeners") -> "Credentials | None":
+    """Make the data folder, the first credentials and the profile of the user; return what is new."""
+    from funclet.services.identity import bootstrap_identity  # noqa: PLC0415 - as above
+    from funclet.store.folder import DataFolderLock  # noqa: PLC0415
+    from funclet.store.protocol import StoreError  # noqa: PLC0415
+    from funclet.store.sqlite import SqliteStore  # noqa: PLC0415
+
+    folder = settings.data_folder
+
+    async def bootstrap() -> "Credentials | None":
+        store = SqliteStore.open(folder / "funclet.db")
+        try:
+            return await bootstrap_identity(
+                store,
+                region=settings.region,
+                project_id=settings.project_id or None,
+                ak=settings.admin_ak or None,
+                sk=settings.admin_sk or None,
+            )
+        finally:
+            await store.close()
+
+    try:
+        lock = DataFolderLock.take(folder)
+        for name in ("packages", "code"):
+            (folder / name).mkdir(exist_ok=True)
+        created = asyncio.run(bootstrap())
+        lock.release()
+    except (StoreError, OSError) as error:
+        raise Failure(
+            f"The data folder {folder} cannot be used: {error}.", hint="Choose another one with --data-dir."
+        ) from error
+    if created is not None:
+        _write_profile(listeners, created, settings)
+    return created
+
+
+def _write_profile(listeners: "Listeners", created: "Credentials", settings: config.Settings) -> None:
+    """Let `fgs` on this machine find the server: profile `local`, chosen unless another one was."""
+    path = profiles.path_of(os.environ)
+    known = profiles.load(path)
+    values = {
+        "endpoint": listeners.api_url,
+        "region": settings.region,
+        "project_id": created.project_id,
+        "ak": created.access,
+        "sk": created.secret,
+    }
+    changed = known.with_values(LOCAL_PROFILE, values)
+    current = known.current if known.current in known.table else LOCAL_PROFILE
+    profiles.save(path, profiles.Profiles(current=current, table=changed.table))
+
+
+def _supervise(settings: config.Settings, listeners: "Listeners", created: "Credentials | None") -> int:
+    """Fork the server and become its sandboxd; without what isolation needs, serve with plain processes."""
+    from funclet import server  # noqa: PLC0415 - as above
+    from funclet.cli import privileges  # noqa: PLC0415
+    from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
+    from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
+
+    prefixes = server.interpreter_prefixes(server.load_registry(settings))
+    folder = settings.data_folder
+    missing = server.missing_for_isolation()
+    if missing:
+        if settings.isolation != "auto":
+            raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
+        return _run(settings, listeners, created, None)
+    is_root = os.geteuid() == 0
+    if settings.isolation == "full" and not is_root:
+        raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
+    ids = None
+    if is_root:
+        try:
+            ids = privileges.find_user(settings.user)
+        except privileges.PrivilegeError as error:
+            raise Failure(str(error)) from error
+        privileges.give_folder(folder, ids)
+
+    def child(control: socket.socket) -> int:
+        if ids is not None:
+            privileges.become(ids, read_only=_program_folders(prefixes), writable=[folder])
+        return _run(settings, listeners, created, control)
+
+    return supervise(
+        child,
+        settings=SandboxdSettings(
+            allowed_folders=(folder / "code", server.language_folder()),
+            interpreter_prefixes=prefixes,
+            image_folder=folder,
+        ),
+    )
+
+
+def _program_folders(prefixes: Sequence[Path]) -> Sequence[Path]:
+    """Return the folders that the server's own code and interpreter are in."""
+    package = Path(__file__).parents[1]
+    from funclet.server import language_folder  # noqa: PLC0415 - as above
+
+    installed = [Path(sys.prefix), Path(sys.base_prefix), package, language_folder(), *prefixes]
+    return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
+
+
+def _run(
+    settings: config.Settings,
+    listeners: "Listeners",
+    created: "Credentials | None",
+    control: socket.socket | None,
+) -> int:
+    """Be the server."""
+    import uvloop  # noqa: PLC0415 - as above
+
+    from funclet import server  # noqa: PLC0415
+    from funclet.sandbox.protocol import SandboxError  # noqa: PLC0415
+    from funclet.store.protocol import StoreError  # noqa: PLC0415
+
+    driver = server.make_driver(control)
+
+    def announce() -> None:
+        server.write_state(settings.data_folder, listeners, driver.level)
+        _banner(settings, listeners, created, driver)
+
+    async def serve_until_stopped() -> None:
+        await server.Server(settings, listeners, driver).run(announce)
+
+    try:
+        asyncio.run(serve_until_stopped())
+    except (SandboxError, StoreError, OSError) as error:
+        click.echo(f"error: the server cannot run: {error}", err=True)
+        return ExitCode.UNEXPECTED
+    return ExitCode.OK
+
+
+_LEVELS = {
+    "full": "full: namespaces, cgroups, system call filter, an own user for each instance",
+    "rootless": "rootless: namespaces and a system call filter, but no cgroups: memory is polled, CPU is not limited",
+    "process": "NONE: functions run as plain processes of this user and can read what it can read",
+}
+
+
+def _banner(
+    settings: config.Settings, listeners: "Listeners", created: "Credentials | None", driver: "SandboxDriver"
+) -> None:
+    lines = [
+        f"Funclet {__version__}",
+        f"  API        {listeners.api_url}",
+        f"  gateway    {listeners.gateway_url}",
+        f"  data       {settings.data_folder}",
+        f"  isolation  {_LEVELS[driver.level]}",
+    ]
+    if driver.level != "full":
+        lines.append("             'fgs doctor' says what is missing")
+    if created is not None:
+        lines += [
+            "First start. These credentials are shown once:",
+            f"  project    {created.project_id} ({settings.region})",
+            f"  access key {created.access}",
+            f"  secret key {'as you gave it' if settings.admin_sk else created.secret}",
+            f"  password   {created.password} (user {created.user_name})",
+            f"They are also in profile '{LOCAL_PROFILE}' of {profiles.path_of(os.environ)}; try: fgs whoami",
+        ]
+    lines.append("Stop with Ctrl-C.")
+    click.echo("\n".join(lines))
+    sys.stdout.flush()
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO, stream=sys.stderr)

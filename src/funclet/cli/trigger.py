@@ -1,0 +1,149 @@
+"""`fgs trigger`: list, create, update and delete triggers of a function."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from funclet.cli import project, render, session
+from funclet.cli.changes import trigger_name
+from funclet.cli.frame import Failure, FgsGroup, confirm, say
+from funclet.cli.session import Address, Session
+from funclet.client import ApiError
+
+_COLUMNS = ("trigger_id", "trigger_type_code", "trigger_status", "event_data.name", "event_data.schedule",
+            "event_data.invoke_url")  # fmt: skip
+_MAX_FILE_BYTES = 256 * 1024
+
+trigger = FgsGroup("trigger", help="List, create, update and delete triggers.", no_args_is_help=True)
+
+
+@session.command("list", examples=("fgs trigger list hello", "fgs trigger list 'hello:!live' -o json"))
+@session.function_argument()
+def list_(talk: Session, address: Address) -> None:
+    """List the triggers of a function."""
+    render.rows(talk.flags, talk.at(address, talk.client.list_triggers), columns=_COLUMNS, wide=("created_time",))
+
+
+@session.command("get", examples=("fgs trigger get hello timer-1", "fgs trigger get hello ID -o json"))
+@session.function_argument()
+@click.argument("name", metavar="ID_OR_NAME")
+def get(talk: Session, address: Address, name: str) -> None:
+    """Show one trigger."""
+    render.item(talk.flags, _find(talk, address, name), columns=(*_COLUMNS, "event_data", "created_time"))
+
+
+@session.command("create", examples=("fgs trigger create hello --type TIMER --schedule 3m",
+                                     "fgs trigger create hello --type APIG --path /hello --auth NONE"))  # fmt: skip
+@session.function_argument()
+@click.option("--type", "type_code", required=True, help="TIMER, APIG, ...")
+@click.option("--name", default="", help="Its name; default: made up.")
+@click.option("--schedule", default="", help="TIMER: every 3m, 2h or 1d.")
+@click.option("--cron", default="", help="TIMER: expression with six fields, seconds first.")
+@click.option("--event", default="", help="TIMER: text that the function gets as user_event.")
+@click.option("--path", default="", help="APIG: path; default: /NAME.")
+@click.option("--auth", type=click.Choice(["NONE", "IAM", "APP"], case_sensitive=False), default="IAM", help="APIG.")
+@click.option("--method", default="ANY", help="APIG: GET, POST, ... or ANY.")
+@click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires.")
+@click.option("--alias", default="", help="Fire this alias instead of latest.")
+@click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="event_data as JSON.")
+def create(talk: Session, address: Address, *, type_code: str, from_file: str | None, **options: Any) -> None:
+    """Create a trigger."""
+    place = (
+        Address(name=address.name, app=address.app, qualifier=f"!{options['alias']}") if options["alias"] else address
+    )
+
+    def act(urn: str) -> dict[str, Any]:
+        if from_file:
+            data = _read(Path(from_file))
+        else:
+            count = len(talk.client.list_triggers(urn)) if not options["name"] else 0
+            entry = {key: value for key, value in options.items() if value and key not in ("alias", "status")}
+            plan = project.trigger_plan({"type": type_code, **entry}, function=address.name, number=count)
+            data = dict(plan.event_data)
+        body = {"trigger_type_code": type_code.upper(), "event_data": data}
+        return talk.client.create_trigger(
+            urn, body | ({"trigger_status": options["status"]} if options["status"] else {})
+        )
+
+    _show(talk, talk.at(place, act), "created")
+
+
+@session.command("update", examples=("fgs trigger update hello timer-1 --status DISABLED",
+                                     "fgs trigger update hello timer-1 --schedule 5m"))  # fmt: skip
+@session.function_argument()
+@click.argument("name", metavar="ID_OR_NAME")
+@click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires.")
+@click.option("--schedule", default="", help="TIMER: every 3m, 2h or 1d.")
+@click.option("--cron", default="", help="TIMER: expression with six fields.")
+@click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="Members of event_data as JSON.")
+def update(talk: Session, address: Address, name: str, **options: Any) -> None:
+    """Change a trigger, or switch it on and off."""
+    found = _find(talk, address, name)
+    data = _read(Path(options["from_file"])) if options["from_file"] else {}
+    if options["schedule"] or options["cron"]:
+        kind = "Cron" if options["cron"] else "Rate"
+        data |= {"schedule_type": kind, "schedule": options["cron"] or options["schedule"]}
+    body: dict[str, Any] = {"event_data": data} if data else {}
+    body |= {"trigger_status": options["status"]} if options["status"] else {}
+    if not body:
+        raise Failure("Say what to change.", hint="fgs trigger update --help")
+    answer = talk.at(address, lambda urn: talk.client.trigger("PUT", urn, found, body))
+    _show(talk, answer or found, "updated")
+
+
+@session.command("delete", examples=("fgs trigger delete hello timer-1", "fgs trigger delete hello ID -y"))
+@session.function_argument()
+@click.argument("name", metavar="ID_OR_NAME")
+def delete(talk: Session, address: Address, name: str) -> None:
+    """Delete a trigger."""
+    found = _find(talk, address, name)
+    confirm(talk.flags, f"Delete trigger {trigger_name(found)} of {address.name}?")
+    talk.at(address, lambda urn: talk.client.trigger("DELETE", urn, found))
+    if talk.flags.is_json:
+        render.as_json({"removed": [{"kind": "trigger", "name": found.get("trigger_id")}]})
+    else:
+        say(f"deleted {found.get('trigger_type_code')} trigger {trigger_name(found)} of {address.name}")
+
+
+def _find(talk: Session, address: Address, name: str) -> dict[str, Any]:
+    """Return a trigger by its id or by its name or path."""
+    rows = talk.at(address, talk.client.list_triggers)
+    found = [row for row in rows if name in (row.get("trigger_id"), trigger_name(row), _plain_name(row))]
+    if len(found) > 1:
+        ids = ", ".join(str(row.get("trigger_id")) for row in found)
+        raise Failure(f"Several triggers of {address.name} are called '{name}'.", hint=f"Use the id: {ids}")
+    if not found:
+        message = f"Function '{address.name}' has no trigger '{name}'."
+        raise ApiError(status=404, code="FSS.1131", message=message)
+    return found[0]
+
+
+def _plain_name(row: dict[str, Any]) -> str:
+    return str(render.member(row, "event_data.name") or "")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MAX_FILE_BYTES))
+    except (OSError, ValueError) as error:
+        raise Failure(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Failure(f"{path} must hold a JSON object.")
+    return found
+
+
+def _show(talk: Session, found: dict[str, Any], verb: str) -> None:
+    if talk.flags.text("output"):
+        render.item(talk.flags, found, columns=(*_COLUMNS, "event_data", "created_time"))
+        return
+    say(f"{verb} {found.get('trigger_type_code')} trigger {trigger_name(found)} ({found.get('trigger_id')})")
+    url = render.member(found, "event_data.invoke_url")
+    if url:
+        say(f"url: {url}")
+
+
+for _command in (list_, get, create, update, delete):
+    trigger.add_command(_command)

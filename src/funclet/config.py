@@ -1,0 +1,159 @@
+"""The settings table: every name, type, default and help in one place.
+
+`load` reads the command line's values and the environment once and returns a
+frozen `Settings`; only the composition root sees it. A wrong or unknown
+setting stops the start with a message that names it.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "FGS_"
+EDITIONS = ("lab", "huawei", "ctyun", "otc")
+ISOLATION = ("auto", "full", "rootless", "process")
+NETWORK = ("auto", "nat", "off")
+# Read by the client side of `fgs`, not by the server.
+_CLIENT_VARIABLES = frozenset(
+    {
+        "FGS_PROFILE",
+        "FGS_ENDPOINT",
+        "FGS_IAM_ENDPOINT",
+        "FGS_TOKEN",
+        "FGS_CA",
+        "FGS_HOME",
+    }
+)
+_LAB_WAIT_MS = 1000
+_HEX_ID = re.compile(r"[0-9a-f]{32}")
+_REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
+
+
+class SettingError(Exception):
+    """A setting is unknown or wrong; the message names it and says what is allowed."""
+
+
+def _setting(default: Any, help_: str, *, secret: bool = False, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help_, "secret": secret, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one server. Each is also an environment variable: FGS_ and the name in capitals."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(7180, "Port of the API; 0 lets the system choose.")
+    gateway_port: int = _setting(7181, "Port of the gateway; 0 lets the system choose.")
+    data_dir: str = _setting("", "Folder of all data. Default: /var/lib/funclet as root, else ~/.local/share/funclet.")
+    edition: str = _setting("lab", "Edition of the cloud whose limits are taken.", choices=EDITIONS)
+    region: str = _setting("local-1", "Name of the region, also the name of the project.")
+    project_id: str = _setting("", "Project of the first start, 32 hexadecimal digits. Default: a random one.")
+    admin_ak: str = _setting("", "Access key of the administrator. Default: a random one at the first start.")
+    admin_sk: str = _setting("", "Secret key of the administrator; goes with admin_ak.", secret=True)
+    user: str = _setting("", "Account or uid that the server runs as when started by root. Default: uid 7180.")
+    isolation: str = _setting("auto", "How instances are confined; auto takes the best.", choices=ISOLATION)
+    network: str = _setting("auto", "What instances reach; auto: nat where possible.", choices=NETWORK)
+    memory_fraction: float = _setting(0.8, "Share of the host's memory that all instances may hold together.")
+    idle_release_s: float = _setting(60.0, "Seconds after which an idle instance is stopped, 1 to 3600.")
+    admission_wait_ms: int = _setting(-1, "How long a request waits at the instance maximum. -1: as the edition says.")
+    handler_error_status: int = _setting(200, "HTTP status of a handler that raised: 200 as the cloud, or 500.")
+    drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
+    timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
+    runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH. May be given several times.")
+    code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
+
+    @property
+    def wait_s(self) -> float:
+        """How long a request may wait for a busy instance, in seconds."""
+        if self.admission_wait_ms >= 0:
+            return self.admission_wait_ms / 1000
+        return _LAB_WAIT_MS / 1000 if self.edition == "lab" else 0.0
+
+    @property
+    def data_folder(self) -> Path:
+        """The data folder, with its default."""
+        if self.data_dir:
+            return Path(self.data_dir).absolute()
+        if os.geteuid() == 0:
+            return Path("/var/lib/funclet")
+        return Path.home() / ".local" / "share" / "funclet"
+
+    @property
+    def runtime_map(self) -> Mapping[str, str]:
+        """Catalogue name -> interpreter."""
+        return dict(entry.split("=", 1) for entry in self.runtime)
+
+    def shown(self) -> Mapping[str, str]:
+        """Return all settings as texts, secrets masked."""
+        return {
+            setting.name: "****" if setting.metadata["secret"] and getattr(self, setting.name) else _text(self, setting)
+            for setting in fields(self)
+        }
+
+
+def load(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """Return the settings: `given` (command line; None for absent) before `environment` before defaults.
+
+    Raises:
+        SettingError: a variable with our prefix is unknown, or a value is not allowed.
+    """
+    known = {setting.name: setting for setting in fields(Settings)}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if variable.startswith(PREFIX) and variable not in _CLIENT_VARIABLES:
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in known:
+                raise SettingError(f"{variable} is no setting of Funclet; `fgs serve --help` lists them.")
+            values[name] = _parse(variable, type(known[name].default), text)
+    values |= {name: value for name, value in given.items() if value is not None and value != ()}
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _parse(variable: str, kind: type, text: str) -> Any:
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingError(f"{variable}='{text}' is not a {kind.__name__}.") from error
+
+
+def _check(settings: Settings) -> None:
+    for setting in fields(settings):
+        choices = setting.metadata["choices"]
+        if choices and getattr(settings, setting.name) not in choices:
+            raise SettingError(f"{setting.name} must be one of {', '.join(choices)}.")
+    _check_range("port", settings.port, 0, 65_535)
+    _check_range("gateway_port", settings.gateway_port, 0, 65_535)
+    _check_range("memory_fraction", settings.memory_fraction, 0.05, 1.0)
+    _check_range("idle_release_s", settings.idle_release_s, 1, 3600)
+    _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
+    _check_range("drain_s", settings.drain_s, 0, 3600)
+    if settings.handler_error_status not in (200, 500):
+        raise SettingError("handler_error_status must be 200 or 500.")
+    if not _REGION.fullmatch(settings.region):
+        raise SettingError("region must be 1 to 40 lower-case letters, digits and '-'.")
+    if settings.project_id and not _HEX_ID.fullmatch(settings.project_id):
+        raise SettingError("project_id must be 32 hexadecimal digits in lower case.")
+    if bool(settings.admin_ak) != bool(settings.admin_sk):
+        raise SettingError("admin_ak and admin_sk must be given together.")
+    if settings.admin_ak and not _ACCESS_KEY.fullmatch(settings.admin_ak):
+        raise SettingError("admin_ak must be 4 to 64 letters, digits, '_' or '-'.")
+    if any("=" not in entry for entry in settings.runtime):
+        raise SettingError("runtime must have the form NAME=PATH, for example 'Python2.7=/usr/bin/python2.7'.")
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise SettingError(f"{name} {value:g} is out of range: {low:g} to {high:g}.")
+
+
+def _text(settings: Settings, setting: Any) -> str:
+    value = getattr(settings, setting.name)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,244 @@
+"""Gives each invocation to an instance. The first file of the data plane to read.
+
+`invoke` is the whole story: refuse early, acquire an instance, run, release,
+record. Everything else here keeps the pools that `acquire` needs.
+"""
+
+import asyncio
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from funclet import telemetry
+from funclet.base.clock import Clock
+from funclet.base.tasks import TaskOwner
+from funclet.dataplane.capacity import Capacity
+from funclet.dataplane.code import CodeCache
+from funclet.dataplane.instance import Instance
+from funclet.dataplane.launch import LaunchOptions, sandbox_spec
+from funclet.dataplane.pool import Pool, StartFailed
+from funclet.model.function import FunctionVersion
+from funclet.model.invocation import (
+    Completed,
+    FailureKind,
+    FunctionFailed,
+    InnerCode,
+    Invocation,
+    LogRecord,
+    Outcome,
+    PlatformFailed,
+    Refused,
+    Report,
+)
+from funclet.runtimes.registry import Registry, RuntimeSpec
+from funclet.sandbox.protocol import SandboxDriver
+
+log = logging.getLogger(__name__)
+
+_REAP_PERIOD_S = 1.0
+_MAX_WAITING_PER_POOL = 1000
+_STOP_DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherOptions:
+    """What the operator decides about instances."""
+
+    memory_mib: int
+    """What all instances may hold together."""
+    idle_release_s: float
+    wait_s: float
+    """How long a request may wait for a busy instance at the instance maximum."""
+    launch: LaunchOptions
+
+
+@dataclass(slots=True)
+class _Versioned:
+    """The pool of one version and size, with the revision it runs."""
+
+    revision: int
+    pool: Pool
+
+
+class Dispatcher:
+    """Implements `model.invocation.Invoker` on this node."""
+
+    def __init__(
+        self,
+        driver: SandboxDriver,
+        registry: Registry,
+        code: CodeCache,
+        clock: Clock,
+        options: DispatcherOptions,
+        record: Callable[[LogRecord], None],
+    ) -> None:
+        self._driver = driver
+        self._registry = registry
+        self._code = code
+        self._clock = clock
+        self._options = options
+        self._record = record
+        self._capacity = Capacity(total_mib=options.memory_mib)
+        self._pools: dict[tuple[str, str, int], _Versioned] = {}
+        self._retired: list[Pool] = []
+        self._tasks = TaskOwner()
+        self._numbers = itertools.count(1)
+        self._reaper: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to release idle instances. The driver is open already; whoever opened it closes it after us."""
+        self._reaper = self._tasks.start(self._reap(), name="release idle instances")
+
+    async def close(self) -> None:
+        """End all instances. Call when nothing is being invoked any more."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+        for pool in self._all_pools():
+            pool.retire()
+        await self._tasks.drain(deadline_s=_STOP_DEADLINE_S)
+        await self._tasks.close()
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Run one invocation. Returns an Outcome for anything the function or the load can cause."""
+        runtime = self._registry.require(invocation.version.settings.runtime)
+        if invocation.version.settings.max_instances == 0:
+            return Refused(reason="Function Disabled")
+        if not runtime.is_runnable:
+            return self._recorded(invocation, _not_installed(runtime), b"", self._clock.now())
+        began = self._clock.monotonic()
+        pool = self._pool_for(invocation, runtime)
+        try:
+            given = await pool.acquire()
+        except StartFailed as failure:
+            log.exception("an instance could not be started: urn=%s", invocation.version.urn)
+            return PlatformFailed(reason=f"The function could not be started: {failure}")
+        if isinstance(given, Refused):
+            return given
+        if isinstance(given, FunctionFailed):
+            return self._recorded(invocation, given, given.report.log_tail, self._clock.now())
+        waited_ms = (self._clock.monotonic() - began) * 1000
+        try:
+            result = await given.run(invocation)
+        finally:
+            pool.release(given)
+        outcome = replace(result.outcome, report=replace(result.outcome.report, wait_ms=waited_ms))
+        return self._recorded(invocation, outcome, result.log, result.started_at)
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many instances are in which state, and the memory they hold."""
+        totals = {"idle": 0, "busy": 0, "starting": 0, "waiting": 0}
+        for pool in self._all_pools():
+            now = pool.statistics
+            totals["idle"] += now.idle
+            totals["busy"] += now.busy
+            totals["starting"] += now.starting
+            totals["waiting"] += now.waiting
+        return totals | {"memory_mib": self._capacity.used_mib}
+
+    def _recorded(
+        self, invocation: Invocation, outcome: Completed | FunctionFailed, text: bytes, at: float
+    ) -> Completed | FunctionFailed:
+        """Hand the log of a run to the log store, and return its outcome."""
+        code = outcome.code if isinstance(outcome, FunctionFailed) else 0
+        self._record(
+            LogRecord(
+                function_id=invocation.version.function_id,
+                version=invocation.version.version,
+                request_id=invocation.request_id,
+                at=at,
+                text=text.decode(errors="replace"),
+                outcome=telemetry.category(code),
+                duration_ms=outcome.report.duration_ms,
+                is_cold=outcome.report.is_cold,
+            )
+        )
+        return outcome
+
+    def _pool_for(self, invocation: Invocation, runtime: RuntimeSpec) -> Pool:
+        """Return the pool of this version and size; a newer revision retires the pool of the older one."""
+        version = invocation.version
+        memory_mib = invocation.memory_mib or version.settings.memory_mib
+        key = (version.function_id, version.version, memory_mib)
+        current = self._pools.get(key)
+        if current is None or current.revision < version.revision:
+            if current is not None:
+                current.pool.retire()
+                self._retired.append(current.pool)
+            current = _Versioned(version.revision, self._new_pool(version, runtime, memory_mib))
+            self._pools[key] = current
+        current.pool.max_instances = version.settings.max_instances
+        return current.pool
+
+    def _new_pool(self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int) -> Pool:
+        async def start_instance() -> tuple[Instance, FunctionFailed | None]:
+            return await self._start_instance(version, runtime, memory_mib)
+
+        return Pool(
+            start_instance=start_instance,
+            max_instances=version.settings.max_instances,
+            memory_mib=memory_mib,
+            wait_s=self._options.wait_s,
+            max_waiting=_MAX_WAITING_PER_POOL,
+            capacity=self._capacity,
+            make_room=self._make_room,
+            tasks=self._tasks,
+            clock=self._clock,
+        )
+
+    async def _start_instance(
+        self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int
+    ) -> tuple[Instance, FunctionFailed | None]:
+        assert runtime.language is not None
+        code_dir = await self._code.fetch(version.code)
+        spec = sandbox_spec(
+            version,
+            runtime,
+            name=f"fgs-{os.getpid()}-{next(self._numbers)}",
+            memory_mib=memory_mib,
+            code_dir=code_dir,
+            options=self._options.launch,
+        )
+        instance = Instance(
+            version,
+            language=runtime.language.name,
+            memory_mib=memory_mib,
+            sandbox=self._driver.create(),
+            clock=self._clock,
+        )
+        try:
+            failure = await instance.start(spec)
+        except BaseException:
+            # Nothing of a start that was broken off may stay behind; its own error is what the caller must see.
+            await asyncio.shield(instance.abort())
+            raise
+        return instance, failure
+
+    async def _make_room(self, memory_mib: int) -> bool:
+        """Stop the instances that have been idle longest, whosever they are, until `memory_mib` are free."""
+        while self._capacity.used_mib + memory_mib > self._capacity.total_mib:
+            idle = [(pool, instance) for pool in self._all_pools() if (instance := pool.oldest_idle())]
+            if not idle:
+                return False
+            pool, instance = min(idle, key=lambda pair: pair[1].idle_since)
+            await pool.evict(instance)
+        return True
+
+    async def _reap(self) -> None:
+        while True:
+            await self._clock.sleep(_REAP_PERIOD_S)
+            for pool in self._all_pools():
+                pool.reap(self._options.idle_release_s)
+            self._pools = {key: entry for key, entry in self._pools.items() if not entry.pool.is_empty}
+            self._retired = [pool for pool in self._retired if not pool.is_empty]
+
+    def _all_pools(self) -> list[Pool]:
+        return [entry.pool for entry in self._pools.values()] + self._retired
+
+
+def _not_installed(runtime: RuntimeSpec) -> FunctionFailed:
+    text = f"function initialization failed: runtime {runtime.name} is not installed on this host"
+    return FunctionFailed(
+        kind=FailureKind.INIT, code=InnerCode.INSTANCE_INIT, body=text.encode(), is_json=False, report=Report()
+    )

@@ -1,0 +1,112 @@
+"""From a function version to the sandbox it runs in: environment, limits, commands. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from funclet.model.function import FunctionVersion, cpu_millicores, parse_variables
+from funclet.model.invocation import MAX_SYNC_BODY_BYTES
+from funclet.runtimes.registry import Language, RuntimeSpec
+from funclet.sandbox.protocol import Network, SandboxSpec
+
+RUNTIME_ROOT = "/home/snuser/runtime"
+LOG_DIR = "/home/snuser/log"
+# Old PHP functions know the platform by exactly this value; harmless elsewhere (runtimes.md 2.3).
+_SHARE_DIR = "/var/share/CFF/processrouter"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOptions:
+    """What the operator decides for all instances."""
+
+    network: Network
+    timezone: str = "UTC"
+
+
+def sandbox_spec(
+    version: FunctionVersion,
+    runtime: RuntimeSpec,
+    *,
+    name: str,
+    memory_mib: int,
+    code_dir: Path,
+    options: LaunchOptions,
+) -> SandboxSpec:
+    """Return the sandbox that one instance of `version` needs.
+
+    Args:
+        version: what will run.
+        runtime: how; it must be runnable.
+        name: of the sandbox, unique on this host.
+        memory_mib: size of the instance; with dynamic memory not that of the version.
+        code_dir: where its code is unpacked.
+        options: of the operator.
+    """
+    language, interpreter = runtime.language, runtime.interpreter
+    assert language is not None
+    assert interpreter is not None
+    settings = version.settings
+    return SandboxSpec(
+        name=name,
+        interpreter=interpreter,
+        arguments=_arguments(language, runtime, memory_mib),
+        environment=environment(version, runtime, memory_mib=memory_mib, timezone=options.timezone),
+        code_dir=code_dir,
+        runtime_dir=language.folder,
+        interpreter_links=tuple(link.replace("{name}", runtime.directory) for link in language.interpreter_links),
+        memory_mib=memory_mib,
+        cpu_millicores=cpu_millicores(memory_mib),
+        tmp_mib=settings.tmp_mib,
+        network=options.network if settings.public_network else Network.OFF,
+    )
+
+
+def _arguments(language: Language, runtime: RuntimeSpec, memory_mib: int) -> tuple[str, ...]:
+    values = {
+        "{memory_mib}": str(memory_mib),
+        "{heap_mib}": str(memory_mib * 9 // 10),
+        "{name}": runtime.directory,
+    }
+    arguments = []
+    for argument in language.arguments:
+        for placeholder, value in values.items():
+            argument = argument.replace(placeholder, value)  # noqa: PLW2901 - a chain of replacements
+        arguments.append(argument)
+    return tuple(arguments)
+
+
+def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: int, timezone: str) -> Mapping[str, str]:
+    """Return the whole environment of an instance (runtimes.md 2.3); roots are still placeholders."""
+    settings = version.settings
+    plain = parse_variables("user_data", settings.user_data)
+    encrypted = parse_variables("encrypted_user_data", settings.encrypted_user_data)
+    library_path = "{code_root}:{code_root}/lib"
+    preset = {
+        "RUNTIME_PROJECT_ID": version.project_id,
+        "RUNTIME_FUNC_NAME": version.name,
+        "RUNTIME_FUNC_VERSION": version.version,
+        "RUNTIME_PACKAGE": version.package,
+        "RUNTIME_HANDLER": settings.handler,
+        "RUNTIME_TIMEOUT": str(settings.timeout_s),
+        "RUNTIME_USERDATA": json.dumps(plain | encrypted),
+        "RUNTIME_CPU": str(cpu_millicores(memory_mib)),
+        "RUNTIME_MEMORY": str(memory_mib),
+        "RUNTIME_MAX_RESP_BODY_SIZE": str(MAX_SYNC_BODY_BYTES),
+        "RUNTIME_INITIALIZER_HANDLER": settings.initializer_handler,
+        "RUNTIME_INITIALIZER_TIMEOUT": str(settings.initializer_timeout_s),
+        "RUNTIME_ROOT": RUNTIME_ROOT,
+        "RUNTIME_CODE_ROOT": "{code_root}",
+        "RUNTIME_LOG_DIR": LOG_DIR,
+        "LD_LIBRARY_PATH": library_path,
+    }
+    defaults = {"PATH": _PATH, "HOME": "/home/snuser", "LANG": "C.UTF-8", "TZ": timezone, "_APP_SHARE_DIR": _SHARE_DIR}
+    if settings.pre_stop_handler:
+        preset |= {"PRE_STOP_HANDLER": settings.pre_stop_handler, "PRE_STOP_TIMEOUT": str(settings.pre_stop_timeout_s)}
+    if runtime.language is not None and runtime.language.name == "nodejs":
+        modules = f"/opt/function/runtime/{runtime.directory}/rtsp/nodejs/node_modules"
+        defaults["NODE_PATH"] = modules
+    if "LD_LIBRARY_PATH" in plain:
+        preset["LD_LIBRARY_PATH"] = f"{library_path}:{plain['LD_LIBRARY_PATH']}"
+    return defaults | plain | preset

@@ -1,0 +1,271 @@
+"""The HTTP gateway: requests of the world, answered by functions. Start with `Gateway.handle`.
+
+A request names the group of its trigger in the path (`/_apig/<group>/orders`) or
+in the host (`<group>.example.test`); without a group, the triggers of the first
+project answer, so that `/orders` works. TLS ends in front of this listener:
+triggers with `protocol: HTTPS` are served here as well.
+"""
+
+import asyncio
+import math
+from dataclasses import replace
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from funclet.base.clock import Clock
+from funclet.base.http import Request, Response
+from funclet.base.ids import new_uuid
+from funclet.base.tasks import TaskOwner
+from funclet.catalog import Catalog
+from funclet.model.errors import ModelError
+from funclet.model.identity import Principal
+from funclet.model.invocation import (
+    MAX_ASYNC_BODY_BYTES,
+    Completed,
+    FunctionFailed,
+    Invocation,
+    Invoker,
+    Outcome,
+    PlatformFailed,
+    Refused,
+    Submission,
+    Submitter,
+)
+from funclet.store.protocol import Store, StoreUnavailable, Tx
+from funclet.triggers.apig import CODES, PREFIX
+from funclet.triggers.http_event import build_event, render_result
+from funclet.triggers.http_routes import Match, Route, Routes
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_ROUTES_AGE_S = 5.0
+
+_GATEWAY_FAULT = "APIG.0201"
+
+
+class Authenticator(Protocol):
+    """Tells who sends a request."""
+
+    async def authenticate(self, request: Request) -> Principal:
+        """Return the caller.
+
+        Raises:
+            ModelError: the credentials are missing or wrong.
+        """
+        ...
+
+
+class RouteSource:
+    """The routes of the moment: read when asked for, kept until a change or for `MAX_ROUTES_AGE_S`."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._routes = Routes((), root_project_id="")
+        self._read_at = -math.inf
+        self._changes = 0
+        self._seen_changes = -1
+        self._reading = asyncio.Lock()
+
+    def changed(self) -> None:
+        """Note that triggers have changed: the next request reads them again."""
+        self._changes += 1
+
+    async def current(self) -> Routes:
+        """Return the routes.
+
+        Raises:
+            StoreUnavailable: they are not in memory and cannot be read.
+        """
+        if self._is_fresh():
+            return self._routes
+        async with self._reading:
+            if not self._is_fresh():
+                await self._read()
+            return self._routes
+
+    def _is_fresh(self) -> bool:
+        is_young = self._clock.monotonic() - self._read_at < MAX_ROUTES_AGE_S
+        return is_young and self._seen_changes == self._changes
+
+    async def _read(self) -> None:
+        # Noted before the read: a change during it makes this table stale at once.
+        changes, read_at = self._changes, self._clock.monotonic()
+        try:
+            routes = await self._store.read(_read_routes)
+        except StoreUnavailable:
+            if self._seen_changes != self._changes:
+                raise
+            # Old routes serve better than none while the database is away.
+            return
+        self._routes, self._seen_changes, self._read_at = routes, changes, read_at
+
+
+class Gateway:
+    """Answers the requests of the gateway's listener."""
+
+    def __init__(
+        self,
+        *,
+        routes: RouteSource,
+        catalog: Catalog,
+        invoker: Invoker,
+        submitter: Submitter,
+        authenticator: Authenticator,
+        clock: Clock,
+        tasks: TaskOwner,
+        gateway_url: str,
+    ) -> None:
+        """Wire the gateway.
+
+        Args:
+            routes: where the triggers come from.
+            catalog: resolves their functions.
+            invoker: runs them now.
+            submitter: takes requests of asynchronous triggers.
+            authenticator: checks requests of triggers with IAM.
+            clock: time of acceptance.
+            tasks: owns invocations, which go on when their client has gone; the caller drains it.
+            gateway_url: how clients reach this listener; its scheme is told to functions.
+        """
+        self._routes = routes
+        self._catalog = catalog
+        self._invoker = invoker
+        self._submitter = submitter
+        self._authenticator = authenticator
+        self._clock = clock
+        self._tasks = tasks
+        self._scheme = urlsplit(gateway_url).scheme
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. What is raised from here is a fault of ours.
+
+        The answer carries X-Request-Id and X-Cff-Request-Id, also when it is an error.
+        """
+        request_id = new_uuid()
+        gateway_id = request_id.replace("-", "")
+        try:
+            response = await self._answer(request, request_id, gateway_id)
+        except ModelError as error:
+            response = _error(gateway_id, error.status, error.code, error.message, error.retry_after_s)
+        except StoreUnavailable:
+            response = _error(gateway_id, 503, "FSS.0503", "The database cannot be used now; try again later.", 1.0)
+        return _finish(response, request, request_id, gateway_id)
+
+    async def _answer(self, request: Request, request_id: str, gateway_id: str) -> Response:
+        if len(request.body) > MAX_BODY_BYTES:
+            message = f"The body is larger than the {MAX_BODY_BYTES} bytes allowed."
+            return _error(gateway_id, 413, _GATEWAY_FAULT, message)
+        match = await self._match(request)
+        if match.route.needs_iam:
+            await self._check_caller(match.route, request)
+        event = build_event(match, request, gateway_id=gateway_id, scheme=self._scheme)
+        if match.route.is_async:
+            return await self._submit(match.route, event, request_id, gateway_id)
+        outcome = await self._invoke(match.route, event, request_id)
+        return _render(outcome, match.route, gateway_id)
+
+    async def _match(self, request: Request) -> Match:
+        routes = await self._routes.current()
+        group_id, path = _address(request, routes)
+        stage = request.headers.get("x-stage", "")
+        match = routes.find(group_id=group_id, method=request.method, stage=stage, path=path)
+        if match is None:
+            raise ModelError("APIG.0101", f"No trigger answers {request.method} {request.raw_path[:200]}.")
+        return match
+
+    async def _check_caller(self, route: Route, request: Request) -> None:
+        principal = await self._authenticator.authenticate(request)
+        if principal.project.project_id != route.trigger.project_id:
+            raise ModelError("APIG.0302", "The credentials are of another project than the function.")
+
+    async def _submit(self, route: Route, event: bytes, request_id: str, gateway_id: str) -> Response:
+        if len(event) > MAX_ASYNC_BODY_BYTES:
+            message = f"The event is larger than the {MAX_ASYNC_BODY_BYTES} bytes that can be queued."
+            return _error(gateway_id, 413, "FSS.1201", message)
+        submission = Submission(
+            request_id=request_id,
+            project_id=route.trigger.project_id,
+            function_id=route.trigger.function_id,
+            urn=route.trigger.function_urn,
+            payload=event,
+            accepted_at=self._clock.now(),
+        )
+        await self._submitter.submit(submission)
+        return Response(status=202, body=msgspec.json.encode({"request_id": request_id}))
+
+    async def _invoke(self, route: Route, event: bytes, request_id: str) -> Outcome | None:
+        """Return the outcome, or None if the route waits no longer; the invocation goes on even so."""
+        version = await self._catalog.resolve(route.urn)
+        invocation = Invocation(request_id=request_id, version=version, payload=event, alias=route.urn.alias)
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._tasks.start(self._run(invocation, answer), name=f"gateway invocation {request_id}")
+        await asyncio.wait((answer,), timeout=route.timeout_s)
+        return answer.result() if answer.done() else None
+
+    async def _run(self, invocation: Invocation, answer: "asyncio.Future[Outcome]") -> None:
+        try:
+            answer.set_result(await self._invoker.invoke(invocation))
+        except BaseException:
+            # The owner logs it, or has ended it; the client need not wait until its time is up.
+            answer.set_result(PlatformFailed(reason="The invocation failed inside the server."))
+            raise
+
+
+def _read_routes(tx: Tx) -> Routes:
+    projects = tx.identities.projects()
+    root_project_id = projects[0].project_id if projects else ""
+    return Routes(tx.triggers.of_type(*CODES), root_project_id=root_project_id)
+
+
+def _address(request: Request, routes: Routes) -> tuple[str, str]:
+    """Return group (empty if none is named) and path within it."""
+    path = request.raw_path
+    if path.startswith(f"{PREFIX}/"):
+        group_id, slash, rest = path[len(PREFIX) + 1 :].partition("/")
+        return group_id, slash + rest or "/"
+    label = request.headers.get("host", "").partition(".")[0]
+    return (label, path) if routes.has_group(label) else ("", path)
+
+
+def _render(outcome: Outcome | None, route: Route, gateway_id: str) -> Response:
+    match outcome:
+        case None:
+            message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
+            return _error(gateway_id, 504, _GATEWAY_FAULT, message)
+        case Completed():
+            return render_result(outcome.body)
+        case FunctionFailed():
+            return _render_failure(outcome, gateway_id)
+        case Refused():
+            status = 503 if outcome.is_overload else 429
+            return _error(gateway_id, status, f"FSS.0{status}", outcome.reason, outcome.retry_after_s)
+        case PlatformFailed():
+            return _error(gateway_id, 500, "FSS.0500", outcome.reason)
+
+
+def _render_failure(failure: FunctionFailed, gateway_id: str) -> Response:
+    headers = {"X-Is-Func-Err": "true", "X-Func-Err-Code": str(failure.code)}
+    if failure.is_json:
+        return Response(status=500, body=failure.body, headers=headers)
+    response = _error(gateway_id, 500, f"FSS.{failure.code}", failure.body.decode(errors="replace"))
+    return replace(response, headers=headers)
+
+
+def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s: float | None = None) -> Response:
+    headers = {} if retry_after_s is None else {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
+    body = msgspec.json.encode({"error_code": code, "error_msg": message, "request_id": gateway_id})
+    return Response(status=status, body=body, headers=headers)
+
+
+def _finish(response: Response, request: Request, request_id: str, gateway_id: str) -> Response:
+    ours = {"X-Request-Id": gateway_id, "X-Cff-Request-Id": request_id}
+    names = {name.lower() for name in ours}
+    return replace(
+        response,
+        # A HEAD request gets no body; nor is the length told that it would have.
+        body=b"" if request.method == "HEAD" else response.body,
+        headers={**{name: value for name, value in response.headers.items() if name.lower() not in names}, **ours},
+        repeated_headers=tuple(pair for pair in response.repeated_headers if pair[0].lower() not in names),
+    )

@@ -1,0 +1,4 @@
+"""The server's side of the runtime contract.
+
+`registry` knows what runtimes there are, `frames` speaks to one.
+"""

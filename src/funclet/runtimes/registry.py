@@ -1,0 +1,219 @@
+"""Which runtimes exist, and which interpreter of this host runs each of them.
+
+`Registry.load` reads the language folders once; `Registry.require` answers
+whether a catalogue name is known, `Registry.launch_of` how it is started.
+"""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from funclet.model.errors import ModelError
+
+# runtimes.md 1: names of the catalogue whose language is not built yet; accepted, and fail when they are invoked.
+_UNBUILT = (
+    "Java8",
+    "Java11",
+    "Java17",
+    "Java21",
+    "Go1.8",
+    "Go1.x",
+    "C#(.NET Core 2.0)",
+    "C#(.NET Core 2.1)",
+    "C#(.NET Core 3.1)",
+    "C#(.NET Core 6.0)",
+    "C#(.NET Core 8.0)",
+    "PHP7.3",
+    "PHP8.3",
+    "Cangjie1.0",
+    "Custom",
+    "http",
+    "Custom Image",
+)
+_PROBE_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """What a language folder says of itself."""
+
+    name: str
+    folder: Path
+    arguments: tuple[str, ...]
+    extension: str
+    default_handler: str
+    default_memory_mib: int
+    default_timeout_s: int
+    sample: Path
+    interpreter_links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSpec:
+    """One catalogue name, such as `Python3.9`."""
+
+    name: str
+    display_name: str
+    directory: str
+    """Folder name that old bootstrap files expect, such as `python3.9`."""
+    language: Language | None
+    """None: the language is not built yet."""
+    interpreter: Path | None
+    """Executable of this host that runs it; None: none fits."""
+    interpreter_version: str = ""
+    """Version of that executable, such as `3.11.2`."""
+    note: str = ""
+    """Why there is no interpreter, or which version stands in."""
+
+    @property
+    def is_runnable(self) -> bool:
+        """Whether functions of this runtime can run on this host."""
+        return self.language is not None and self.interpreter is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Interpreter:
+    path: Path
+    version: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        return ".".join(map(str, self.version))
+
+
+class Registry:
+    """All runtimes by catalogue name."""
+
+    def __init__(self, runtimes: Sequence[RuntimeSpec]) -> None:
+        self._runtimes = {runtime.name: runtime for runtime in runtimes}
+
+    @classmethod
+    def load(cls, folder: Path, *, operator_map: Mapping[str, str] | None = None) -> "Registry":
+        """Read every language folder below `folder` and look for interpreters.
+
+        Args:
+            folder: where the language folders are.
+            operator_map: catalogue name -> path of the interpreter that the operator wants for it.
+        """
+        wanted = operator_map or {}
+        runtimes: list[RuntimeSpec] = []
+        for path in sorted(folder.glob("*/runtime.toml")):
+            runtimes += _read_language(path, wanted)
+        runtimes += [
+            RuntimeSpec(
+                name=name,
+                display_name=name,
+                directory="",
+                language=None,
+                interpreter=None,
+                note="this language is not built yet",
+            )
+            for name in _UNBUILT
+            if all(runtime.name != name for runtime in runtimes)
+        ]
+        return cls(runtimes)
+
+    def require(self, name: str) -> RuntimeSpec:
+        """Return a runtime by its catalogue name.
+
+        Raises:
+            ModelError: FSS.1005 if the catalogue has no such name.
+        """
+        runtime = self._runtimes.get(name)
+        if runtime is None:
+            known = ", ".join(sorted(self._runtimes))
+            raise ModelError("FSS.1005", f"runtime '{name[:80]}' is unknown; choose one of: {known}.")
+        return runtime
+
+    def all(self) -> Sequence[RuntimeSpec]:
+        """Return every runtime of the catalogue by name."""
+        return sorted(self._runtimes.values(), key=lambda runtime: runtime.name)
+
+
+def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    language = Language(
+        name=table["language"],
+        folder=path.parent,
+        arguments=tuple(table["arguments"]),
+        extension=table["extension"],
+        default_handler=table["default_handler"],
+        default_memory_mib=table["default_memory_mib"],
+        default_timeout_s=table["default_timeout_s"],
+        sample=path.parent / table["sample"],
+        interpreter_links=tuple(table["interpreter_links"]),
+    )
+    present = _find_interpreters(table["versions"])
+    return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]
+
+
+def _find_interpreters(rows: Sequence[Mapping[str, Any]]) -> Sequence[_Interpreter]:
+    """Return the interpreters among all candidates of a language, oldest version first, each file once."""
+    found: dict[Path, _Interpreter] = {}
+    for candidate in dict.fromkeys(name for row in rows for name in row["candidates"]):
+        interpreter = _probe(shutil.which(candidate))
+        if interpreter is not None:
+            found.setdefault(interpreter.path, interpreter)
+    return sorted(found.values(), key=lambda interpreter: interpreter.version)
+
+
+def _probe(path: str | None) -> _Interpreter | None:
+    """Ask an executable for its version; None if it is not there or does not say.
+
+    Version managers put scripts of their own before the real interpreter; the real path is what a sandbox needs,
+    so an executable that is a script is not taken.
+    """
+    if path is None:
+        return None
+    real = Path(path).resolve()
+    with real.open("rb") as file:
+        if file.read(2) == b"#!":
+            return None
+    try:
+        answer = subprocess.run(  # noqa: S603 - a fixed argument list, no shell
+            [str(real), "--version"], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout + answer.stderr)
+    return _Interpreter(real, tuple(int(part) for part in match.groups() if part)) if match else None
+
+
+def _resolve(
+    language: Language, row: Mapping[str, Any], present: Sequence[_Interpreter], operator_path: str
+) -> RuntimeSpec:
+    asked = tuple(int(part) for part in row["version"].split("."))
+    chosen, note = _choose(row, asked, present, operator_path)
+    return RuntimeSpec(
+        name=row["name"],
+        display_name=row["display_name"],
+        directory=row["directory"],
+        language=language,
+        interpreter=chosen.path if chosen else None,
+        interpreter_version=chosen.text if chosen else "",
+        note=note,
+    )
+
+
+def _choose(
+    row: Mapping[str, Any], asked: tuple[int, ...], present: Sequence[_Interpreter], operator_path: str
+) -> tuple[_Interpreter | None, str]:
+    if operator_path:
+        chosen = _probe(operator_path if Path(operator_path).is_file() else None)
+        return chosen, f"set by the operator: {operator_path}" if chosen else f"no interpreter at {operator_path}"
+    for interpreter in present:
+        if interpreter.version[: len(asked)] == asked:
+            return interpreter, ""
+    if row["accept"] != "newer":
+        return None, f"only if the operator maps it: --runtime '{row['name']}=<path of an interpreter>'"
+    newer = [one for one in present if one.version >= asked and (one.version[0] == asked[0] or row.get("any_major"))]
+    older = [one for one in present if one.version < asked and one.version[0] == asked[0]]
+    nearest = newer[:1] or older[-1:]
+    if not nearest:
+        return None, "no interpreter found"
+    return nearest[0], f"{nearest[0].text} stands in"

@@ -1,0 +1,569 @@
+/* What Python cannot do between fork and exec: make a child with clone3 and confine it before the first foreign
+ * instruction. `spawn` takes a flat list of steps; the child runs them one by one, without malloc and without Python,
+ * and reports the first one that fails as (index, errno) over a close-on-exec pipe. Policy lives in Python.
+ */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Older headers lack these; the numbers are the same on x86_64 and aarch64. */
+#define NR_OPEN_TREE 428
+#define NR_MOVE_MOUNT 429
+#define NR_FSOPEN 430
+#define NR_FSCONFIG 431
+#define NR_FSMOUNT 432
+#define NR_CLONE3 435
+#define NR_CLOSE_RANGE 436
+#define NR_OPENAT2 437
+#define NR_MOUNT_SETATTR 442
+
+#define TREE_CLONE 1u
+#define TREE_CLOEXEC ((unsigned)O_CLOEXEC)
+#define AT_RECURSIVE_ 0x8000u
+#define MOVE_F_EMPTY_PATH 0x4u
+#define NO_SYMLINKS 0x04u
+#define NO_MAGICLINKS 0x02u
+#define CLOEXEC_RANGE 4u
+#define CONFIG_SET_STRING 1u
+#define CONFIG_CMD_CREATE 6u
+
+struct clone3_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+struct how_to_open {
+    uint64_t flags, mode, resolve;
+};
+struct mount_attributes {
+    uint64_t set, clear, propagation, userns_fd;
+};
+
+enum op {
+    OP_WRITE_FD,    /* a=fd, s=text */
+    OP_SETNS,       /* a=fd, b=kind of namespace */
+    OP_HOSTNAME,    /* s=name */
+    OP_LOOPBACK_UP, /* bring `lo` up in the present network namespace */
+    OP_PROPAGATION, /* s=path, a=flags of mount(2) */
+    OP_MKDIR,       /* s=path, a=mode; an existing folder is fine */
+    OP_TOUCH,       /* s=path; an empty file to mount upon */
+    OP_SYMLINK,     /* s=path of the link, t=target */
+    OP_MOUNT,       /* s=target, t="type\0options", a=flags of mount(2) */
+    OP_BIND,        /* s=target, t=source, a=attributes to set, b=1: a missing source is skipped */
+    OP_MOVE,        /* s=target, a=descriptor of a detached mount */
+    OP_SETATTR,     /* s=path, a=attributes to set */
+    OP_PIVOT,       /* s=new root, which is a mount */
+    OP_CHDIR,       /* s=path */
+    OP_RLIMIT,      /* a=resource, b=soft and hard value */
+    OP_SETSID,      /* new session */
+    OP_DROP_BOUNDING, /* empty the capability bounding set */
+    OP_IDS,         /* a=uid, b=gid, no supplementary groups */
+    OP_UNSHARE,     /* a=flags */
+    OP_MAP_IDS,     /* s=text for uid_map, t=text for gid_map */
+    OP_DROP_CAPS,   /* no capability left in any set */
+    OP_PDEATHSIG,   /* a=signal, b=write end of a pipe whose reader is the parent */
+    OP_NO_NEW_PRIVS,
+    OP_SECCOMP,     /* t=filter program */
+    OP_INIT,        /* a=1: first of a pid namespace; b=status pipe. Goes on in a child; the caller stays as init */
+    OP_DESCRIPTORS, /* a=/dev/null, b=log pipe, c=socket or -1 */
+    OP_EXEC,        /* s=path; argv and environment are those of spawn */
+    OP_COUNT
+};
+
+static const char *const op_names[OP_COUNT] = {
+    "OP_WRITE_FD", "OP_SETNS", "OP_HOSTNAME", "OP_LOOPBACK_UP", "OP_PROPAGATION", "OP_MKDIR", "OP_TOUCH", "OP_SYMLINK",
+    "OP_MOUNT", "OP_BIND", "OP_MOVE", "OP_SETATTR", "OP_PIVOT", "OP_CHDIR", "OP_RLIMIT", "OP_SETSID",
+    "OP_DROP_BOUNDING", "OP_IDS", "OP_UNSHARE", "OP_MAP_IDS", "OP_DROP_CAPS", "OP_PDEATHSIG", "OP_NO_NEW_PRIVS",
+    "OP_SECCOMP", "OP_INIT", "OP_DESCRIPTORS", "OP_EXEC",
+};
+
+struct step {
+    int op;
+    long a, b, c;
+    const char *s, *t;
+    Py_ssize_t s_len, t_len;
+};
+
+/* ---- runs in the child: system calls only ---- */
+
+static int write_text(const char *path, const char *text, size_t length)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = write(fd, text, length);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return n == (ssize_t)length ? 0 : -1;
+}
+
+static int loopback_up(void)
+{
+    struct ifreq request;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    memset(&request, 0, sizeof request);
+    memcpy(request.ifr_name, "lo", 3);
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    int result = ioctl(fd, SIOCSIFFLAGS, &request);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return result;
+}
+
+static int set_attributes(int fd, const char *path, unsigned flags, uint64_t attributes)
+{
+    struct mount_attributes attr = {.set = attributes};
+    return (int)syscall(NR_MOUNT_SETATTR, fd, path, flags | AT_RECURSIVE_, &attr, sizeof attr);
+}
+
+/* The source is opened without following any symbolic link: whoever may write below a checked folder must not be able
+ * to lead a privileged mount elsewhere between check and use. */
+static int bind_tree(const struct step *step)
+{
+    struct how_to_open how = {.flags = O_PATH | O_CLOEXEC, .resolve = NO_SYMLINKS | NO_MAGICLINKS};
+    int source = (int)syscall(NR_OPENAT2, AT_FDCWD, step->t, &how, sizeof how);
+    if (source < 0)
+        return step->b && (errno == ENOENT || errno == EACCES) ? 0 : -1;
+    int tree = (int)syscall(NR_OPEN_TREE, source, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE_);
+    int result = -1;
+    if (tree >= 0 && set_attributes(tree, "", AT_EMPTY_PATH, (uint64_t)step->a) == 0)
+        result = (int)syscall(NR_MOVE_MOUNT, tree, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
+    if (result != 0 && step->b && errno == ENOENT)
+        result = 0;
+    int saved = errno;
+    close(source);
+    if (tree >= 0)
+        close(tree);
+    errno = saved;
+    return result;
+}
+
+static int pivot(const char *root)
+{
+    if (chdir(root) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH))
+        return -1;
+    return chdir("/");
+}
+
+static int drop_bounding(void)
+{
+    for (int cap = 0; cap < 64; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
+            return -1;
+    return 0;
+}
+
+static int drop_caps(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    memset(data, 0, sizeof data);
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+/* Raw calls: the C library's would wait for threads that do not exist on this side of the fork. */
+static int set_ids(long uid, long gid)
+{
+    if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, gid, gid, gid))
+        return -1;
+    return (int)syscall(SYS_setresuid, uid, uid, uid);
+}
+
+static int map_ids(const struct step *step)
+{
+    /* A change of user made the process undumpable and its /proc files root's. */
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+        return -1;
+    if (write_text("/proc/self/setgroups", "deny", 4) && errno != ENOENT)
+        return -1;
+    if (write_text("/proc/self/uid_map", step->s, (size_t)step->s_len))
+        return -1;
+    return write_text("/proc/self/gid_map", step->t, (size_t)step->t_len);
+}
+
+static int die_with_parent(long sig, int pipe_fd)
+{
+    if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0))
+        return -1;
+    struct pollfd p = {.fd = pipe_fd, .events = POLLOUT};
+    if (pipe_fd >= 0 && poll(&p, 1, 0) >= 0 && (p.revents & POLLERR))
+        _exit(1); /* The parent died before the line above. */
+    return 0;
+}
+
+static int load_filter(const struct step *step)
+{
+    struct sock_fprog program = {
+        .len = (unsigned short)((size_t)step->t_len / sizeof(struct sock_filter)),
+        .filter = (struct sock_filter *)(uintptr_t)step->t,
+    };
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+static void kill_children(void)
+{
+    char text[4096];
+    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n;
+    long pid = 0;
+    while ((n = read(fd, text, sizeof text)) > 0)
+        for (ssize_t i = 0; i < n; i++) {
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (text[i] - '0');
+            } else if (pid > 1) {
+                kill((pid_t)pid, SIGKILL);
+                pid = 0;
+            }
+        }
+    close(fd);
+}
+
+/* Without a pid namespace orphans come to us, the subreaper; end them generation by generation. */
+static void end_descendants(void)
+{
+    do
+        kill_children();
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
+
+static _Noreturn void be_init(pid_t main_pid, int in_namespace, int status_fd)
+{
+    sigset_t all;
+    int status = 0;
+    pid_t pid;
+    /* What this copy of the parent's memory holds is nobody's business. */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    dup3(status_fd, 0, O_CLOEXEC);
+    syscall(NR_CLOSE_RANGE, 1u, ~0u, 0u);
+    signal(SIGCHLD, SIG_DFL);
+    sigfillset(&all);
+    for (;;) {
+        int sig = sigwaitinfo(&all, NULL);
+        if (sig == SIGTERM)
+            kill(main_pid, SIGTERM);
+        if (sig == SIGHUP && !in_namespace) {
+            end_descendants();
+            status = SIGKILL;
+            break;
+        }
+        if (sig != SIGCHLD)
+            continue;
+        while ((pid = waitpid(-1, &status, WNOHANG)) > 0 && pid != main_pid)
+            ;
+        if (pid == main_pid)
+            break;
+    }
+    if (!in_namespace)
+        end_descendants();
+    if (write(0, &status, sizeof status) < 0)
+        _exit(1);
+    _exit(0); /* In a pid namespace the kernel now ends all the others. */
+}
+
+static void default_signals(void)
+{
+    sigset_t none;
+    for (int sig = 1; sig < 32; sig++)
+        signal(sig, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int start_init(const struct step *step)
+{
+    if (!step->a && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+        return -1;
+    long pid = syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+    if (pid < 0)
+        return -1;
+    if (pid > 0)
+        be_init((pid_t)pid, (int)step->a, (int)step->b);
+    return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+static int set_descriptors(const struct step *step)
+{
+    if (dup2((int)step->a, 0) < 0 || dup2((int)step->b, 1) < 0 || dup2((int)step->b, 2) < 0)
+        return -1;
+    if (step->c >= 0 && dup2((int)step->c, 3) < 0)
+        return -1;
+    return (int)syscall(NR_CLOSE_RANGE, step->c >= 0 ? 4u : 3u, ~0u, CLOEXEC_RANGE);
+}
+
+static int touch(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0444);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int run_step(const struct step *step, char *const argv[], char *const envp[])
+{
+    struct rlimit limit = {.rlim_cur = (rlim_t)step->b, .rlim_max = (rlim_t)step->b};
+    switch ((enum op)step->op) {
+    case OP_WRITE_FD: return write((int)step->a, step->s, (size_t)step->s_len) == step->s_len ? 0 : -1;
+    case OP_SETNS: return setns((int)step->a, (int)step->b);
+    case OP_HOSTNAME: return sethostname(step->s, (size_t)step->s_len);
+    case OP_LOOPBACK_UP: return loopback_up();
+    case OP_PROPAGATION: return mount("none", step->s, NULL, (unsigned long)step->a, NULL);
+    case OP_MKDIR: return mkdir(step->s, (mode_t)step->a) && errno != EEXIST ? -1 : 0;
+    case OP_TOUCH: return touch(step->s);
+    case OP_SYMLINK: return symlink(step->t, step->s) && errno != EEXIST ? -1 : 0;
+    case OP_MOUNT:
+        return mount("none", step->s, step->t, (unsigned long)step->a, step->t + strlen(step->t) + 1);
+    case OP_BIND: return bind_tree(step);
+    case OP_MOVE: return (int)syscall(NR_MOVE_MOUNT, (int)step->a, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
+    case OP_SETATTR: return set_attributes(AT_FDCWD, step->s, 0, (uint64_t)step->a);
+    case OP_PIVOT: return pivot(step->s);
+    case OP_CHDIR: return chdir(step->s);
+    case OP_RLIMIT: return setrlimit((int)step->a, &limit);
+    case OP_SETSID: return setsid() < 0 ? -1 : 0;
+    case OP_DROP_BOUNDING: return drop_bounding();
+    case OP_IDS: return set_ids(step->a, step->b);
+    case OP_UNSHARE: return unshare((int)step->a);
+    case OP_MAP_IDS: return map_ids(step);
+    case OP_DROP_CAPS: return drop_caps();
+    case OP_PDEATHSIG: return die_with_parent(step->a, (int)step->b);
+    case OP_NO_NEW_PRIVS: return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    case OP_SECCOMP: return load_filter(step);
+    case OP_INIT: return start_init(step);
+    case OP_DESCRIPTORS: return set_descriptors(step);
+    case OP_EXEC:
+        default_signals();
+        execve(step->s, argv, envp);
+        return -1;
+    case OP_COUNT: break;
+    }
+    errno = ENOSYS;
+    return -1;
+}
+
+static _Noreturn void run_child(const struct step *steps, Py_ssize_t count, int error_fd, char *const argv[],
+                                char *const envp[])
+{
+    umask(022);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (run_step(&steps[i], argv, envp) < 0) {
+            int32_t report[2] = {(int32_t)i, (int32_t)errno};
+            if (write(error_fd, report, sizeof report) < 0)
+                _exit(126);
+            _exit(127);
+        }
+    _exit(0);
+}
+
+/* ---- runs in Python ---- */
+
+/* Borrowed pointers into the tuples' bytes objects: the caller's list keeps them alive until after the clone. */
+static int parse_step(PyObject *item, struct step *step)
+{
+    if (!PyTuple_Check(item)) {
+        PyErr_SetString(PyExc_TypeError, "a step is a tuple (op, a, b, c, s, t)");
+        return -1;
+    }
+    return PyArg_ParseTuple(item, "illly#y#", &step->op, &step->a, &step->b, &step->c, &step->s, &step->s_len,
+                            &step->t, &step->t_len)
+               ? 0
+               : -1;
+}
+
+static struct step *parse_steps(PyObject *list, Py_ssize_t *count)
+{
+    *count = PyList_Size(list);
+    if (*count < 0)
+        return NULL;
+    struct step *steps = calloc((size_t)*count + 1, sizeof *steps);
+    if (!steps) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < *count; i++)
+        if (parse_step(PyList_GetItem(list, i), &steps[i]) < 0) {
+            free(steps);
+            return NULL;
+        }
+    return steps;
+}
+
+static char **parse_strings(PyObject *list)
+{
+    Py_ssize_t count = PyList_Size(list);
+    if (count < 0)
+        return NULL;
+    char **strings = calloc((size_t)count + 1, sizeof *strings);
+    if (!strings) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (PyBytes_AsStringAndSize(PyList_GetItem(list, i), &strings[i], NULL) < 0) {
+            free(strings);
+            return NULL;
+        }
+    return strings;
+}
+
+PyDoc_STRVAR(spawn_doc, "spawn(steps, argv, envp, flags, cgroup_fd, error_fd) -> (pid, pidfd)\n\n"
+                        "Make a child that runs the steps. Raises OSError when the child cannot be made.");
+
+static PyObject *native_spawn(PyObject *self, PyObject *args)
+{
+    PyObject *list, *argv_list, *envp_list;
+    unsigned long long flags;
+    int cgroup_fd, error_fd, pidfd = -1;
+    Py_ssize_t count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOKii", &list, &argv_list, &envp_list, &flags, &cgroup_fd, &error_fd))
+        return NULL;
+    struct step *steps = parse_steps(list, &count);
+    char **argv = steps ? parse_strings(argv_list) : NULL;
+    char **envp = argv ? parse_strings(envp_list) : NULL;
+    long pid = -1;
+    if (envp) {
+        struct clone3_args clone_args = {
+            .flags = flags | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD};
+        if (cgroup_fd >= 0) {
+            clone_args.flags |= 0x200000000ULL; /* CLONE_INTO_CGROUP */
+            clone_args.cgroup = (uint64_t)cgroup_fd;
+        }
+        /* Signals stay blocked in the child until it executes: a Python handler must never run there. */
+        sigset_t all, before;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, &before);
+        pid = syscall(NR_CLONE3, &clone_args, sizeof clone_args);
+        if (pid == 0)
+            run_child(steps, count, error_fd, argv, envp);
+        int saved = errno;
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        errno = saved;
+        if (pid < 0)
+            PyErr_SetFromErrno(PyExc_OSError);
+    }
+    free(envp);
+    free(argv);
+    free(steps);
+    return pid < 0 ? NULL : Py_BuildValue("li", pid, pidfd);
+}
+
+PyDoc_STRVAR(namespace_doc, "unshare(flags)\n\nLeave namespaces of this (single-threaded) process.");
+
+static PyObject *native_unshare(PyObject *self, PyObject *args)
+{
+    int flags;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "i", &flags))
+        return NULL;
+    if (unshare(flags))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(setns_doc, "setns(fd, kind)\n\nJoin a namespace.");
+
+static PyObject *native_setns(PyObject *self, PyObject *args)
+{
+    int fd, kind;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ii", &fd, &kind))
+        return NULL;
+    if (setns(fd, kind))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(pdeathsig_doc, "set_parent_death_signal(signal)\n\nA change of user clears it: call after that.");
+
+static PyObject *native_pdeathsig(PyObject *self, PyObject *args)
+{
+    int sig;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "i", &sig))
+        return NULL;
+    if (prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(mount_doc, "mount_detached(kind, source, attributes) -> fd\n\n"
+                        "Mount a file system that no folder shows yet; it lasts as long as the descriptor.");
+
+static PyObject *native_mount_detached(PyObject *self, PyObject *args)
+{
+    const char *kind, *source;
+    unsigned int attributes;
+    int mount_fd = -1;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ssI", &kind, &source, &attributes))
+        return NULL;
+    int fs = (int)syscall(NR_FSOPEN, kind, 1u);
+    if (fs >= 0 && syscall(NR_FSCONFIG, fs, CONFIG_SET_STRING, "source", source, 0) == 0 &&
+        syscall(NR_FSCONFIG, fs, CONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+        mount_fd = (int)syscall(NR_FSMOUNT, fs, 1u, attributes);
+    if (mount_fd < 0)
+        PyErr_SetFromErrno(PyExc_OSError);
+    if (fs >= 0)
+        close(fs);
+    return mount_fd < 0 ? NULL : PyLong_FromLong(mount_fd);
+}
+
+static PyMethodDef methods[] = {
+    {"spawn", native_spawn, METH_VARARGS, spawn_doc},
+    {"unshare", native_unshare, METH_VARARGS, namespace_doc},
+    {"setns", native_setns, METH_VARARGS, setns_doc},
+    {"set_parent_death_signal", native_pdeathsig, METH_VARARGS, pdeathsig_doc},
+    {"mount_detached", native_mount_detached, METH_VARARGS, mount_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_constants(PyObject *module)
+{
+    for (int op = 0; op < OP_COUNT; op++)
+        if (PyModule_AddIntConstant(module, op_names[op], op) < 0)
+            return -1;
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)add_constants},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "Make confined children.", .m_methods = methods, .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void);
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,333 @@
+"""The driver for levels `full` and `rootless`: an asyncio client of sandboxd.
+
+`IsolatedDriver` owns the one socket to sandboxd; `IsolatedSandbox` is one
+instance. Measuring never asks sandboxd: the descriptors for it came with the start.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
+from funclet.sandbox.sandboxd.hostcheck import check_isolation
+from funclet.sandbox.sandboxd.messages import (
+    MAX_PACKET_BYTES,
+    BadMessage,
+    Create,
+    Exited,
+    Failed,
+    LimitCpu,
+    Message,
+    Ready,
+    Started,
+    Stop,
+    parse,
+    receive,
+    render,
+    send,
+)
+from funclet.sandbox.sandboxd.rootfs import CODE_ROOT, RUNTIME_ROOT
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.watch import MemoryWatch
+
+_READY_TIMEOUT_S = 30.0
+_CLOSE_TIMEOUT_S = 15.0
+_MIB = 1024 * 1024
+
+
+class IsolatedDriver:
+    """Makes sandboxes through the sandboxd at the other end of `control`, which it owns from now on."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.level = "full" if os.geteuid() == 0 else "rootless"
+        """A guess until `open` has heard from sandboxd."""
+        self._control = control
+        self._sandboxes: dict[int, IsolatedSandbox] = {}
+        self._unsent: deque[bytes] = deque()
+        self._ready: asyncio.Future[Ready] | None = None
+        self._checks: Sequence[HostCheck] = ()
+        self._serial = 0
+        self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def create(self) -> "IsolatedSandbox":
+        """Return a sandbox that is not started yet."""
+        return IsolatedSandbox(self)
+
+    def check_host(self) -> Sequence[HostCheck]:
+        """Return what sandboxd found, or try it as the user of this process."""
+        return self._checks or check_isolation(SandboxdSettings(allowed_folders=()))
+
+    async def open(self) -> None:
+        """Wait until sandboxd is ready.
+
+        Raises:
+            SandboxError: sandboxd is gone, silent, or says that this host does not allow isolation.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._ready = self._loop.create_future()
+        self._control.setblocking(False)
+        self._loop.add_reader(self._control.fileno(), self._hear)
+        self._is_open = True
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                ready = await self._ready
+        except TimeoutError as error:
+            self._hang_up()
+            raise SandboxError("sandboxd does not answer.") from error
+        if ready.error:
+            self._hang_up()
+            raise SandboxError(ready.error)
+
+    async def close(self) -> None:
+        """End all sandboxes and hang up; sandboxd then gives everything back and ends."""
+        if not self._is_open:
+            self._control.close()
+            return
+        sandboxes = list(self._sandboxes.values())
+        for sandbox in sandboxes:
+            sandbox.kill()
+        # sandboxd kills what is left when the socket closes, so nothing is lost by not waiting longer.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await asyncio.gather(*(sandbox.wait() for sandbox in sandboxes))
+        self._hang_up()
+
+    def register(self, sandbox: "IsolatedSandbox") -> int:
+        """Return a new id under which news for `sandbox` will come.
+
+        Raises:
+            SandboxError: sandboxd is gone.
+        """
+        if not self._is_open:
+            raise SandboxError("sandboxd is gone: restart the server.")
+        self._serial += 1
+        self._sandboxes[self._serial] = sandbox
+        return self._serial
+
+    def forget(self, identity: int) -> None:
+        """Take an id back that sandboxd has not heard of."""
+        self._sandboxes.pop(identity, None)
+
+    def say(self, message: Message) -> None:
+        """Send a packet, later if sandboxd is busy; into the void if it is gone."""
+        if self._is_open:
+            self._unsent.append(render(message))
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._loop is None:
+            return
+        while self._unsent:
+            try:
+                send(self._control, self._unsent[0])
+            except BlockingIOError:
+                self._loop.add_writer(self._control.fileno(), self._flush)
+                return
+            except OSError:
+                self._hang_up()
+                return
+            self._unsent.popleft()
+        self._loop.remove_writer(self._control.fileno())
+
+    def _hear(self) -> None:
+        try:
+            packet, descriptors = receive(self._control)
+        except BlockingIOError:
+            return
+        except (OSError, BadMessage):
+            self._hang_up()
+            return
+        if not packet:
+            self._hang_up()
+            return
+        self._take(parse(packet), descriptors)
+
+    def _take(self, message: Message, descriptors: list[int]) -> None:
+        match message:
+            case Ready():
+                self.level = message.level
+                self._checks = tuple(
+                    HostCheck(name=name, ok=state == "ok", detail=detail)
+                    for name, (state, detail) in message.checks.items()
+                )
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(message)
+            case Started():
+                self._sandboxes[message.id].on_started(message.pid, dict(zip(message.descriptors, descriptors, strict=True)))
+            case Failed():
+                self._sandboxes.pop(message.id).on_failed(message.error)
+            case Exited():
+                ended = Exit(reason=ExitReason(message.reason), status=message.status)
+                self._sandboxes.pop(message.id).on_exited(ended)
+            case _:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the connection: whatever still ran dies with it."""
+        if not self._is_open or self._loop is None:
+            return
+        self._is_open = False
+        self._loop.remove_reader(self._control.fileno())
+        self._loop.remove_writer(self._control.fileno())
+        self._control.close()
+        self._unsent.clear()
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(SandboxError("sandboxd ended before it was ready."))
+        for sandbox in self._sandboxes.values():
+            sandbox.on_lost()
+        self._sandboxes.clear()
+
+
+class IsolatedSandbox:
+    """One instance made by sandboxd."""
+
+    def __init__(self, driver: IsolatedDriver) -> None:
+        self._driver = driver
+        self._id = 0
+        self._memory_mib = 0
+        self._started: asyncio.Future[Streams] | None = None
+        self._exited: asyncio.Future[Exit] | None = None
+        self._meters: dict[str, int] = {}
+        self._watch: MemoryWatch | None = None
+
+    async def start(self, spec: SandboxSpec) -> Streams:
+        """See `Sandbox.start`."""
+        loop = asyncio.get_running_loop()
+        self._started, self._exited = loop.create_future(), loop.create_future()
+        self._memory_mib = spec.memory_mib
+        self._id = self._driver.register(self)
+        message = _request(self._id, spec)
+        if len(render(message)) > MAX_PACKET_BYTES // 2:
+            self._driver.forget(self._id)
+            raise SandboxError(f"Arguments and environment of '{spec.name}' are too large.")
+        self._driver.say(message)
+        try:
+            return await asyncio.shield(self._started)
+        except asyncio.CancelledError:
+            # What arrives after this belongs to nobody, see `on_started`.
+            self._started.cancel()
+            self.kill()
+            raise
+
+    def measure(self) -> Usage:
+        """See `Sandbox.measure`."""
+        if self._watch is not None:
+            peak, cpu_s = self._watch.take()
+            return Usage(memory_peak_bytes=peak, cpu_s=cpu_s, tmp_bytes=0)
+        return Usage(memory_peak_bytes=self._take_peak(), cpu_s=self._cpu_s(), tmp_bytes=self._tmp_bytes())
+
+    def limit_cpu(self) -> None:
+        """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share."""
+        self._driver.say(LimitCpu(id=self._id))
+
+    async def stop(self, *, grace_s: float) -> Exit:
+        """See `Sandbox.stop`."""
+        self._driver.say(Stop(id=self._id, grace_ms=int(grace_s * 1000)))
+        return await self.wait()
+
+    async def wait(self) -> Exit:
+        """See `Sandbox.wait`."""
+        if self._exited is None:
+            raise SandboxError("The sandbox was never started.")
+        return await asyncio.shield(self._exited)
+
+    def kill(self) -> None:
+        """Ask for the end of every process; does not wait."""
+        self._driver.say(Stop(id=self._id, grace_ms=0))
+
+    def on_started(self, pid: int, descriptors: Mapping[str, int]) -> None:
+        """Take what sandboxd made."""
+        self._meters = {name: fd for name, fd in descriptors.items() if name in {"peak", "cpu", "tmp"}}
+        streams = Streams(connection=socket.socket(fileno=descriptors["connection"]), log_fd=descriptors["log"])
+        streams.connection.setblocking(False)
+        if "peak" not in self._meters:
+            self._watch = MemoryWatch(
+                pid, with_root=False, limit_bytes=self._memory_mib * _MIB, on_excess=self._on_excess
+            )
+            self._watch.start()
+        if self._started is not None and not self._started.done():
+            self._started.set_result(streams)
+        else:
+            # Whoever wanted it has gone away.
+            streams.connection.close()
+            os.close(streams.log_fd)
+
+    def on_failed(self, error: str) -> None:
+        """Learn that there is nothing."""
+        if self._started is not None and not self._started.done():
+            self._started.set_exception(SandboxError(error))
+            self._started.exception()
+        self.on_exited(Exit(reason=ExitReason.STOPPED, status=-signal.SIGKILL))
+
+    def on_exited(self, ended: Exit) -> None:
+        """Learn that every process is gone."""
+        if self._watch is not None:
+            self._watch.stop()
+        for fd in self._meters.values():
+            os.close(fd)
+        self._meters = {}
+        if self._exited is not None and not self._exited.done():
+            self._exited.set_result(ended)
+
+    def on_lost(self) -> None:
+        """Learn that sandboxd is gone, and every instance with it."""
+        self.on_failed("sandboxd is gone: restart the server.")
+
+    def _on_excess(self) -> None:
+        self._driver.say(Stop(id=self._id, grace_ms=0, out_of_memory=True))
+
+    def _take_peak(self) -> int:
+        fd = self._meters.get("peak", -1)
+        if fd < 0:
+            return 0
+        peak = int(os.pread(fd, 32, 0))
+        # Linux before 6.12 with version 2 has no peak that begins anew; then this is what is used now.
+        with contextlib.suppress(OSError):
+            os.pwrite(fd, b"0", 0)
+        return peak
+
+    def _cpu_s(self) -> float:
+        fd = self._meters.get("cpu", -1)
+        if fd < 0:
+            return 0.0
+        text = os.pread(fd, 512, 0)
+        if text.startswith(b"usage_usec"):
+            return int(text.split(maxsplit=2)[1]) / 1e6
+        return int(text) / 1e9
+
+    def _tmp_bytes(self) -> int:
+        fd = self._meters.get("tmp", -1)
+        if fd < 0:
+            return 0
+        system = os.fstatvfs(fd)
+        return (system.f_blocks - system.f_bfree) * system.f_frsize
+
+
+def _request(identity: int, spec: SandboxSpec) -> Create:
+    # sandboxd follows no symbolic link that the server could change, so it is given real paths.
+    return Create(
+        id=identity,
+        name=spec.name,
+        interpreter=str(spec.interpreter),
+        arguments=tuple(_filled(argument) for argument in spec.arguments),
+        environment={name: _filled(value) for name, value in spec.environment.items()},
+        code_dir=os.path.realpath(spec.code_dir),
+        runtime_dir=os.path.realpath(spec.runtime_dir),
+        interpreter_links=tuple(spec.interpreter_links),
+        memory_mib=spec.memory_mib,
+        cpu_millicores=spec.cpu_millicores,
+        tmp_mib=spec.tmp_mib,
+        processes=spec.processes,
+        open_files=spec.open_files,
+        network=spec.network.value,
+        extra_read_only={os.path.realpath(source): target for source, target in spec.extra_read_only.items()},
+    )
+
+
+def _filled(text: str) -> str:
+    return text.replace("{code_root}", CODE_ROOT).replace("{runtime_root}", RUNTIME_ROOT)

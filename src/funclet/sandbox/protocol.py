@@ -1,0 +1,162 @@
+"""What the data plane may ask of a sandbox, whatever makes it.
+
+Start with `SandboxDriver`. A sandbox holds one process tree and knows nothing
+of the frames that are spoken inside it.
+"""
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class SandboxError(Exception):
+    """The sandbox could not do what was asked. A fault of the platform, never of the function."""
+
+
+class Network(StrEnum):
+    """What an instance may reach."""
+
+    OFF = "off"
+    """Loopback only."""
+    NAT = "nat"
+    """Addresses outside this host, through a network of its own."""
+
+
+class ExitReason(StrEnum):
+    """Why a sandbox ended."""
+
+    EXITED = "exited"
+    STOPPED = "stopped"
+    OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """Everything needed to make one sandbox. All paths are of the host."""
+
+    name: str
+    """Unique on this host; letters, digits and `-`, at most 60 characters. Names the cgroup and the host name inside."""
+    interpreter: Path
+    """Executable that runs first."""
+    arguments: Sequence[str]
+    """Its arguments, with the placeholders `{runtime_root}` and `{code_root}` still in them: the driver knows the paths."""
+    environment: Mapping[str, str]
+    """The whole environment; the same placeholders are filled in."""
+    code_dir: Path
+    """Unpacked code; seen read-only at `{code_root}`."""
+    runtime_dir: Path
+    """Language folder; seen read-only at `{runtime_root}`."""
+    interpreter_links: Sequence[str] = ()
+    """Paths below `/opt/function/runtime` that must lead to the interpreter."""
+    memory_mib: int
+    cpu_millicores: int
+    """Share of CPU after `limit_cpu`; before it, a start may use a whole core."""
+    tmp_mib: int = 512
+    processes: int = 1024
+    open_files: int = 2048
+    network: Network = Network.OFF
+    extra_read_only: Mapping[Path, str] = field(default_factory=dict)
+    """More host folders and where they are seen inside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """The two ends the server holds. Whoever starts the sandbox owns and closes them."""
+
+    connection: socket.socket
+    """Our end of the frame socket, non-blocking."""
+    log_fd: int
+    """Read end of the log pipe, non-blocking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a sandbox ended."""
+
+    reason: ExitReason
+    status: int
+    """Exit status of the first process, or minus the signal number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an instance has used since `measure` was last called, or since start."""
+
+    memory_peak_bytes: int
+    cpu_s: float
+    """CPU seconds of the whole instance since it started."""
+    tmp_bytes: int
+    """Bytes now stored in `/tmp`; 0 where the driver cannot know."""
+
+
+class Sandbox(Protocol):
+    """One sandbox. `start` once; then the others; after `wait` has returned only `wait` may be called."""
+
+    async def start(self, spec: SandboxSpec) -> Streams:
+        """Make the sandbox and start the interpreter.
+
+        Raises:
+            SandboxError: nothing of it is left.
+        """
+        ...
+
+    def measure(self) -> Usage:
+        """Return usage and begin a new peak. Costs microseconds; never waits."""
+        ...
+
+    def limit_cpu(self) -> None:
+        """End the start-up boost: from now on the CPU share of the spec holds."""
+        ...
+
+    async def stop(self, *, grace_s: float) -> Exit:
+        """Ask the first process to end (SIGTERM), end every process after `grace_s` seconds; 0 kills at once.
+
+        Safe to call twice and together with `wait`.
+        """
+        ...
+
+    async def wait(self) -> Exit:
+        """Wait until every process of the sandbox is gone and its resources are given back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCheck:
+    """One line of `fgs doctor` about isolation."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found, and what to do when it is not ok."""
+
+
+class SandboxDriver(Protocol):
+    """Makes sandboxes of one kind."""
+
+    @property
+    def level(self) -> str:
+        """`full`, `rootless` or `process`: what an instance is isolated by; shown at start and by `fgs doctor`."""
+        ...
+
+    def create(self) -> Sandbox:
+        """Return a sandbox that is not started yet."""
+        ...
+
+    def check_host(self) -> Sequence[HostCheck]:
+        """Say what this host allows. Safe to call at any time."""
+        ...
+
+    async def open(self) -> None:
+        """Get ready to make sandboxes.
+
+        Raises:
+            SandboxError: the host does not allow this kind.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End all sandboxes that still run and give everything back."""
+        ...

@@ -1,0 +1,295 @@
+"""The loop of sandboxd: packets of the server in, instances made and ended, news out.
+
+`serve` runs until the server is gone and nothing is left. One thread; it waits
+in one place, and no step on behalf of one instance waits for another.
+"""
+
+import contextlib
+import heapq
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from funclet.sandbox import native
+from funclet.sandbox.protocol import HostCheck, SandboxError
+from funclet.sandbox.sandboxd.hostcheck import check_isolation
+from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker, Running
+from funclet.sandbox.sandboxd.messages import (
+    BadMessage,
+    Create,
+    Exited,
+    Failed,
+    LimitCpu,
+    Message,
+    Ready,
+    Started,
+    Stop,
+    parse,
+    receive,
+    render,
+    send,
+)
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+
+_START_DEADLINE_S = 10.0
+_END_DEADLINE_S = 10.0
+_OOM_DELAY_S = 0.02
+_RETRY_S = 0.05
+_MAX_UNSENT = 1000
+_REPORT_BYTES = 64
+
+
+Watch = tuple[int, Callable[[], bool]]
+"""A descriptor, and what to call when it is readable; true ends everything."""
+
+
+def serve(control: socket.socket, settings: SandboxdSettings, *, watches: Sequence[Watch] = ()) -> None:
+    """Make sandboxes for the server at the other end of `control` until it closes; then end all and clean up.
+
+    Level `full` for root, `rootless` for others. The process must have one thread. `control`, a `SOCK_SEQPACKET`
+    socket, is closed at the end.
+    """
+    settings = settings.resolved()
+    maker: Maker = FullMaker(settings) if os.geteuid() == 0 else RootlessMaker(settings)
+    daemon = _Daemon(control, maker, watches)
+    try:
+        daemon.run(check_isolation(settings))
+    finally:
+        daemon.close()
+
+
+class _Daemon:
+    def __init__(self, control: socket.socket, maker: Maker, watches: Sequence[Watch]) -> None:
+        self._control = control
+        self._maker = maker
+        self._selector = selectors.DefaultSelector()
+        self._running: dict[int, Running] = {}
+        self._deadlines: list[tuple[float, int, str]] = []
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._is_ending = False
+        self._may_refill = True
+        for fd, callback in watches:
+            self._watch(fd, partial(self._end_if, callback))
+
+    def run(self, checks: Sequence[HostCheck]) -> None:
+        """Serve until the end. A host that allows nothing is told to the server, who hangs up."""
+        level = "full" if os.geteuid() == 0 else "rootless"
+        lines: dict[str, tuple[str, ...]] = {
+            check.name: ("ok" if check.ok else "missing", check.detail) for check in checks
+        }
+        self._control.setblocking(False)
+        self._watch(self._control.fileno(), self._hear)
+        try:
+            self._maker.open()
+        except SandboxError as error:
+            self._may_refill = False
+            self._say(Ready(level=level, error=str(error), checks=lines))
+        else:
+            self._say(Ready(level=level, error="", checks=lines))
+        end_by = float("inf")
+        while not self._is_ending or (self._running and time.monotonic() < end_by):
+            if self._is_ending:
+                end_by = min(end_by, time.monotonic() + _END_DEADLINE_S)
+            events = self._selector.select(self._time_to_wait())
+            for key, _ in events:
+                # An earlier event of the same round may have ended what this one is about.
+                if key.fd in self._selector.get_map():
+                    key.data()
+            self._meet_deadlines()
+            self._flush()
+            if not events and self._may_refill and not self._is_ending:
+                self._refill()
+
+    def close(self) -> None:
+        self._maker.close()
+        self._drop_unsent()
+        self._selector.close()
+        self._control.close()
+
+    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def _end_if(self, callback: Callable[[], bool]) -> None:
+        if callback():
+            self._end_all()
+
+    def _time_to_wait(self) -> float | None:
+        if self._is_ending or self._unsent:
+            return _RETRY_S
+        if self._may_refill:
+            return 0.0
+        return max(0.0, self._deadlines[0][0] - time.monotonic()) if self._deadlines else None
+
+    def _refill(self) -> None:
+        try:
+            self._may_refill = self._maker.refill()
+        except SandboxError:
+            # Whoever asks for such a slot next is told why it cannot be made.
+            self._may_refill = False
+
+    def _hear(self) -> None:
+        try:
+            packet, descriptors = receive(self._control)
+            for fd in descriptors:
+                os.close(fd)
+            message = parse(packet) if packet else None
+        except BlockingIOError:
+            return
+        except (OSError, BadMessage):
+            # A server that sends nonsense is broken or taken over; either way nothing more is done for it.
+            message = None
+        match message:
+            case Create():
+                self._create(message)
+            case Stop():
+                self._stop(message)
+            case LimitCpu():
+                self._limit_cpu(message)
+            case _:
+                self._end_all()
+
+    def _create(self, spec: Create) -> None:
+        if spec.id in self._running:
+            self._end_all()
+            return
+        self._may_refill = True
+        try:
+            running = self._maker.spawn(spec)
+        except SandboxError as error:
+            self._say(Failed(id=spec.id, error=str(error)))
+            return
+        except OSError as error:  # no descriptors or memory left: the next one may succeed
+            self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
+            return
+        self._running[spec.id] = running
+        self._watch(running.spawned.error_fd, partial(self._on_report, running))
+        self._watch(running.spawned.pidfd, partial(self._on_exit, running))
+        if running.group is not None and running.group.oom_fd >= 0:
+            self._watch(running.group.oom_fd, partial(self._on_out_of_memory, running))
+        heapq.heappush(self._deadlines, (time.monotonic() + _START_DEADLINE_S, spec.id, "start"))
+
+    def _on_report(self, running: Running) -> None:
+        """The child executed the interpreter (end of file), or says which step failed."""
+        self._selector.unregister(running.spawned.error_fd)
+        report = os.read(running.spawned.error_fd, _REPORT_BYTES)
+        running.child_started()
+        if report:
+            self._fail(running, native.describe_failure(running.steps, report))
+            return
+        running.steps = ()
+        running.is_started = True
+        names = tuple(running.outgoing)
+        self._say(Started(id=running.id, pid=running.spawned.pid, descriptors=names), tuple(running.outgoing.values()))
+        running.close_outgoing()
+
+    def _fail(self, running: Running, error: str) -> None:
+        running.signal(signal.SIGKILL)
+        self._forget(running)
+        os.waitid(os.P_PIDFD, running.spawned.pidfd, os.WEXITED)
+        self._maker.give_back(running)
+        self._say(Failed(id=running.id, error=f"The sandbox cannot be made: {error}."))
+
+    def _on_exit(self, running: Running) -> None:
+        if not running.is_started:
+            with contextlib.suppress(KeyError):
+                self._on_report(running)
+            if not running.is_started:
+                return
+        self._forget(running)
+        os.waitid(os.P_PIDFD, running.spawned.pidfd, os.WEXITED)
+        status = running.exit_status()
+        self._maker.give_back(running)
+        self._say(Exited(id=running.id, reason=running.exit_reason().value, status=status))
+
+    def _on_out_of_memory(self, running: Running) -> None:
+        """Version 1 kills one process only, and tells the groups below the one that is full too: look again soon."""
+        if running.group is not None:
+            os.eventfd_read(running.group.oom_fd)
+            heapq.heappush(self._deadlines, (time.monotonic() + _OOM_DELAY_S, running.id, "memory"))
+
+    def _stop(self, message: Stop) -> None:
+        running = self._running.get(message.id)
+        if running is None:
+            return
+        running.stop_asked = True
+        running.out_of_memory = running.out_of_memory or message.out_of_memory
+        if message.grace_ms <= 0 or not running.is_started:
+            running.signal(signal.SIGKILL)
+            return
+        running.signal(signal.SIGTERM)
+        heapq.heappush(self._deadlines, (time.monotonic() + message.grace_ms / 1000, message.id, "stop"))
+
+    def _limit_cpu(self, message: LimitCpu) -> None:
+        running = self._running.get(message.id)
+        if running is not None:
+            # A group that is going away needs no limit.
+            with contextlib.suppress(SandboxError):
+                self._maker.limit_cpu(running)
+
+    def _meet_deadlines(self) -> None:
+        now = time.monotonic()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, identity, purpose = heapq.heappop(self._deadlines)
+            running = self._running.get(identity)
+            if running is None or (purpose == "start" and running.is_started):
+                continue
+            if purpose == "memory":
+                running.out_of_memory = running.out_of_memory or self._maker.was_out_of_memory(running)
+                if not running.out_of_memory:
+                    continue
+            running.signal(signal.SIGKILL)
+
+    def _end_all(self) -> None:
+        """Begin the end: nobody is there to be told any more."""
+        self._is_ending = True
+        self._drop_unsent()
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(self._control)
+        for running in self._running.values():
+            running.stop_asked = True
+            running.signal(signal.SIGKILL)
+
+    def _forget(self, running: Running) -> None:
+        del self._running[running.id]
+        fds = [running.spawned.error_fd, running.spawned.pidfd]
+        if running.group is not None:
+            fds.append(running.group.oom_fd)
+        for fd in fds:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(fd)
+
+    def _say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send now, or when the server reads again; until then with copies of the descriptors."""
+        if self._is_ending:
+            return
+        self._unsent.append((render(message), [os.dup(fd) for fd in descriptors]))
+        self._flush()
+        if len(self._unsent) > _MAX_UNSENT:
+            self._end_all()
+
+    def _flush(self) -> None:
+        while self._unsent:
+            packet, descriptors = self._unsent[0]
+            try:
+                send(self._control, packet, descriptors)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._end_all()
+                return
+            self._unsent.popleft()
+            _close_all(descriptors)
+
+    def _drop_unsent(self) -> None:
+        while self._unsent:
+            _close_all(self._unsent.popleft()[1])
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)

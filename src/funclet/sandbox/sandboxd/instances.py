@@ -1,0 +1,349 @@
+"""Making and ending instances, one level at a time; knows nothing of messages.
+
+`FullMaker` and `RootlessMaker` put together slot, control groups, root file
+system and steps; a `Running` holds what must be given back.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from funclet.sandbox import native
+from funclet.sandbox.sandboxd.hostcheck import host_nameservers
+from funclet.sandbox.native import Spawned, Step
+from funclet.sandbox.protocol import ExitReason, Network, SandboxError
+from funclet.sandbox.sandboxd import cgroups, plan
+from funclet.sandbox.sandboxd.messages import Create
+from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.slots import Slot, Slots
+from funclet.sandbox.seccomp import build_filter
+
+_RUN_FOLDER = Path("/run/funclet")
+_LOWEST_FREE_FD = 16
+_SOCKET_BUFFER_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Running:
+    """One instance from spawn until everything is given back."""
+
+    id: int
+    spawned: Spawned
+    steps: Sequence[Step]
+    status_fd: int
+    outgoing: dict[str, int]
+    """Descriptors for the server, by name; closed here once they are sent."""
+    slot: Slot | None = None
+    group: cgroups.Group | None = None
+    is_started: bool = False
+    stop_asked: bool = False
+    out_of_memory: bool = False
+
+    def signal(self, number: int) -> None:
+        """Send to init; it passes SIGTERM on. Nothing happens when it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.spawned.pidfd, number)
+
+    def child_started(self) -> None:
+        """Let go of what only the child needed."""
+        if self.slot is not None:
+            self.slot.child_started()
+        if self.group is not None:
+            self.group.child_started()
+
+    def close_outgoing(self) -> None:
+        """Close what was made for the server."""
+        for name, fd in self.outgoing.items():
+            if name not in {"peak", "cpu"}:  # those are the control group's
+                os.close(fd)
+        self.outgoing.clear()
+
+    def exit_status(self) -> int:
+        """Return exit status, or minus the signal, of the ended interpreter."""
+        wait_status = os.read(self.status_fd, 4)
+        if len(wait_status) == struct.calcsize("i"):
+            return os.waitstatus_to_exitcode(struct.unpack("i", wait_status)[0])
+        return -signal.SIGKILL
+
+    def exit_reason(self) -> ExitReason:
+        """Return why it ended."""
+        if self.out_of_memory:
+            return ExitReason.OUT_OF_MEMORY
+        return ExitReason.STOPPED if self.stop_asked else ExitReason.EXITED
+
+
+class Maker(Protocol):
+    """Makes instances of one level."""
+
+    def open(self) -> None:
+        """Get ready. Raises SandboxError when the host does not allow it."""
+        ...
+
+    def spawn(self, spec: Create) -> Running:
+        """Begin an instance. Raises SandboxError when nothing of it is left."""
+        ...
+
+    def limit_cpu(self, running: Running) -> None:
+        """End the CPU boost."""
+        ...
+
+    def was_out_of_memory(self, running: Running) -> bool:
+        """Tell whether the kernel killed a process of it for memory."""
+        ...
+
+    def give_back(self, running: Running) -> None:
+        """Release everything; its processes are gone."""
+        ...
+
+    def refill(self) -> bool:
+        """Prepare one thing; False when all is prepared."""
+        ...
+
+    def close(self) -> None:
+        """Give back what no instance holds."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pipes:
+    """Both sides of what connects an instance."""
+
+    ends: plan.Ends
+    connection: int
+    log: int
+    status: int
+
+    @classmethod
+    def make(cls) -> "_Pipes":
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in (ours, theirs):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                end.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+        ours.setblocking(False)
+        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(log_read, False)
+        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(status_read, False)
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        child = [_out_of_the_way(fd) for fd in (theirs.detach(), log_write, status_write, null)]
+        ends = plan.Ends(connection=child[0], log=child[1], status=child[2], null=child[3])
+        return cls(ends, ours.detach(), log_read, status_read)
+
+    def close_ends(self) -> None:
+        for fd in (self.ends.connection, self.ends.log, self.ends.status, self.ends.null):
+            os.close(fd)
+
+    def close_ours(self) -> None:
+        for fd in (self.connection, self.log, self.status):
+            os.close(fd)
+
+
+class FullMaker:
+    """Level `full`: root's means."""
+
+    def __init__(self, settings: SandboxdSettings) -> None:
+        self._settings = settings
+        self._slots = Slots(settings)
+        self._folder = _RUN_FOLDER / str(os.getpid())
+        self._skeleton = Skeleton(self._folder, nameservers=tuple(settings.nameservers) or host_nameservers())
+        self._cgroups: cgroups.Cgroups | None = None
+        self._filter = b""
+        self._has_user_namespaces = False
+
+    def open(self) -> None:
+        """See `Maker.open`."""
+        self._filter = build_filter()
+        found = cgroups.detect()
+        if found is None:
+            raise SandboxError("Control groups with memory, cpu and pids are missing: mount cgroup2 at /sys/fs/cgroup.")
+        _remove_dead_folders()
+        # Mounts of ours are nobody else's, and end with this process.
+        native.helper().unshare(native.CLONE_NEWNS)
+        failure = native.attempt([Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/")])
+        if failure:
+            raise SandboxError(f"Mounts cannot be made private: {failure}.")
+        found.open()
+        self._cgroups = found
+        self._slots.open()
+        self._skeleton.build()
+        trial = plan.Identity(user_id=self._settings.first_user_id, use_user_namespace=True)
+        self._has_user_namespaces = not native.attempt(plan.identity_steps(trial))
+
+    def spawn(self, spec: Create) -> Running:
+        """See `Maker.spawn`."""
+        if self._cgroups is None:
+            raise SandboxError("sandboxd is not open.")
+        plan.check_paths(spec, self._settings)
+        interpreter = plan.find_interpreter(spec, self._settings)
+        with contextlib.ExitStack() as undo:
+            slot = self._slots.take(tmp_mib=spec.tmp_mib, network=Network(spec.network))
+            undo.callback(self._slots.give_back, slot)
+            group = self._cgroups.create(spec.name, _limits(spec))
+            undo.callback(self._cgroups.remove, group)
+            tmp_fd = slot.disk.mount_fd if slot.disk else -1
+            root = self._skeleton.plan(
+                spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=Tmp(mount_fd=tmp_fd)
+            )
+            identity = plan.Identity(user_id=slot.user_id, use_user_namespace=self._has_user_namespaces)
+            pipes = _Pipes.make()
+            undo.callback(pipes.close_ours)
+            steps = plan.full_steps(
+                spec, pipes.ends, identity, root, slot.namespace.fd, group.join_fds, self._filter, interpreter.inside
+            )
+            spawned = _spawn(spec, interpreter, steps, plan.FULL_FLAGS, group.into_fd, pipes)
+            undo.pop_all()
+        running = _running(spec, spawned, steps, pipes)
+        running.slot, running.group = slot, group
+        running.outgoing |= {"peak": group.peak_fd, "cpu": group.cpu_fd}
+        if slot.disk is not None:
+            running.outgoing["tmp"] = os.dup(slot.disk.root_fd)
+        return running
+
+    def limit_cpu(self, running: Running) -> None:
+        """See `Maker.limit_cpu`."""
+        if self._cgroups is not None and running.group is not None:
+            self._cgroups.limit_cpu(running.group)
+
+    def was_out_of_memory(self, running: Running) -> bool:
+        """See `Maker.was_out_of_memory`."""
+        group = running.group
+        return self._cgroups is not None and group is not None and self._cgroups.was_out_of_memory(group)
+
+    def give_back(self, running: Running) -> None:
+        """See `Maker.give_back`."""
+        _close(running)
+        running.out_of_memory = running.out_of_memory or self.was_out_of_memory(running)
+        if self._cgroups is not None and running.group is not None:
+            self._cgroups.remove(running.group)
+        if running.slot is not None:
+            self._slots.give_back(running.slot)
+
+    def refill(self) -> bool:
+        """See `Maker.refill`."""
+        return self._slots.refill()
+
+    def close(self) -> None:
+        """See `Maker.close`."""
+        self._slots.close()
+        self._skeleton.remove()
+        if self._cgroups is not None:
+            self._cgroups.close()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+
+class RootlessMaker:
+    """Level `rootless`: an ordinary user's means. Memory is watched by the server's driver, not enforced here."""
+
+    def __init__(self, settings: SandboxdSettings) -> None:
+        self._settings = settings
+        self._filter = b""
+        self._folder = Path()
+        self._skeleton: Skeleton | None = None
+
+    def open(self) -> None:
+        """See `Maker.open`."""
+        self._filter = build_filter()
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"funclet-{os.getpid()}-", dir=base)).resolve()
+        servers = tuple(self._settings.nameservers) or host_nameservers()
+        self._skeleton = Skeleton(self._folder, nameservers=servers)
+        self._skeleton.build()
+
+    def spawn(self, spec: Create) -> Running:
+        """See `Maker.spawn`."""
+        if self._skeleton is None:
+            raise SandboxError("sandboxd is not open.")
+        if spec.network == Network.NAT:
+            raise SandboxError(
+                "Level rootless has no network for functions: run the server as root, or use network off."
+            )
+        plan.check_paths(spec, self._settings)
+        interpreter = plan.find_interpreter(spec, self._settings)
+        root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=Tmp())
+        with contextlib.ExitStack() as undo:
+            pipes = _Pipes.make()
+            undo.callback(pipes.close_ours)
+            steps = plan.rootless_steps(spec, pipes.ends, root, self._filter, interpreter.inside)
+            spawned = _spawn(spec, interpreter, steps, plan.ROOTLESS_FLAGS, -1, pipes)
+            undo.pop_all()
+        return _running(spec, spawned, steps, pipes)
+
+    def limit_cpu(self, running: Running) -> None:
+        """Do nothing: without control groups no CPU share can be held."""
+
+    def was_out_of_memory(self, running: Running) -> bool:  # noqa: ARG002  # the kernel does not know
+        """Return false: only the server's driver watches."""
+        return False
+
+    def give_back(self, running: Running) -> None:
+        """See `Maker.give_back`."""
+        _close(running)
+
+    def refill(self) -> bool:
+        """See `Maker.refill`."""
+        return False
+
+    def close(self) -> None:
+        """See `Maker.close`."""
+        if self._skeleton is not None:
+            self._skeleton.remove()
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+
+
+def _spawn(
+    spec: Create, interpreter: plan.Interpreter, steps: Sequence[Step], flags: int, cgroup_fd: int, pipes: _Pipes
+) -> Spawned:
+    try:
+        return native.spawn(
+            steps,
+            argv=(interpreter.inside, *spec.arguments),
+            environment=spec.environment,
+            flags=flags,
+            cgroup_fd=cgroup_fd,
+        )
+    finally:
+        pipes.close_ends()
+
+
+def _running(spec: Create, spawned: Spawned, steps: Sequence[Step], pipes: _Pipes) -> Running:
+    outgoing = {"connection": pipes.connection, "log": pipes.log}
+    return Running(id=spec.id, spawned=spawned, steps=steps, status_fd=pipes.status, outgoing=outgoing)
+
+
+def _limits(spec: Create) -> cgroups.Limits:
+    return cgroups.Limits(
+        memory_mib=spec.memory_mib,
+        cpu_millicores=spec.cpu_millicores,
+        processes=spec.processes + 1,  # init
+    )
+
+
+def _close(running: Running) -> None:
+    running.close_outgoing()
+    for fd in (running.status_fd, running.spawned.pidfd, running.spawned.error_fd):
+        os.close(fd)
+
+
+def _out_of_the_way(fd: int) -> int:
+    """Return `fd` as a number that the child's 0 to 3 do not overwrite."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FREE_FD)
+    os.close(fd)
+    return moved
+
+
+def _remove_dead_folders() -> None:
+    for folder in _RUN_FOLDER.glob("*"):
+        if folder.name.isdigit() and not Path("/proc", folder.name).exists():
+            shutil.rmtree(folder, ignore_errors=True)

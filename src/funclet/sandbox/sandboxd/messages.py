@@ -1,0 +1,191 @@
+"""What the server and sandboxd say to each other, and the checks on it.
+
+One `SOCK_SEQPACKET` socket, one JSON object per packet, descriptors beside it.
+The server faces the world, so `parse` believes nothing: unknown members, wrong
+types and sizes beyond the limits are refused.
+"""
+
+import array
+import json
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args, get_origin
+
+from funclet.sandbox.protocol import Network
+
+MAX_PACKET_BYTES = 128 * 1024
+_MAX_DESCRIPTORS = 8
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}")
+_VARIABLE = re.compile(r"[^=\0]{1,256}")
+_MAX_STRING = 64 * 1024
+_MAX_ITEMS = 512
+
+
+class BadMessage(Exception):
+    """A packet that the other side must not send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Make a sandbox and start the interpreter. Answered by `Started` or `Failed`, and after `Started` by `Exited`."""
+
+    id: int
+    """Chosen by the server; never used twice on one socket."""
+    name: str
+    interpreter: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    code_dir: str
+    runtime_dir: str
+    interpreter_links: tuple[str, ...]
+    memory_mib: int
+    cpu_millicores: int
+    tmp_mib: int
+    processes: int
+    open_files: int
+    network: str
+    extra_read_only: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """End a sandbox: SIGTERM now, everything after `grace_ms`; 0 kills at once. An unknown id is no error."""
+
+    id: int
+    grace_ms: int
+    out_of_memory: bool = False
+    """The server saw it use more memory than it may (where there are no control groups)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitCpu:
+    """End the CPU boost of the start."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """First packet of sandboxd: it can make sandboxes, or says why not."""
+
+    level: str
+    error: str
+    """Empty when all is well."""
+    checks: dict[str, tuple[str, ...]]
+    """Name of each check to `ok` or `missing`, and the detail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The interpreter runs. Its descriptors come beside it, in the order of `descriptors`."""
+
+    id: int
+    pid: int
+    """First process, seen from the host."""
+    descriptors: tuple[str, ...]
+    """What each descriptor is: `connection`, `log`, `peak`, `cpu`, `tmp`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Nothing of the sandbox is left."""
+
+    id: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """Every process is gone and everything given back."""
+
+    id: int
+    reason: str
+    status: int
+
+
+Message = Create | Stop | LimitCpu | Ready | Started | Failed | Exited
+_KINDS: Mapping[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+
+
+def render(message: Message) -> bytes:
+    """Return the packet."""
+    return json.dumps([type(message).__name__, asdict(message)], separators=(",", ":")).encode()
+
+
+def parse(packet: bytes) -> Message:
+    """Return the message.
+
+    Raises:
+        BadMessage: not one of ours, or beyond a limit.
+    """
+    try:
+        name, members = json.loads(packet)
+        kind = _KINDS[name]
+        wanted = {field.name: field.type for field in fields(kind)}
+        message = kind(**{key: _checked(key, value, wanted[key]) for key, value in members.items()})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadMessage(f"not a message: {error}") from error
+    if isinstance(message, Create):
+        _check_create(message)
+    return message
+
+
+def send(connection: socket.socket, packet: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send one packet with descriptors. Raises as `socket.sendmsg` does; BlockingIOError sent nothing."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    connection.sendmsg([packet], rights)
+
+
+def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one packet with descriptors, which the caller owns; an empty packet is the end.
+
+    Raises:
+        BadMessage: it was cut off.
+    """
+    packet, rights, flags, _ = connection.recvmsg(MAX_PACKET_BYTES, socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4))
+    descriptors = array.array("i")
+    for level, kind, data in rights:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        raise BadMessage("a packet was too long")
+    return packet, list(descriptors)
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    if kind in (int, bool, str):
+        if type(value) is not kind:
+            raise BadMessage(f"{name} is not of type {kind.__name__}")
+        if isinstance(value, str) and (len(value) > _MAX_STRING or "\0" in value):
+            raise BadMessage(f"{name} is too long or has a zero byte")
+        return value
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list) and len(value) <= _MAX_ITEMS:
+        return tuple(_checked(name, item, inner[0]) for item in value)
+    if origin is dict and isinstance(value, dict) and len(value) <= _MAX_ITEMS:
+        return {_checked(name, key, str): _checked(name, item, inner[1]) for key, item in value.items()}
+    raise BadMessage(f"{name} has the wrong type or too many items")
+
+
+def _check_create(message: Create) -> None:
+    if not _NAME.fullmatch(message.name):
+        raise BadMessage("name must be letters, digits and '-', at most 60")
+    ranges = {
+        "memory_mib": (16, 65536),
+        "cpu_millicores": (10, 256_000),
+        "tmp_mib": (1, 65536),
+        "processes": (1, 65536),
+        "open_files": (16, 1_048_576),
+    }
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(message, name) <= high:
+            raise BadMessage(f"{name} must be {low} to {high}")
+    if message.network not in tuple(Network):
+        raise BadMessage("network must be 'off' or 'nat'")
+    if not all(_VARIABLE.fullmatch(name) for name in message.environment):
+        raise BadMessage("a variable's name has '=' or is too long")
+    for link in message.interpreter_links:
+        if link.startswith("/") or ".." in link.split("/") or not link:
+            raise BadMessage("an interpreter link leaves its folder")

@@ -1,0 +1,239 @@
+"""Network namespaces of instances: loopback only, or a way out through NAT.
+
+`Networks.make` returns a namespace to join. Without NAT it takes no help from
+other programs; NAT is a bridge of our own, one veth pair per instance, and an
+nftables table, made at first use with iproute2 and nft and removed at the end.
+"""
+
+import contextlib
+import fcntl
+import ipaddress
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from funclet.sandbox import native
+from funclet.sandbox.protocol import SandboxError
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP_RUNNING = 0x41
+_TIMEOUT_S = 10
+_PACKAGES = {"ip": "iproute2", "nft": "nftables"}
+_SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+_RULES = """
+table inet {table} {{
+  chain input {{
+    type filter hook input priority -10; policy accept;
+    iifname "{bridge}" drop
+  }}
+  chain forward {{
+    type filter hook forward priority -10; policy accept;
+    iifname "{bridge}" oifname "{bridge}" drop
+    iifname "{bridge}" ip daddr {{ 169.254.0.0/16, 127.0.0.0/8, 224.0.0.0/4 }} drop
+    iifname "{bridge}" ip saddr != {network} drop
+    iifname "{bridge}" meta nfproto ipv6 drop
+    oifname "{bridge}" ct state established,related accept
+    oifname "{bridge}" drop
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority 100; policy accept;
+    ip saddr {network} oifname != "{bridge}" masquerade
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NetNamespace:
+    """A network namespace without processes. The caller owns the descriptor; closing it gives everything back."""
+
+    fd: int
+    address: str
+    """Its own address behind NAT; empty when it has only loopback."""
+
+    def close(self) -> None:
+        """Give it back; the veth pair goes with it."""
+        os.close(self.fd)
+
+
+class Networks:
+    """Makes network namespaces. The process must be single-threaded: it visits each new namespace itself."""
+
+    def __init__(self, network: str) -> None:
+        self._network = ipaddress.IPv4Network(network)
+        self._bridge = f"fgs{os.getpid()}"
+        self._home = -1
+        self._has_bridge = False
+        self._serial = 0
+        self._used: set[str] = set()
+
+    def open(self) -> None:
+        """Remember the host's own namespace and remove what a dead sandboxd left."""
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        _remove_leftovers()
+
+    def missing_for_nat(self) -> str:
+        """Return an empty string, or what to install before `Network.NAT` works."""
+        missing = [package for tool, package in _PACKAGES.items() if _find(tool) is None]
+        return f"install {' and '.join(missing)}" if missing else ""
+
+    def make(self, *, nat: bool) -> NetNamespace:
+        """Return a fresh namespace.
+
+        Raises:
+            SandboxError: the kernel refused, or NAT lacks a program or a free address.
+        """
+        if nat:
+            self._make_bridge()
+        with _named("A network namespace cannot be made"):
+            fd = self._fresh()
+        if not nat:
+            return NetNamespace(fd, "")
+        address = ""
+        try:
+            address = self._take_address()
+            self._connect(fd, address)
+        except SandboxError:
+            self.release(NetNamespace(fd, address))
+            raise
+        return NetNamespace(fd, address)
+
+    def release(self, namespace: NetNamespace) -> None:
+        """Close a namespace and free its address. Its processes are gone already."""
+        namespace.close()
+        self._used.discard(namespace.address)
+
+    def close(self) -> None:
+        """Remove the bridge and its rules."""
+        if self._has_bridge:
+            self._remove_bridge()
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
+
+    def _fresh(self) -> int:
+        native.helper().unshare(native.CLONE_NEWNET)
+        try:
+            _loopback_up()
+            return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            native.helper().setns(self._home, native.CLONE_NEWNET)
+
+    def _take_address(self) -> str:
+        # The first address is the bridge's; names and addresses are not reused before they are free.
+        hosts = self._network.num_addresses - 3
+        for _ in range(hosts):
+            self._serial = self._serial % hosts + 1
+            address = str(self._network.network_address + 1 + self._serial)
+            if address not in self._used:
+                self._used.add(address)
+                return address
+        raise SandboxError(f"Every address of {self._network} is in use: widen nat_network.")
+
+    def _connect(self, fd: int, address: str) -> None:
+        port = f"{self._bridge}v{self._serial}"
+        _ip(
+            f"link add name {port} type veth peer name eth0 netns /proc/{os.getpid()}/fd/{fd}",
+            f"link set dev {port} master {self._bridge} up",
+            f"link set dev {port} type bridge_slave isolated on",
+        )
+        gateway = self._network.network_address + 1
+        native.helper().setns(fd, native.CLONE_NEWNET)
+        try:
+            _ip(
+                f"addr add {address}/{self._network.prefixlen} dev eth0",
+                "link set dev eth0 up",
+                f"route add default via {gateway}",
+            )
+        finally:
+            native.helper().setns(self._home, native.CLONE_NEWNET)
+
+    def _make_bridge(self) -> None:
+        if self._has_bridge:
+            return
+        missing = self.missing_for_nat()
+        if missing:
+            raise SandboxError(f"Functions cannot be given a network: {missing}.")
+        gateway = self._network.network_address + 1
+        try:
+            self._has_bridge = True
+            _ip(
+                f"link add name {self._bridge} type bridge",
+                f"addr add {gateway}/{self._network.prefixlen} dev {self._bridge}",
+                f"link set dev {self._bridge} up",
+            )
+            rules = _RULES.format(table=self._bridge, bridge=self._bridge, network=self._network)
+            _run("nft", ["-f", "-"], rules)
+            for device in (self._bridge, *_uplinks()):
+                Path("/proc/sys/net/ipv4/conf", device, "forwarding").write_text("1")
+        except (SandboxError, OSError) as error:
+            self._remove_bridge()
+            raise SandboxError(f"The bridge for functions with a network cannot be made: {error}.") from error
+
+    def _remove_bridge(self) -> None:
+        _remove(self._bridge)
+        self._has_bridge = False
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
+
+
+def _uplinks() -> set[str]:
+    """Devices of the default routes: answers come back through them, so they must forward as well."""
+    lines = Path("/proc/net/route").read_text().splitlines()[1:]
+    return {row[0] for row in (line.split() for line in lines) if row[1] == "00000000"}
+
+
+def _find(tool: str) -> str | None:
+    return shutil.which(tool, path=_SYSTEM_PATH)
+
+
+def _ip(*lines: str) -> None:
+    _run("ip", ["-batch", "-"], "\n".join(lines) + "\n")
+
+
+def _run(tool: str, arguments: Sequence[str], text: str) -> str:
+    try:
+        result = subprocess.run(  # noqa: S603  # our own words only
+            [_find(tool) or tool, *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.CalledProcessError as error:
+        raise SandboxError(f"{tool}: {error.stderr.strip()}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SandboxError(f"{tool}: {error}") from error
+    return result.stdout
+
+
+def _remove(bridge: str) -> None:
+    with contextlib.suppress(SandboxError):
+        _run("nft", ["delete", "table", "inet", bridge], "")
+    with contextlib.suppress(SandboxError):
+        _ip(f"link del dev {bridge}")
+
+
+def _remove_leftovers() -> None:
+    for device in Path("/sys/class/net").glob("fgs*"):
+        pid = device.name.removeprefix("fgs")
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            _remove(device.name)
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SandboxError(f"{what}: {error}.") from error

@@ -1,0 +1,172 @@
+"""From a checked request to the list of steps: which confinement, in which order.
+
+`full` confines with root's rights and ends as a user id of the slot's own;
+`rootless` does the same as an ordinary user inside a user namespace.
+"""
+
+import os
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from funclet.sandbox import native
+from funclet.sandbox.native import Step
+from funclet.sandbox.protocol import SandboxError
+from funclet.sandbox.sandboxd.messages import Create
+from funclet.sandbox.sandboxd.rootfs import CODE_ROOT, RUNTIME_ROOT, USER_ID
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+
+_NAMESPACES = native.CLONE_NEWPID | native.CLONE_NEWNS | native.CLONE_NEWIPC | native.CLONE_NEWUTS
+FULL_FLAGS = _NAMESPACES
+ROOTLESS_FLAGS = _NAMESPACES | native.CLONE_NEWUSER | native.CLONE_NEWNET
+_SIGKILL = 9
+_SYSTEM = Path("/usr")
+_EXTRA_TARGETS = ("/mnt/", "/opt/", "/home/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the instance is outside and inside."""
+
+    user_id: int
+    """On the host."""
+    use_user_namespace: bool
+    """Inside it sees itself as 1003. Without, it sees `user_id`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The child's ends of what connects it to the server."""
+
+    connection: int
+    log: int
+    status: int
+    """Init writes the interpreter's wait status here."""
+    null: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """Where the interpreter is."""
+
+    inside: str
+    """Its path in the sandbox."""
+    prefix: Path | None
+    """Host folder that must be shown at the same path; None when it is there anyway."""
+
+
+def check_paths(spec: Create, settings: SandboxdSettings) -> None:
+    """Refuse host paths that the server has no business with.
+
+    Raises:
+        SandboxError: the path is named. Symbolic links below an allowed folder are refused later, when it is opened.
+    """
+    for path in (spec.code_dir, spec.runtime_dir, *spec.extra_read_only):
+        if not _is_below(path, settings.allowed_folders):
+            raise SandboxError(f"'{path}' is not below a folder that sandboxd may show to functions.")
+    for target in spec.extra_read_only.values():
+        if os.path.normpath(target) != target or not target.startswith(_EXTRA_TARGETS):
+            raise SandboxError(f"Nothing can be shown at '{target}': only below /mnt, /opt and /home.")
+
+
+def find_interpreter(spec: Create, settings: SandboxdSettings) -> Interpreter:
+    """Return where the interpreter will be seen.
+
+    Raises:
+        SandboxError: it is neither of the system, nor of a known installation, nor in the code or language folder.
+    """
+    for folder, seen_at in ((spec.code_dir, CODE_ROOT), (spec.runtime_dir, RUNTIME_ROOT)):
+        if _is_below(spec.interpreter, [Path(folder)]):
+            return Interpreter(inside=seen_at + spec.interpreter.removeprefix(folder), prefix=None)
+    real = os.path.realpath(spec.interpreter)
+    if _is_below(real, [_SYSTEM]):
+        return Interpreter(inside=real, prefix=None)
+    for prefix in settings.interpreter_prefixes:
+        resolved = prefix.resolve()
+        if _is_below(real, [resolved]):
+            return Interpreter(inside=real, prefix=resolved)
+    raise SandboxError(
+        f"The interpreter '{spec.interpreter}' is outside /usr: name its installation in interpreter_prefixes."
+    )
+
+
+def full_steps(
+    spec: Create,
+    ends: Ends,
+    identity: Identity,
+    root: Sequence[Step],
+    namespace_fd: int,
+    join_fds: Sequence[int],
+    syscall_filter: bytes,
+    interpreter: str,
+) -> list[Step]:
+    """Return the steps of level `full`."""
+    return [
+        Step("SETNS", a=namespace_fd, b=native.CLONE_NEWNET),
+        Step("HOSTNAME", s=spec.name.encode()),
+        *root,
+        # After the mounts, so that they are not charged to the function.
+        *(Step("WRITE_FD", a=fd, s=b"0") for fd in join_fds),
+        *_limits(spec),
+        Step("DROP_BOUNDING"),
+        *identity_steps(identity),
+        *_confine(ends, syscall_filter, interpreter),
+    ]
+
+
+def identity_steps(identity: Identity) -> list[Step]:
+    """Return the steps from root to the slot's own user, seen as 1003 from inside where the kernel allows it."""
+    user = identity.user_id
+    steps = [Step("IDS", a=user, b=user)]
+    if identity.use_user_namespace:
+        steps += [Step("UNSHARE", a=native.CLONE_NEWUSER), _map(user, user)]
+    return steps
+
+
+def rootless_steps(
+    spec: Create, ends: Ends, root: Sequence[Step], syscall_filter: bytes, interpreter: str
+) -> list[Step]:
+    """Return the steps of level `rootless`."""
+    return [
+        _map(os.getuid(), os.getgid()),
+        Step("LOOPBACK_UP"),
+        Step("HOSTNAME", s=spec.name.encode()),
+        *root,
+        *_limits(spec),
+        *_confine(ends, syscall_filter, interpreter),
+    ]
+
+
+def _confine(ends: Ends, syscall_filter: bytes, interpreter: str) -> list[Step]:
+    return [
+        # A new user namespace gave every capability over itself; none is needed any more.
+        Step("DROP_BOUNDING"),
+        Step("DROP_CAPS"),
+        # Not earlier: a change of user clears it.
+        Step("PDEATHSIG", a=_SIGKILL),
+        Step("NO_NEW_PRIVS"),
+        Step("SECCOMP", t=syscall_filter),
+        Step("INIT", a=1, b=ends.status),
+        Step("SETSID"),
+        Step("DESCRIPTORS", a=ends.null, b=ends.log, c=ends.connection),
+        Step("EXEC", s=os.fsencode(interpreter)),
+    ]
+
+
+def _limits(spec: Create) -> list[Step]:
+    return [
+        native.limit_step(resource.RLIMIT_NOFILE, spec.open_files),
+        # One more than asked for: init counts as well.
+        native.limit_step(resource.RLIMIT_NPROC, spec.processes + 1),
+        native.limit_step(resource.RLIMIT_CORE, 0),
+    ]
+
+
+def _map(user: int, group: int) -> Step:
+    return Step("MAP_IDS", s=f"{USER_ID} {user} 1\n".encode(), t=f"{USER_ID} {group} 1\n".encode())
+
+
+def _is_below(path: str, folders: Sequence[Path]) -> bool:
+    normal = os.path.normpath(path)
+    return normal == path and path.startswith("/") and any(normal.startswith(f"{folder}/") for folder in folders)

@@ -1,0 +1,44 @@
+"""What sandboxd is told once, by whoever starts it, and never by the server."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxdSettings:
+    """Settings of one sandboxd. All folders are absolute and of the host."""
+
+    allowed_folders: Sequence[Path]
+    """Code, language folders and extra mounts must lie below one of these."""
+    interpreter_prefixes: Sequence[Path] = ()
+    """Installations of interpreters outside `/usr`; each is shown read-only as a whole to the functions that use it."""
+    image_folder: Path = Path("/var/tmp")  # noqa: S108  # files there have no name, so nobody can open or replace them
+    """On a disk with room for every `/tmp`; only the bytes that are written take space."""
+    nameservers: Sequence[str] = ()
+    """Addresses for `/etc/resolv.conf` inside; empty: those of the host that are not loopback."""
+    nat_network: str = "10.213.0.0/16"
+    """Addresses of instances with a network."""
+    first_user_id: int = 210_000
+    """Instances get user ids from here on."""
+    max_instances: int = 4096
+    spare_slots: int = 4
+    """Prepared `/tmp` and network namespaces."""
+
+    def resolved(self) -> "SandboxdSettings":
+        """Return the same with real paths: from then on no symbolic link is followed."""
+        return replace(self, allowed_folders=tuple(folder.resolve() for folder in self.allowed_folders))
+
+    def to_json(self) -> str:
+        """Return the settings for a command line."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SandboxdSettings":
+        """Read what `to_json` wrote."""
+        members = json.loads(text)
+        for name in ("allowed_folders", "interpreter_prefixes"):
+            members[name] = tuple(Path(path) for path in members[name])
+        members["image_folder"] = Path(members["image_folder"])
+        return cls(**members)

@@ -1,0 +1,112 @@
+"""Slots: what can be prepared before anybody asks for a sandbox.
+
+A slot is a user id, a network namespace and a disk for `/tmp`. `Slots.take`
+hands out a prepared one or makes it on the spot; `refill` is called when
+sandboxd has nothing else to do.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from funclet.sandbox.protocol import Network, SandboxError
+from funclet.sandbox.sandboxd.network import NetNamespace, Networks
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.tmpdisk import TmpDisk, TmpDisks
+
+_COMMON_TMP_MIB = 512
+"""The size nearly every function has."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Slot:
+    """Held by one instance from before its start until after its end."""
+
+    user_id: int
+    namespace: NetNamespace
+    disk: TmpDisk | None
+    """None: `/tmp` is a tmpfs."""
+
+    def child_started(self) -> None:
+        """Let go of the disk: the instance's mount keeps it alive from now on, and no longer."""
+        if self.disk is not None:
+            self.disk.close()
+            self.disk = None
+
+
+class Slots:
+    """Makes, keeps ready and takes back slots."""
+
+    def __init__(self, settings: SandboxdSettings) -> None:
+        self._settings = settings
+        self._networks = Networks(settings.nat_network)
+        self._disks = TmpDisks(settings.image_folder)
+        self._free_ids = deque(range(settings.first_user_id, settings.first_user_id + settings.max_instances))
+        self._spare_disks: deque[TmpDisk] = deque()
+        self._spare_namespaces: dict[Network, deque[NetNamespace]] = {Network.OFF: deque()}
+        self.tmp_problem = ""
+        """Why `/tmp` is a tmpfs; empty when it is a disk."""
+
+    def open(self) -> None:
+        """Find out what this host can do."""
+        self._networks.open()
+        self.tmp_problem = self._disks.probe()
+
+    def missing_for_nat(self) -> str:
+        """See `Networks.missing_for_nat`."""
+        return self._networks.missing_for_nat()
+
+    def take(self, *, tmp_mib: int, network: Network) -> Slot:
+        """Return a slot.
+
+        Raises:
+            SandboxError: too many instances, or a part of it cannot be made.
+        """
+        if not self._free_ids:
+            raise SandboxError(f"All {self._settings.max_instances} slots are in use.")
+        namespace = self._take_namespace(network)
+        try:
+            disk = self._take_disk(tmp_mib)
+        except SandboxError:
+            self._networks.release(namespace)
+            raise
+        return Slot(user_id=self._free_ids.popleft(), namespace=namespace, disk=disk)
+
+    def give_back(self, slot: Slot) -> None:
+        """End a slot whose processes are gone."""
+        slot.child_started()
+        self._networks.release(slot.namespace)
+        # To the end of the line: the longer an id rests, the less a late trace of its last user means.
+        self._free_ids.append(slot.user_id)
+
+    def refill(self) -> bool:
+        """Prepare one missing part; False when nothing is missing."""
+        for network, spare in self._spare_namespaces.items():
+            if len(spare) < self._settings.spare_slots:
+                spare.append(self._networks.make(nat=network is Network.NAT))
+                return True
+        if not self.tmp_problem and len(self._spare_disks) < self._settings.spare_slots:
+            self._spare_disks.append(self._disks.make(_COMMON_TMP_MIB))
+            return True
+        return False
+
+    def close(self) -> None:
+        """Give everything back that no instance holds."""
+        for spare in self._spare_namespaces.values():
+            while spare:
+                self._networks.release(spare.popleft())
+        while self._spare_disks:
+            self._spare_disks.popleft().close()
+        self._disks.close()
+        self._networks.close()
+
+    def _take_namespace(self, network: Network) -> NetNamespace:
+        # A pool of namespaces behind NAT exists only where functions use them.
+        spare = self._spare_namespaces.setdefault(network, deque())
+        return spare.popleft() if spare else self._networks.make(nat=network is Network.NAT)
+
+    def _take_disk(self, tmp_mib: int) -> TmpDisk | None:
+        if self.tmp_problem:
+            return None
+        if tmp_mib == _COMMON_TMP_MIB and self._spare_disks:
+            return self._spare_disks.popleft()
+        return self._disks.make(tmp_mib)

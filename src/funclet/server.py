@@ -1,0 +1,327 @@
+"""The composition root: builds every part, starts them in order, stops them in the opposite one.
+
+`build` shows the whole wiring; `Server.run` is the life of the process.
+"""
+
+import asyncio
+import gc
+import importlib.util
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from funclet.api.app import Api
+from funclet.api.auth import Authenticator
+from funclet.api.call import Services
+from funclet.api.operations import OPERATIONS
+from funclet.asyncq.queue import AsyncQueue
+from funclet.asyncq.worker import Worker
+from funclet.base.clock import SystemClock
+from funclet.base.tasks import TaskOwner
+from funclet.blobs import Blobs
+from funclet.catalog import Catalog
+from funclet.config import Settings
+from funclet.dataplane.code import CodeCache
+from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
+from funclet.dataplane.launch import LaunchOptions
+from funclet.front import Front
+from funclet.gateway import Gateway, RouteSource
+from funclet.runtimes.registry import Registry
+from funclet.sandbox.checked import CheckedDriver
+from funclet.sandbox.isolated import IsolatedDriver
+from funclet.sandbox.process import ProcessDriver
+from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.sandbox.sandboxd.hostcheck import check_isolation
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.fetch import CodeFetcher
+from funclet.services.functions import FunctionService
+from funclet.services.identity import IdentityService
+from funclet.services.invocations import InvocationService
+from funclet.services.limits import Limits
+from funclet.services.observability import ObservabilityService
+from funclet.services.triggers import TriggerService
+from funclet.services.versions import VersionService
+from funclet.store.folder import DataFolderLock
+from funclet.store.logs import SqliteLogStore
+from funclet.store.protocol import Store
+from funclet.store.sqlite import SqliteStore
+from funclet.triggers import apig
+from funclet.triggers.host import TimerHost
+from funclet.triggers.timer import TimerType
+
+log = logging.getLogger(__name__)
+
+_BLOB_SWEEP_AGE_S = 3600
+_QUEUE_DRAIN_S = 5.0
+_GATEWAY_BODY_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The two bound sockets of a server, and their addresses as clients reach them."""
+
+    api: socket.socket
+    gateway: socket.socket
+    api_url: str
+    gateway_url: str
+
+
+class Server:
+    """One running server. `run` returns when it was told to stop and has drained."""
+
+    def __init__(self, settings: Settings, listeners: Listeners, driver: SandboxDriver) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._driver = driver
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self, announce: Callable[[], None]) -> None:
+        """Start everything, serve until SIGTERM or SIGINT, drain, stop everything.
+
+        Args:
+            announce: called once requests are answered.
+
+        Raises:
+            StoreError, SandboxError, OSError: the server cannot start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        # What is entered first is left last: HTTP stops first, the store last.
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            gc.freeze()
+            announce()
+            await self._stop.wait()
+            log.info("stopping: running requests get %g seconds; once more to end at once", self._settings.drain_s)
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, clock = self._settings, SystemClock()
+        folder = settings.data_folder
+        lock = DataFolderLock.take(folder)
+        stack.callback(lock.release)
+        store = SqliteStore.open(folder / "funclet.db")
+        stack.push_async_callback(store.close)
+        logs = SqliteLogStore.open(folder / "logs.db")
+        stack.push_async_callback(logs.close)
+        blobs, code = Blobs(folder / "packages"), CodeCache(Blobs(folder / "packages"), folder / "code")
+        await _sweep(store, blobs, code)
+
+        await self._driver.open()
+        stack.push_async_callback(self._driver.close)
+        registry = load_registry(settings)
+        options = DispatcherOptions(
+            memory_mib=int(host_memory_mib() * settings.memory_fraction),
+            idle_release_s=settings.idle_release_s,
+            wait_s=settings.wait_s,
+            launch=LaunchOptions(network=choose_network(settings, self._driver), timezone=settings.timezone),
+        )
+        dispatcher = Dispatcher(self._driver, registry, code, clock, options, logs.add)
+        dispatcher.open()
+        stack.push_async_callback(dispatcher.close)
+
+        catalog = Catalog(store, clock)
+        queue = AsyncQueue(store)
+        worker = Worker(store, queue, catalog, dispatcher, clock)
+        await worker.open()
+        stack.push_async_callback(worker.close, deadline_s=min(_QUEUE_DRAIN_S, settings.drain_s))
+
+        loops = TaskOwner()
+        stack.push_async_callback(loops.close)
+        timers = TimerHost(store, clock, wake_queue=queue.arrived.set, default_zone=settings.timezone)
+        loops.start(timers.run(), name="timers")
+        routes = RouteSource(store, clock)
+
+        def triggers_changed() -> None:
+            routes.changed()
+            timers.changed()
+
+        def function_changed(project_id: str, package: str, name: str) -> None:
+            catalog.forget(project_id, package, name)
+            triggers_changed()
+
+        authenticator = Authenticator(store, clock)
+        services = _services(
+            settings,
+            self._listeners,
+            _Parts(store, logs, blobs, registry, catalog, queue, dispatcher, clock),
+            function_changed=function_changed,
+            triggers_changed=triggers_changed,
+        )
+        api = Api(operations=OPERATIONS, services=services, authenticator=authenticator)
+        gateway_tasks = TaskOwner()
+        gateway = Gateway(
+            routes=routes,
+            catalog=catalog,
+            invoker=dispatcher,
+            submitter=queue,
+            authenticator=authenticator,
+            clock=clock,
+            tasks=gateway_tasks,
+            gateway_url=self._listeners.gateway_url,
+        )
+        stack.push_async_callback(self._drain_tasks, gateway_tasks)
+        gateway_front = Front(gateway.handle, body_limit=lambda *_: (_GATEWAY_BODY_BYTES, "APIG.0201"), clock=clock)
+        api_front = Front(api.handle, body_limit=api.body_limit, clock=clock)
+        for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
+            await front.listen_on(listener)
+            stack.push_async_callback(self._stop_front, front)
+
+    async def _stop_front(self, front: Front) -> None:
+        await self._unless_hurried(front.drain(deadline_s=self._settings.drain_s))
+        await front.close()
+
+    async def _drain_tasks(self, tasks: TaskOwner) -> None:
+        await self._unless_hurried(tasks.drain(deadline_s=self._settings.drain_s))
+        await tasks.close()
+
+    async def _unless_hurried(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for `work`, but not any longer once a second signal has come."""
+        task, hurry = asyncio.ensure_future(work), asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait((task, hurry), return_when=asyncio.FIRST_COMPLETED)
+        for pending in (task, hurry):
+            pending.cancel()
+        await asyncio.gather(task, hurry, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the services are made of."""
+
+    store: Store
+    logs: SqliteLogStore
+    blobs: Blobs
+    registry: Registry
+    catalog: Catalog
+    queue: AsyncQueue
+    dispatcher: Dispatcher
+    clock: SystemClock
+
+
+def _services(
+    settings: Settings,
+    listeners: Listeners,
+    parts: _Parts,
+    *,
+    function_changed: Callable[[str, str, str], None],
+    triggers_changed: Callable[[], None],
+) -> Services:
+    region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
+    return Services(
+        functions=FunctionService(
+            store,
+            parts.blobs,
+            parts.registry,
+            clock,
+            CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
+            CodeLinks(secrets.token_bytes(32), clock),
+            region=region,
+            limits=limits,
+            on_change=function_changed,
+        ),
+        versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
+        invocations=InvocationService(
+            store=store,
+            catalog=parts.catalog,
+            invoker=parts.dispatcher,
+            submitter=parts.queue,
+            clock=clock,
+            region=region,
+            handler_error_status=settings.handler_error_status,
+        ),
+        triggers=TriggerService(
+            store,
+            clock,
+            [*kinds, TimerType(default_zone=settings.timezone)],
+            region=region,
+            on_change=triggers_changed,
+        ),
+        identity=IdentityService(store, clock, region=region),
+        observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+    )
+
+
+async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
+    """Remove packages and unpacked code that nothing names any more: left-overs of deleted functions and crashes."""
+    in_use = await store.read(lambda tx: tx.functions.code_digests())
+    await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
+    await asyncio.to_thread(code.sweep, in_use)
+
+
+def load_registry(settings: Settings) -> Registry:
+    """Return the runtimes of this host with the operator's interpreters."""
+    return Registry.load(language_folder(), operator_map=settings.runtime_map)
+
+
+def language_folder() -> Path:
+    """Return where the language folders are; they ship beside the package."""
+    spec = importlib.util.find_spec("funclet_languages")
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    # An editable install adds a marker to the locations that is no folder.
+    return next(folder for folder in folders if folder.is_dir())
+
+
+def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
+    """Return the installations of interpreters outside `/usr`, which sandboxes must be shown."""
+    found = [runtime.interpreter.parent.parent for runtime in registry.all() if runtime.interpreter]
+    return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
+
+
+def host_memory_mib() -> int:
+    """Return the memory of this host."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1024 * 1024)
+
+
+def make_driver(control: socket.socket | None) -> SandboxDriver:
+    """Return the driver for the level that was chosen: with a sandboxd at `control`, isolation; without, processes."""
+    return CheckedDriver(ProcessDriver() if control is None else IsolatedDriver(control))
+
+
+def missing_for_isolation() -> str:
+    """Return what keeps this host from isolating instances at all; empty when nothing does."""
+    needed = {"native helper", "system call filter", "own /proc"}
+    checks = check_isolation(SandboxdSettings(allowed_folders=()))
+    return "; ".join(
+        f"{check.name}: {check.detail}"
+        for check in checks
+        if not check.ok and (check.name in needed or check.name.endswith("namespace"))
+    )
+
+
+def choose_network(settings: Settings, driver: SandboxDriver) -> Network:
+    """Return what functions may reach. `auto` takes NAT where the host has what it needs.
+
+    Raises:
+        SandboxError: the operator asked for NAT and the host cannot do it.
+    """
+    if settings.network == "off" or driver.level != "full":
+        return Network.OFF
+    checks = {check.name: check for check in driver.check_host()}
+    nat = checks["function network"]
+    if not nat.ok and settings.network == "nat":
+        raise SandboxError(f"Functions cannot have a network: {nat.detail}")
+    return Network.NAT if nat.ok else Network.OFF
+
+
+def write_state(folder: Path, listeners: Listeners, level: str) -> None:
+    """Tell other programs on this host where the server is: `server.json` in the data folder."""
+    state = {"pid": os.getpid(), "api_url": listeners.api_url, "gateway_url": listeners.gateway_url, "isolation": level}
+    partial = folder / "server.json.part"
+    partial.write_text(json.dumps(state) + "\n", encoding="utf-8")
+    partial.replace(folder / "server.json")

@@ -1,0 +1,25 @@
+"""How much a project may store."""
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Quotas of one project, and sizes that hold for each upload."""
+
+    functions: int = 400
+    code_bytes: int = 10_240 * MIB
+    """Of all versions of all functions together."""
+    packages: int = 400
+    versions: int = 20
+    """Per function, `latest` included."""
+    aliases: int = 10
+    """Per function."""
+    upload_bytes: int = 50 * MIB
+    """Of a package in the body of a request."""
+    fetch_bytes: int = 300 * MIB
+    """Of a package that is fetched from a code URL."""
+    echoed_bytes: int = 256 * 1024
+    """Of the settings that are stored and returned but do not act."""

@@ -1,0 +1,79 @@
+"""What one can see of a project: logs of its functions, and its quotas."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from funclet.model import urn as urns
+from funclet.model.errors import ModelError
+from funclet.model.identity import Principal
+from funclet.model.invocation import LogRecord
+from funclet.store.protocol import LogStore, Store
+
+_BYTES_PER_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilter:
+    """Which log records of a function are wanted. Times in seconds since the epoch."""
+
+    since: float = 0.0
+    until: float | None = None
+    request_id: str = ""
+    after_id: int = 0
+    """Only records with a greater id, oldest first; 0: the newest ones."""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How much of something a project may have, and has."""
+
+    kind: str
+    limit: int
+    used: int
+    unit: str = ""
+
+
+class ObservabilityService:
+    """Use cases of logs and quotas."""
+
+    def __init__(self, *, store: Store, logs: LogStore, region: str) -> None:
+        self._store = store
+        self._logs = logs
+        self._region = region
+
+    async def logs(self, principal: Principal, urn_text: str, wanted: LogFilter) -> Sequence[tuple[int, LogRecord]]:
+        """Return log records of all versions of a function with their ids, oldest first.
+
+        The last second may be missing: records are written in batches.
+
+        Raises:
+            ModelError: FSS.1051 if the function does not exist.
+        """
+        urn = urns.parse(urn_text, region=self._region, project_id=principal.project.project_id)
+        latest = await self._store.read(lambda tx: tx.functions.get(urn.project_id, urn.package, urn.name, urns.LATEST))
+        if latest is None:
+            raise ModelError("FSS.1051", f"Function '{urn.name}' does not exist in package '{urn.package}'.")
+        return await self._logs.find(
+            latest.function_id,
+            since=wanted.since,
+            until=wanted.until,
+            request_id=wanted.request_id,
+            after_id=wanted.after_id,
+            limit=wanted.limit,
+        )
+
+    async def quotas(self, principal: Principal) -> Sequence[Quota]:
+        """Return the quotas of the caller's project."""
+        project_id = principal.project.project_id
+        functions, code_bytes = await self._store.read(lambda tx: tx.functions.totals(project_id))
+        return (
+            Quota(kind="fgs_func_scale_down_timeout", limit=60, used=0),
+            Quota(kind="fgs_func_occurs", limit=100, used=0),
+            Quota(kind="fgs_func_pat_idle_time", limit=100, used=0),
+            Quota(kind="fgs_func_num", limit=400, used=functions),
+            Quota(kind="fgs_func_code_size", limit=10240, used=-(-code_bytes // _BYTES_PER_MIB), unit="MB"),
+            Quota(kind="fgs_workflow_num", limit=512, used=0),
+            Quota(kind="fgs_on_demand_instance_limit", limit=400, used=0),
+            Quota(kind="fgs_func_qos_limit", limit=1000, used=0),
+        )

@@ -1,0 +1,1 @@
+"""Rows to model objects and back. SQL lives here and nowhere else; start with `protocol.Store`."""

@@ -1,0 +1,332 @@
+"""What the rest of the server may ask of the database.
+
+A piece of work is a plain function that is given a transaction: `Store.write`
+runs it inside one, commits, and only then returns its result. Work functions do
+nothing but database calls; they may run again if a commit is retried.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from funclet.model.function import Alias, FunctionVersion
+from funclet.model.identity import AccessKey, Project, Token, User
+from funclet.model.invocation import InvocationRecord, LogRecord, Submission
+from funclet.model.trigger import Trigger
+
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """The database cannot do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """Nothing was changed; the disk is full, read-only or failing, or the store is closed. Try later."""
+
+
+class Duplicate(StoreError):
+    """A row with this key exists already; nothing was changed by this piece of work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionFilter:
+    """Which functions a list call wants. Only `latest` versions are listed."""
+
+    project_id: str
+    package: str = ""
+    """Exact; empty for all."""
+    name_part: str = ""
+    """Part of the name, case-sensitive; empty for all."""
+    offset: int = 0
+    limit: int = 400
+
+
+class Functions(Protocol):
+    """Functions and their versions."""
+
+    def add(self, version: FunctionVersion) -> None:
+        """Store a new function with its `latest` version.
+
+        Raises:
+            Duplicate: the project has a function of this name, in whatever package.
+        """
+        ...
+
+    def get(self, project_id: str, package: str, name: str, version: str) -> FunctionVersion | None:
+        """Return one version; None if there is no such function or version."""
+        ...
+
+    def exists(self, project_id: str, package: str, name: str) -> bool:
+        """Tell whether the function exists."""
+        ...
+
+    def find(self, wanted: FunctionFilter) -> tuple[Sequence[FunctionVersion], int]:
+        """Return a page of `latest` versions, newest change first and then by name, and the count of all matches."""
+        ...
+
+    def replace_latest(self, version: FunctionVersion) -> None:
+        """Overwrite the `latest` version of an existing function."""
+        ...
+
+    def add_version(self, version: FunctionVersion) -> None:
+        """Store a published version.
+
+        Raises:
+            Duplicate: the function has a version of this name.
+        """
+        ...
+
+    def versions(self, function_id: str) -> Sequence[FunctionVersion]:
+        """Return all versions, `latest` first, then the newest first."""
+        ...
+
+    def delete(self, function_id: str) -> None:
+        """Delete a function with its versions, aliases and triggers, and discard what waits in its queue."""
+        ...
+
+    def delete_version(self, function_id: str, version: str) -> None:
+        """Delete one published version with its aliases and triggers."""
+        ...
+
+    def totals(self, project_id: str) -> tuple[int, int]:
+        """Return the number of functions of a project and the bytes of code of all its versions."""
+        ...
+
+    def packages(self, project_id: str) -> frozenset[str]:
+        """Return the names of all packages that hold functions."""
+        ...
+
+    def code_digests(self) -> frozenset[str]:
+        """Return the digests of all packages in use, for the clean-up of blobs."""
+        ...
+
+
+class Aliases(Protocol):
+    """Aliases of a function."""
+
+    def put(self, function_id: str, alias: Alias) -> None:
+        """Create or replace an alias."""
+        ...
+
+    def get(self, function_id: str, name: str) -> Alias | None:
+        """Return one alias."""
+        ...
+
+    def list(self, function_id: str) -> Sequence[Alias]:
+        """Return all aliases by name."""
+        ...
+
+    def delete(self, function_id: str, name: str) -> None:
+        """Delete an alias; nothing happens if there is none."""
+        ...
+
+
+class Triggers(Protocol):
+    """Triggers of all functions."""
+
+    def put(self, trigger: Trigger) -> None:
+        """Create or replace a trigger by its id."""
+        ...
+
+    def get(self, project_id: str, trigger_id: str) -> Trigger | None:
+        """Return one trigger."""
+        ...
+
+    def of_function(self, function_id: str) -> Sequence[Trigger]:
+        """Return the triggers of a function, all versions and aliases, oldest first."""
+        ...
+
+    def of_project(self, project_id: str, *, offset: int, limit: int) -> tuple[Sequence[Trigger], int]:
+        """Return a page of the triggers of a project, oldest first, and their count."""
+        ...
+
+    def of_type(self, *type_codes: str) -> Sequence[Trigger]:
+        """Return all triggers of these types, of every project, oldest first."""
+        ...
+
+    def delete(self, trigger_id: str) -> None:
+        """Delete a trigger; nothing happens if there is none."""
+        ...
+
+    def position(self, trigger_id: str) -> float | None:
+        """Return up to when the trigger has fired, as `fire` or `seek` last left it; None if neither was called."""
+        ...
+
+    def seek(self, trigger_id: str, position: float) -> None:
+        """Set the position without firing: what lies before it is never fired. No trigger: nothing happens."""
+        ...
+
+    def fire(self, trigger_id: str, position: float, submission: Submission) -> bool:
+        """Move the position forward to `position` and queue `submission` as `Queue.add` does, both or neither.
+
+        False, and nothing is done: the trigger is gone or not ACTIVE, its position is `position` or later already,
+        or the request id was submitted before. A `put` of the trigger keeps the position.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A queued submission that was handed to a worker."""
+
+    submission: Submission
+    attempt: int
+    """1 for the first run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What becomes of a leased submission."""
+
+    request_id: str
+    status: str
+    """`SUCCESS`, `FAIL`, `DISCARD`, or `WAIT` to try again."""
+    at: float
+    """Now, seconds since the epoch."""
+    due_at: float = 0.0
+    """For `WAIT`: when to try again."""
+    counts: bool = True
+    """For `WAIT`: whether the attempt uses up a retry."""
+    error_code: int = 0
+    error_message: str = ""
+
+
+class Queue(Protocol):
+    """Asynchronous submissions. A row is `WAIT`, `RUNNING`, or has ended."""
+
+    def add(self, submission: Submission) -> None:
+        """Store a submission as `WAIT`, due at once."""
+        ...
+
+    def lease(self, *, now: float, limit: int) -> Sequence[Lease]:
+        """Turn up to `limit` due rows into `RUNNING`, oldest due time first, and return them."""
+        ...
+
+    def settle(self, settlement: Settlement) -> None:
+        """End a `RUNNING` row or put it back."""
+        ...
+
+    def recover(self) -> int:
+        """Put every `RUNNING` row back to `WAIT`, due at once: the server that ran them is gone. Return how many."""
+        ...
+
+    def next_due(self) -> float | None:
+        """Return when the next waiting row is due."""
+        ...
+
+    def records(
+        self, function_id: str, *, request_id: str = "", status: str = "", offset: int = 0, limit: int = 100
+    ) -> tuple[Sequence[InvocationRecord], int]:
+        """Return a page of records of a function, newest first, and the count of all matches."""
+        ...
+
+    def forget(self, *, ended_before: float) -> int:
+        """Delete rows that ended before a time; return how many."""
+        ...
+
+
+class Identities(Protocol):
+    """Projects, users, access keys, tokens."""
+
+    def add_project(self, project: Project) -> None:
+        """Store a project."""
+        ...
+
+    def projects(self) -> Sequence[Project]:
+        """Return all projects, the first one first."""
+        ...
+
+    def add_user(self, user: User) -> None:
+        """Store a user."""
+        ...
+
+    def user(self, user_id: str) -> User | None:
+        """Return a user by id."""
+        ...
+
+    def user_named(self, name: str) -> User | None:
+        """Return a user by name."""
+        ...
+
+    def add_access_key(self, key: AccessKey) -> None:
+        """Store or replace an access key."""
+        ...
+
+    def access_key(self, access: str) -> AccessKey | None:
+        """Return an access key by its public part."""
+        ...
+
+    def add_token(self, token: Token) -> None:
+        """Store a token."""
+        ...
+
+    def token(self, digest: str) -> Token | None:
+        """Return a token by the SHA-256 of its text."""
+        ...
+
+    def forget_expired(self, *, now: float) -> None:
+        """Delete tokens and temporary keys that have expired."""
+        ...
+
+
+class Tx(Protocol):
+    """One transaction; the groups share it."""
+
+    functions: Functions
+    aliases: Aliases
+    triggers: Triggers
+    queue: Queue
+    identities: Identities
+
+
+class Store(Protocol):
+    """The database of one server."""
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction; when this returns, its changes survive a crash.
+
+        Concurrent calls may share one commit, but each piece of work succeeds or fails alone:
+        what it raises undoes its own changes only, and is raised here.
+
+        Raises:
+            StoreUnavailable: nothing of `work` is kept.
+        """
+        ...
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` on a consistent view that sees every finished `write`. It must not change anything.
+
+        Raises:
+            StoreUnavailable: the store is closed or failing.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and close the files. Calls that come later raise StoreUnavailable."""
+        ...
+
+
+class LogStore(Protocol):
+    """Logs of functions. Written in batches off the hot path; a crash may lose the last second."""
+
+    def add(self, record: LogRecord) -> None:
+        """Queue a record for writing; never waits, drops the oldest when too many are queued and counts them."""
+        ...
+
+    async def find(
+        self,
+        function_id: str,
+        *,
+        since: float = 0.0,
+        until: float | None = None,
+        request_id: str = "",
+        after_id: int = 0,
+        limit: int = 1000,
+    ) -> Sequence[tuple[int, LogRecord]]:
+        """Return records with their ids, oldest first; the newest `limit` of them when `after_id` is 0."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued and close the file."""
+        ...

@@ -1,0 +1,55 @@
+-- Who may call: projects, users, access keys, tokens.
+
+-- name: add_project
+-- Once per project.
+INSERT INTO project (project_id, name, domain_id, domain_name)
+VALUES (:project_id, :name, :domain_id, :domain_name);
+
+-- name: list_projects
+-- In the order they were added.
+SELECT project_id, name, domain_id, domain_name FROM project ORDER BY ordinal;
+
+-- name: add_user
+-- Fails on an id or a name that is taken.
+INSERT INTO user (user_id, name, domain_id, password_hash)
+VALUES (:user_id, :name, :domain_id, :password_hash);
+
+-- name: get_user
+-- By id.
+SELECT user_id, name, domain_id, password_hash FROM user WHERE user_id = :user_id;
+
+-- name: get_user_named
+-- By name, for a login.
+SELECT user_id, name, domain_id, password_hash FROM user WHERE name = :name;
+
+-- name: put_access_key
+-- Store or replace.
+INSERT INTO access_key (access, secret, user_id, project_id, security_token, expires_at)
+VALUES (:access, :secret, :user_id, :project_id, :security_token, :expires_at)
+ON CONFLICT (access) DO UPDATE
+SET secret = excluded.secret,
+    user_id = excluded.user_id,
+    project_id = excluded.project_id,
+    security_token = excluded.security_token,
+    expires_at = excluded.expires_at;
+
+-- name: get_access_key
+-- For a signed request.
+SELECT access, secret, user_id, project_id, security_token, expires_at FROM access_key WHERE access = :access;
+
+-- name: add_token
+-- Only the digest of its text.
+INSERT INTO token (digest, user_id, project_id, issued_at, expires_at)
+VALUES (:digest, :user_id, :project_id, :issued_at, :expires_at);
+
+-- name: get_token
+-- For a request with a token.
+SELECT digest, user_id, project_id, issued_at, expires_at FROM token WHERE digest = :digest;
+
+-- name: forget_expired_tokens
+-- House-keeping.
+DELETE FROM token WHERE expires_at <= :now;
+
+-- name: forget_expired_keys
+-- House-keeping; permanent keys have no end.
+DELETE FROM access_key WHERE expires_at <= :now;

@@ -1,0 +1,478 @@
+"""The groups of `protocol.Tx` over named queries.
+
+Every method is one or two queries and the conversion between row and model
+value. Documents are JSON: members that this code does not know are ignored,
+members that a document lacks take their defaults.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from funclet.base.clock import Clock
+from funclet.model.function import Alias, FunctionVersion
+from funclet.model.identity import AccessKey, Project, Token, User
+from funclet.model.invocation import InvocationRecord, Submission
+from funclet.model.trigger import Trigger, TriggerStatus
+from funclet.model.urn import LATEST
+from funclet.store.connection import Session
+from funclet.store.protocol import (
+    Aliases,
+    Duplicate,
+    FunctionFilter,
+    Functions,
+    Identities,
+    Lease,
+    Queue,
+    Settlement,
+    StoreError,
+    Triggers,
+)
+
+MAX_FORGOTTEN = 5_000
+"""Rows that one `Queue.forget` deletes, because other writes wait meanwhile."""
+MAX_ERROR_MESSAGE_LENGTH = 4096
+_FUNCTION_GONE = 1051
+_URN_FIELDS = 7
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+
+
+class SqlTx:
+    """One transaction on one connection. Made once per connection, because the groups keep nothing between calls."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self.functions: Functions = SqlFunctions(session, clock)
+        self.aliases: Aliases = SqlAliases(session)
+        self.queue: Queue = SqlQueue(session)
+        self.triggers: Triggers = SqlTriggers(session, self.queue)
+        self.identities: Identities = SqlIdentities(session)
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _add(session: Session, query: str, taken: str, /, **values: Any) -> None:
+    try:
+        session.run(query, **values)
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode in _TAKEN:
+            raise Duplicate(taken) from error
+        raise
+
+
+class SqlFunctions:
+    """Functions and their versions."""
+
+    def __init__(self, session: Session, clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._decode: Callable[[str], FunctionVersion] = msgspec.json.Decoder(FunctionVersion).decode
+
+    def add(self, version: FunctionVersion) -> None:
+        """Store a new function with its `latest` version."""
+        _add(
+            self._session,
+            "add_function",
+            f"function '{version.name}' exists",
+            function_id=version.function_id,
+            project_id=version.project_id,
+            package=version.package,
+            name=version.name,
+            modified_at=version.modified_at,
+        )
+        self.add_version(version)
+
+    def get(self, project_id: str, package: str, name: str, version: str) -> FunctionVersion | None:
+        """Return one version; None if there is no such function or version."""
+        row = self._session.one(
+            "get_function_version", project_id=project_id, package=package, name=name, version=version
+        )
+        return self._decode(row[0]) if row else None
+
+    def exists(self, project_id: str, package: str, name: str) -> bool:
+        """Tell whether the function exists."""
+        return self._session.one("function_exists", project_id=project_id, package=package, name=name) is not None
+
+    def find(self, wanted: FunctionFilter) -> tuple[Sequence[FunctionVersion], int]:
+        """Return a page of `latest` versions, newest change first and then by name, and the count of all matches."""
+        matches = {"project_id": wanted.project_id, "package": wanted.package, "name_part": wanted.name_part}
+        rows = self._session.all("find_functions", **matches, version=LATEST, offset=wanted.offset, limit=wanted.limit)
+        return [self._decode(document) for (document,) in rows], self._session.number("count_functions", **matches)
+
+    def replace_latest(self, version: FunctionVersion) -> None:
+        """Overwrite the `latest` version of an existing function.
+
+        Raises:
+            StoreError: there is no such function, or `version` is a published one.
+        """
+        replaced = version.is_latest and self._session.run("replace_function_version", **_version_row(version)).rowcount
+        if not replaced:
+            raise StoreError(f"function '{version.name}' has no version '{version.version}' that can be replaced")
+        self._session.run("touch_function", function_id=version.function_id, modified_at=version.modified_at)
+
+    def add_version(self, version: FunctionVersion) -> None:
+        """Store a published version."""
+        _add(
+            self._session,
+            "add_function_version",
+            f"function '{version.name}' has a version '{version.version}'",
+            project_id=version.project_id,
+            **_version_row(version),
+        )
+
+    def versions(self, function_id: str) -> Sequence[FunctionVersion]:
+        """Return all versions, `latest` first, then the newest first."""
+        rows = self._session.all("list_function_versions", function_id=function_id, latest=LATEST)
+        return [self._decode(document) for (document,) in rows]
+
+    def delete(self, function_id: str) -> None:
+        """Delete a function with its versions, aliases and triggers, and discard what waits in its queue."""
+        self._session.run("delete_function", function_id=function_id)
+        self._session.run("delete_waiting_payloads", function_id=function_id)
+        self._session.run(
+            "discard_waiting",
+            function_id=function_id,
+            at=self._clock.now(),
+            error_code=_FUNCTION_GONE,
+            error_message="the function was deleted before this request ran",
+        )
+
+    def delete_version(self, function_id: str, version: str) -> None:
+        """Delete one published version with its aliases and triggers."""
+        # Triggers before aliases: those of an alias are found by it.
+        self._session.run("delete_triggers_of_version", function_id=function_id, version=version)
+        self._session.run("delete_aliases_of_version", function_id=function_id, version=version)
+        self._session.run("delete_function_version", function_id=function_id, version=version, latest=LATEST)
+
+    def totals(self, project_id: str) -> tuple[int, int]:
+        """Return the number of functions of a project and the bytes of code of all its versions."""
+        return (
+            self._session.number("count_functions_of_project", project_id=project_id),
+            self._session.number("sum_code_of_project", project_id=project_id),
+        )
+
+    def packages(self, project_id: str) -> frozenset[str]:
+        """Return the names of all packages that hold functions."""
+        return frozenset(name for (name,) in self._session.all("list_packages", project_id=project_id))
+
+    def code_digests(self) -> frozenset[str]:
+        """Return the digests of all packages in use, for the clean-up of blobs."""
+        return frozenset(digest for (digest,) in self._session.all("list_code_digests"))
+
+
+def _version_row(version: FunctionVersion) -> dict[str, Any]:
+    return {
+        "function_id": version.function_id,
+        "version": version.version,
+        "code_digest": version.code.digest,
+        "code_size": version.code.size,
+        "document": _encode(version),
+    }
+
+
+class SqlAliases:
+    """Aliases of a function."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._decode: Callable[[str], Alias] = msgspec.json.Decoder(Alias).decode
+
+    def put(self, function_id: str, alias: Alias) -> None:
+        """Create or replace an alias."""
+        self._session.run(
+            "put_alias", function_id=function_id, name=alias.name, version=alias.version, document=_encode(alias)
+        )
+
+    def get(self, function_id: str, name: str) -> Alias | None:
+        """Return one alias."""
+        row = self._session.one("get_alias", function_id=function_id, name=name)
+        return self._decode(row[0]) if row else None
+
+    def list(self, function_id: str) -> Sequence[Alias]:
+        """Return all aliases by name."""
+        return [self._decode(document) for (document,) in self._session.all("list_aliases", function_id=function_id)]
+
+    def delete(self, function_id: str, name: str) -> None:
+        """Delete an alias; nothing happens if there is none."""
+        self._session.run("delete_alias", function_id=function_id, name=name)
+
+
+class SqlTriggers:
+    """Triggers of all functions."""
+
+    def __init__(self, session: Session, queue: Queue) -> None:
+        self._session = session
+        self._queue = queue
+        self._decode: Callable[[str], Trigger] = msgspec.json.Decoder(Trigger).decode
+
+    def put(self, trigger: Trigger) -> None:
+        """Create or replace a trigger by its id.
+
+        Raises:
+            Duplicate: a trigger of another project has this id.
+        """
+        stored = self._session.run(
+            "put_trigger",
+            trigger_id=trigger.trigger_id,
+            project_id=trigger.project_id,
+            function_id=trigger.function_id,
+            qualifier=_qualifier(trigger.function_urn),
+            type_code=trigger.type_code,
+            status=trigger.status.value,
+            created_at=trigger.created_at,
+            document=_encode(trigger),
+        ).rowcount
+        if not stored:
+            raise Duplicate(f"trigger id '{trigger.trigger_id}' is taken")
+
+    def get(self, project_id: str, trigger_id: str) -> Trigger | None:
+        """Return one trigger."""
+        row = self._session.one("get_trigger", project_id=project_id, trigger_id=trigger_id)
+        return self._decode(row[0]) if row else None
+
+    def of_function(self, function_id: str) -> Sequence[Trigger]:
+        """Return the triggers of a function, all versions and aliases, oldest first."""
+        return self._decoded(self._session.all("list_triggers_of_function", function_id=function_id))
+
+    def of_project(self, project_id: str, *, offset: int, limit: int) -> tuple[Sequence[Trigger], int]:
+        """Return a page of the triggers of a project, oldest first, and their count."""
+        rows = self._session.all("list_triggers_of_project", project_id=project_id, offset=offset, limit=limit)
+        return self._decoded(rows), self._session.number("count_triggers_of_project", project_id=project_id)
+
+    def of_type(self, *type_codes: str) -> Sequence[Trigger]:
+        """Return all triggers of these types, of every project, oldest first."""
+        return self._decoded(self._session.all("list_triggers_of_types", type_codes=_encode(type_codes)))
+
+    def delete(self, trigger_id: str) -> None:
+        """Delete a trigger; nothing happens if there is none."""
+        self._session.run("delete_trigger", trigger_id=trigger_id)
+
+    def position(self, trigger_id: str) -> float | None:
+        """Return up to when the trigger has fired, as `fire` or `seek` last left it; None if neither was called."""
+        row = self._session.one("get_position", trigger_id=trigger_id)
+        return row[0] if row else None
+
+    def seek(self, trigger_id: str, position: float) -> None:
+        """Set the position without firing: what lies before it is never fired. No trigger: nothing happens."""
+        self._session.run("seek_trigger", trigger_id=trigger_id, position=position)
+
+    def fire(self, trigger_id: str, position: float, submission: Submission) -> bool:
+        """Move the position forward to `position` and queue `submission`, both or neither; tell whether it was done."""
+        if self._session.one("submission_exists", request_id=submission.request_id):
+            return False
+        advanced = self._session.run(
+            "advance_trigger", trigger_id=trigger_id, position=position, active=TriggerStatus.ACTIVE.value
+        ).rowcount
+        if advanced:
+            self._queue.add(submission)
+        return bool(advanced)
+
+    def _decoded(self, rows: list[tuple[Any, ...]]) -> list[Trigger]:
+        return [self._decode(document) for (document,) in rows]
+
+
+def _qualifier(urn: str) -> str:
+    fields = urn.split(":", _URN_FIELDS)
+    return fields[_URN_FIELDS] if len(fields) > _URN_FIELDS else LATEST
+
+
+class SqlQueue:
+    """Asynchronous submissions."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, submission: Submission) -> None:
+        """Store a submission as `WAIT`, due at once.
+
+        Raises:
+            Duplicate: the request id is known.
+        """
+        session = self._session
+        try:
+            added = session.run(
+                "add_submission",
+                request_id=submission.request_id,
+                project_id=submission.project_id,
+                function_id=submission.function_id,
+                urn=submission.urn,
+                memory_mib=submission.memory_mib,
+                accepted_at=submission.accepted_at,
+            )
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode in _TAKEN:
+                raise Duplicate(f"request '{submission.request_id}' was accepted before") from error
+            raise
+        session.run("add_payload", submission_id=added.lastrowid, payload=submission.payload)
+
+    def lease(self, *, now: float, limit: int) -> Sequence[Lease]:
+        """Turn up to `limit` due rows into `RUNNING`, oldest due time first, and return them."""
+        rows = self._session.all("due_submissions", now=now, limit=limit)
+        self._session.run_many("lease_submission", [{"submission_id": row[0], "now": now} for row in rows])
+        return [_lease(row) for row in rows]
+
+    def settle(self, settlement: Settlement) -> None:
+        """End a `RUNNING` row or put it back; a row that is not running stays as it is."""
+        error = {
+            "error_code": settlement.error_code,
+            "error_message": settlement.error_message[:MAX_ERROR_MESSAGE_LENGTH],
+        }
+        if settlement.status == "WAIT":
+            self._session.run(
+                "put_back_submission",
+                request_id=settlement.request_id,
+                due_at=settlement.due_at,
+                given_back=0 if settlement.counts else 1,
+                **error,
+            )
+            return
+        ended = self._session.run(
+            "end_submission", request_id=settlement.request_id, status=settlement.status, at=settlement.at, **error
+        )
+        if ended.rowcount:
+            self._session.run("delete_payload", request_id=settlement.request_id)
+
+    def recover(self) -> int:
+        """Put every `RUNNING` row back to `WAIT`, due at once; return how many."""
+        return self._session.run("recover_submissions").rowcount
+
+    def next_due(self) -> float | None:
+        """Return when the next waiting row is due."""
+        row = self._session.one("next_due")
+        return row[0] if row else None
+
+    def records(
+        self, function_id: str, *, request_id: str = "", status: str = "", offset: int = 0, limit: int = 100
+    ) -> tuple[Sequence[InvocationRecord], int]:
+        """Return a page of records of a function, newest first, and the count of all matches."""
+        if request_id:
+            rows = self._session.all("find_record", function_id=function_id, request_id=request_id, status=status)
+            return [_record(row) for row in rows[offset : offset + limit]], len(rows)
+        rows = self._session.all("find_records", function_id=function_id, status=status, offset=offset, limit=limit)
+        count = self._session.number("count_records", function_id=function_id, status=status)
+        return [_record(row) for row in rows], count
+
+    def forget(self, *, ended_before: float) -> int:
+        """Delete rows that ended before a time, at most `MAX_FORGOTTEN`; return how many."""
+        return self._session.run("forget_submissions", ended_before=ended_before, limit=MAX_FORGOTTEN).rowcount
+
+
+def _lease(row: tuple[Any, ...]) -> Lease:
+    _, attempts, request_id, project_id, function_id, urn, payload, memory_mib, accepted_at = row
+    submission = Submission(
+        request_id=request_id,
+        project_id=project_id,
+        function_id=function_id,
+        urn=urn,
+        payload=payload,
+        memory_mib=memory_mib,
+        accepted_at=accepted_at,
+    )
+    return Lease(submission=submission, attempt=attempts + 1)
+
+
+def _record(row: tuple[Any, ...]) -> InvocationRecord:
+    request_id, status, attempts, accepted_at, started_at, ended_at, error_code, error_message = row
+    return InvocationRecord(
+        request_id=request_id,
+        status=status,
+        attempts=attempts,
+        accepted_at=accepted_at,
+        started_at=started_at,
+        ended_at=ended_at,
+        error_code=error_code,
+        error_message=error_message,
+    )
+
+
+class SqlIdentities:
+    """Projects, users, access keys, tokens. The columns stand in the order of the members."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add_project(self, project: Project) -> None:
+        """Store a project.
+
+        Raises:
+            Duplicate: the id is taken.
+        """
+        _add(self._session, "add_project", f"project '{project.project_id}' exists", **_columns(project))
+
+    def projects(self) -> Sequence[Project]:
+        """Return all projects, the first one first."""
+        return [
+            Project(project_id=project_id, name=name, domain_id=domain_id, domain_name=domain_name)
+            for project_id, name, domain_id, domain_name in self._session.all("list_projects")
+        ]
+
+    def add_user(self, user: User) -> None:
+        """Store a user.
+
+        Raises:
+            Duplicate: the id or the name is taken.
+        """
+        _add(self._session, "add_user", f"user '{user.name}' exists", **_columns(user))
+
+    def user(self, user_id: str) -> User | None:
+        """Return a user by id."""
+        return _user(self._session.one("get_user", user_id=user_id))
+
+    def user_named(self, name: str) -> User | None:
+        """Return a user by name."""
+        return _user(self._session.one("get_user_named", name=name))
+
+    def add_access_key(self, key: AccessKey) -> None:
+        """Store or replace an access key."""
+        self._session.run("put_access_key", **_columns(key))
+
+    def access_key(self, access: str) -> AccessKey | None:
+        """Return an access key by its public part."""
+        row = self._session.one("get_access_key", access=access)
+        if row is None:
+            return None
+        access, secret, user_id, project_id, security_token, expires_at = row
+        return AccessKey(
+            access=access,
+            secret=secret,
+            user_id=user_id,
+            project_id=project_id,
+            security_token=security_token,
+            expires_at=expires_at,
+        )
+
+    def add_token(self, token: Token) -> None:
+        """Store a token.
+
+        Raises:
+            Duplicate: the token is stored.
+        """
+        _add(self._session, "add_token", "the token is stored already", **_columns(token))
+
+    def token(self, digest: str) -> Token | None:
+        """Return a token by the SHA-256 of its text."""
+        row = self._session.one("get_token", digest=digest)
+        if row is None:
+            return None
+        digest, user_id, project_id, issued_at, expires_at = row
+        return Token(digest=digest, user_id=user_id, project_id=project_id, issued_at=issued_at, expires_at=expires_at)
+
+    def forget_expired(self, *, now: float) -> None:
+        """Delete tokens and temporary keys that have expired."""
+        self._session.run("forget_expired_tokens", now=now)
+        self._session.run("forget_expired_keys", now=now)
+
+
+def _columns(value: Project | User | AccessKey | Token) -> dict[str, Any]:
+    columns: dict[str, Any] = msgspec.to_builtins(value)
+    return columns
+
+
+def _user(row: tuple[Any, ...] | None) -> User | None:
+    if row is None:
+        return None
+    user_id, name, domain_id, password_hash = row
+    return User(user_id=user_id, name=name, domain_id=domain_id, password_hash=password_hash)

@@ -1,0 +1,173 @@
+"""Fires timers. Start with `TimerHost.run`.
+
+A firing is one transaction: the position of the trigger moves to the due time
+and the submission is queued, so a crash or a restart neither loses nor doubles
+one. Of the due times that passed while nobody watched, only the latest is
+fired, whatever its age; a timer that is new, enabled again or has a new
+schedule starts from that moment.
+"""
+
+import asyncio
+import heapq
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from funclet.base.clock import Clock
+from funclet.model import schedule
+from funclet.model.errors import ModelError
+from funclet.model.schedule import Schedule
+from funclet.model.trigger import Trigger, TriggerStatus
+from funclet.store.protocol import Store, StoreUnavailable, Tx
+from funclet.triggers import timer
+
+# Hints tell of changes at once; this bounds what a lost one costs.
+MAX_AGE_S = 60.0
+# Bounds how late a step of the wall clock is noticed: sleeping follows the other clock.
+MAX_SLEEP_S = 5.0
+RETRY_S = 1.0
+MAX_BATCH = 500
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Timer:
+    """An active timer and up to when it has fired."""
+
+    trigger: Trigger
+    schedule: Schedule
+    position: float
+
+    def due(self, now: float) -> float | None:
+        """Return when to fire next: the latest of the times that have passed, else the next one."""
+        missed = schedule.latest_between(self.schedule, self.position, now)
+        return schedule.next_after(self.schedule, self.position) if missed is None else missed
+
+
+class TimerHost:
+    """Owns all active timers of the store. There must be one host per store."""
+
+    def __init__(self, store: Store, clock: Clock, *, wake_queue: Callable[[], None], default_zone: str) -> None:
+        """Wire the host.
+
+        Args:
+            store: triggers, their positions, and the queue.
+            clock: wall clock for due times, the other one for sleeping.
+            wake_queue: called after submissions were queued.
+            default_zone: IANA name of the zone of schedules that name none.
+        """
+        self._store = store
+        self._clock = clock
+        self._wake_queue = wake_queue
+        self._default_zone = default_zone
+        self._timers: dict[str, _Timer] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._read_at = -math.inf
+        self._woken = asyncio.Event()
+        self._has_changed = True
+
+    def changed(self) -> None:
+        """Note that triggers have changed: read them again now."""
+        self._has_changed = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Fire timers until cancelled. While the database is away, nothing fires; afterwards as after a pause."""
+        while True:
+            try:
+                await self._refresh()
+                await self.fire_due()
+            except StoreUnavailable:
+                log.warning("timers_wait_for_store", exc_info=True)
+                self._has_changed = True
+                await self._clock.sleep(RETRY_S)
+            else:
+                await self._sleep()
+
+    async def fire_due(self) -> int:
+        """Fire what is due; return how many.
+
+        Raises:
+            StoreUnavailable: some have not fired and stay due once the triggers are read again.
+        """
+        now = self._clock.now()
+        count = 0
+        while batch := self._take_due(now):
+            fired = await self._store.write(partial(_fire, batch=batch, now=now))
+            count += fired
+            for one, due in batch:
+                one.position = due
+                self._push(one)
+            if fired:
+                self._wake_queue()
+        return count
+
+    async def _refresh(self) -> None:
+        if not self._has_changed and self._clock.monotonic() - self._read_at < MAX_AGE_S:
+            return
+        # Before the read, so that a change during it is seen by the next one.
+        self._has_changed = False
+        self._woken.clear()
+        self._read_at = self._clock.monotonic()
+        rows = await self._store.read(_read_timers)
+        self._timers = {}
+        self._heap = []
+        for trigger, position in rows:
+            self._add(trigger, trigger.created_at if position is None else position)
+
+    def _add(self, trigger: Trigger, position: float) -> None:
+        try:
+            timetable = timer.parse_schedule(trigger.event_data, default_zone=self._default_zone)
+        except ModelError as error:
+            # It was accepted once: the zone files of the machine have changed.
+            log.warning("timer_left_out trigger_id=%s reason=%s", trigger.trigger_id, error.message)
+            return
+        one = _Timer(trigger, timetable, position)
+        self._timers[trigger.trigger_id] = one
+        self._push(one)
+
+    def _push(self, one: _Timer) -> None:
+        due = one.due(self._clock.now())
+        if due is not None:
+            heapq.heappush(self._heap, (due, one.trigger.trigger_id))
+
+    def _take_due(self, now: float) -> list[tuple[_Timer, float]]:
+        batch: list[tuple[_Timer, float]] = []
+        while self._heap and self._heap[0][0] <= now and len(batch) < MAX_BATCH:
+            due, trigger_id = heapq.heappop(self._heap)
+            one = self._timers[trigger_id]
+            # More may have passed since it was put on the heap.
+            batch.append((one, schedule.latest_between(one.schedule, one.position, now) or due))
+        return batch
+
+    async def _sleep(self) -> None:
+        delay_s = min(MAX_SLEEP_S, self._heap[0][0] - self._clock.now() if self._heap else MAX_SLEEP_S)
+        if delay_s <= 0:
+            return
+        waits = [asyncio.ensure_future(self._clock.sleep(delay_s)), asyncio.ensure_future(self._woken.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _read_timers(tx: Tx) -> Sequence[tuple[Trigger, float | None]]:
+    return [
+        (trigger, tx.triggers.position(trigger.trigger_id))
+        for trigger in tx.triggers.of_type(timer.CODE)
+        if trigger.status is TriggerStatus.ACTIVE
+    ]
+
+
+def _fire(tx: Tx, batch: Sequence[tuple[_Timer, float]], now: float) -> int:
+    """Queue one submission for each timer of the batch that has not fired for this time; return how many."""
+    fired = 0
+    for one, due in batch:
+        submission = timer.build_submission(one.trigger, one.schedule, due, now=now)
+        fired += tx.triggers.fire(one.trigger.trigger_id, due, submission)
+    return fired

@@ -1,0 +1,237 @@
+"""From an HTTP request to the event of a gateway function, and from its result back. Pure.
+
+`build_event` and `render_result` are the two directions.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from funclet.base.http import JSON, TEXT, Request, Response
+from funclet.model.errors import ModelError
+from funclet.triggers.http_routes import Match
+
+MAX_QUERY_PARAMETERS = 1000
+MAX_HEADERS_BYTES = 64 * 1024
+BINARY = "application/octet-stream"
+
+_NO_STATUS = "FSS.1202"
+_NOT_USABLE = "FSS.1206"
+_WANTED = '{"statusCode": 200, "isBase64Encoded": false, "headers": {}, "body": ""}'
+_SHOWN_RESULT_BYTES = 200
+# RFC 9110 7.6.1, and the length, which the listener knows better.
+_CONNECTION_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_BODY = (204, 304)
+
+
+def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str) -> bytes:
+    """Return the event as JSON text.
+
+    Args:
+        match: the route of the request.
+        request: as received.
+        gateway_id: id of this request, 32 hexadecimal digits.
+        scheme: `http` or `https`, as clients see the gateway.
+
+    Raises:
+        ModelError: APIG.0201 if the query has too many parameters.
+    """
+    body, is_encoded = _event_body(match, request)
+    event = {
+        "requestContext": {"requestId": gateway_id, "apiId": match.route.api_id, "stage": match.route.stage},
+        "httpMethod": request.method,
+        "path": match.path,
+        "pathParameters": match.path_parameters,
+        "queryStringParameters": _query(request.raw_query),
+        "headers": _event_headers(request, gateway_id, scheme),
+        "body": body,
+        "isBase64Encoded": is_encoded,
+    }
+    return msgspec.json.encode(event)
+
+
+def render_result(result: bytes) -> Response:
+    """Return the response that a function result stands for.
+
+    Raises:
+        ModelError: FSS.1202 if it has no status code, FSS.1206 if it is not usable in another way.
+    """
+    try:
+        answer = msgspec.json.decode(result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or answer.get("statusCode") in (None, 0, ""):
+        raise ModelError(
+            _NO_STATUS,
+            "The response body or callback body is invalid because they do not contain any status code. "
+            f"The function must return an object like {_WANTED}, not: {_shorten(result)}",
+        )
+    status = _status(answer["statusCode"])
+    body, is_binary = _body(answer)
+    single, repeated = _headers(answer.get("headers"))
+    content_type = single.pop("content-type", BINARY if is_binary else TEXT)
+    return Response(
+        status=status,
+        body=b"" if status in _WITHOUT_BODY else body,
+        content_type=content_type,
+        headers=single,
+        repeated_headers=repeated,
+    )
+
+
+def _event_body(match: Match, request: Request) -> tuple[str, bool]:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not match.route.encodes_body and content_type == JSON:
+        try:
+            return request.body.decode(), False
+        except UnicodeDecodeError:
+            # No JSON after all; Base64 loses nothing.
+            pass
+    return base64.b64encode(request.body).decode(), True
+
+
+def _event_headers(request: Request, gateway_id: str, scheme: str) -> dict[str, str]:
+    headers = {name: _header_text(value) for name, value in request.headers.items()}
+    host = headers.get("host", "")
+    forwarded = headers.get("x-forwarded-for")
+    headers["x-request-id"] = gateway_id
+    headers["x-real-ip"] = request.peer
+    headers["x-forwarded-for"] = f"{forwarded}, {request.peer}" if forwarded else request.peer
+    headers["x-forwarded-host"] = host
+    headers["x-forwarded-port"] = _port(host) or ("443" if scheme == "https" else "80")
+    headers["x-forwarded-proto"] = scheme
+    return headers
+
+
+def _header_text(value: str) -> str:
+    """Return the text of a header whose characters stand for bytes; most senders mean UTF-8."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _port(host: str) -> str:
+    port = host.rpartition(":")[2]
+    return port if port != host and port.isdigit() else ""
+
+
+def _query(raw_query: str) -> dict[str, str | list[str]]:
+    if not raw_query:
+        return {}
+    try:
+        pairs = parse_qsl(_header_text(raw_query), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS)
+    except ValueError as error:
+        raise ModelError("APIG.0201", f"There are more than {MAX_QUERY_PARAMETERS} query parameters.") from error
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found if len(found) > 1 else found[0] for name, found in values.items()}
+
+
+def _status(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == len("200"):
+        value = int(value)
+    # 1xx announces a second response that never comes: it would hang the client.
+    if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:  # noqa: PLR2004 - HTTP's own numbers
+        raise ModelError(_NOT_USABLE, f"'statusCode' of the function result is {str(value)[:40]}, not 200 to 599.")
+    return value
+
+
+def _body(answer: Mapping[str, Any]) -> tuple[bytes, bool]:
+    """Return the bytes of the body, and whether they are anything but text."""
+    body = answer.get("body")
+    if body is None:
+        return b"", False
+    if isinstance(body, dict) and body.get("type") == "Buffer":
+        # What a Buffer of Node.js becomes in JSON.
+        return _buffer(body.get("data")), True
+    if not isinstance(body, str):
+        raise ModelError(
+            _NOT_USABLE, f"'body' of the function result must be a string; convert it first, as in {_WANTED}."
+        )
+    if not answer.get("isBase64Encoded"):
+        return body.encode(), False
+    try:
+        return base64.b64decode("".join(body.split()), validate=True), True
+    except (binascii.Error, ValueError) as error:
+        raise ModelError(
+            _NOT_USABLE, "'body' of the function result is not Base64, though 'isBase64Encoded' is true."
+        ) from error
+
+
+def _buffer(data: Any) -> bytes:
+    try:
+        if isinstance(data, list):
+            return bytes(data)
+    except (TypeError, ValueError):
+        pass
+    raise ModelError(_NOT_USABLE, "'body' of the function result is a Buffer without bytes.")
+
+
+def _headers(headers: Any) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    """Return the headers that appear once, by lower-case name for `content-type` only, and the repeated ones."""
+    single: dict[str, str] = {}
+    repeated: list[tuple[str, str]] = []
+    if headers is None:
+        return single, ()
+    if not isinstance(headers, dict):
+        raise ModelError(_NOT_USABLE, f"'headers' of the function result must be an object, as in {_WANTED}.")
+    size = 0
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in _CONNECTION_HEADERS:
+            continue
+        if not _HEADER_NAME.fullmatch(name):
+            raise ModelError(_NOT_USABLE, f"'{name[:80]}' in 'headers' of the function result is no header name.")
+        values = [_header_value(name, one) for one in (value if isinstance(value, list) else [value])]
+        size += sum(len(name) + len(one) for one in values)
+        if lower == "content-type" and values:
+            single[lower] = values[-1]
+        elif isinstance(value, list):
+            repeated.extend((name, one) for one in values)
+        else:
+            single[name] = values[0]
+    if size > MAX_HEADERS_BYTES:
+        raise ModelError(_NOT_USABLE, f"'headers' of the function result are larger than {MAX_HEADERS_BYTES} bytes.")
+    return single, tuple(repeated)
+
+
+def _header_value(name: str, value: Any) -> str:
+    """Return a header value whose characters stand for bytes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str) or _CONTROL.search(value):
+        raise ModelError(
+            _NOT_USABLE, f"Header '{name[:80]}' of the function result must be a string without control characters."
+        )
+    return value.strip() if value.isascii() else value.strip().encode().decode("latin-1")
+
+
+def _shorten(result: bytes) -> str:
+    text = result[: _SHOWN_RESULT_BYTES + 4].decode(errors="replace")
+    return text if len(result) <= _SHOWN_RESULT_BYTES else f"{text[:_SHOWN_RESULT_BYTES]}..."

@@ -1,0 +1,177 @@
+"""Which gateway trigger answers a request. Pure: built from triggers, asked by path.
+
+Start with `Routes.find`. Order: stage, then an exact method before ANY, a literal
+path before one with `{parameters}`, exact match before prefix, the longer path,
+the older trigger.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from funclet.model import urn as urns
+from funclet.model.trigger import Trigger
+from funclet.model.urn import Urn
+from funclet.triggers.apig import DEFAULT_TIMEOUT_MS, DEFAULTS
+
+DEFAULT_STAGE = str(DEFAULTS["env_name"])
+_ANY = "ANY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A gateway trigger, prepared for matching."""
+
+    trigger: Trigger
+    urn: Urn
+    group_id: str
+    api_id: str
+    stage: str
+    method: str
+    """Upper case, or `ANY`."""
+    segments: tuple[str, ...]
+    """Decoded; `{name}` for a parameter."""
+    is_prefix: bool
+    needs_iam: bool
+    timeout_s: float
+    is_async: bool
+    encodes_body: bool
+    """Whether JSON bodies, too, reach the function in Base64."""
+
+    rank: tuple[bool, bool, bool, int, int]
+    """What decides between routes that match: the smallest wins, as the module says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """The route of a request, and what its path says."""
+
+    route: Route
+    path: str
+    """As received, without group or query."""
+    path_parameters: Mapping[str, str]
+    """Parameters decoded; under the empty name what follows the prefix, as received."""
+
+
+class Routes:
+    """All routes of the gateway; never changes."""
+
+    def __init__(self, triggers: Iterable[Trigger], *, root_project_id: str) -> None:
+        """Prepare `triggers`, oldest first.
+
+        Args:
+            triggers: gateway triggers of all projects.
+            root_project_id: the project whose routes answer requests that name no group.
+        """
+        self._groups: dict[str, _Group] = {}
+        self._root = _Group()
+        for age, trigger in enumerate(triggers):
+            route = _prepare(trigger, age)
+            self._groups.setdefault(route.group_id, _Group()).add(route)
+            if trigger.project_id == root_project_id:
+                self._root.add(route)
+        for group in (*self._groups.values(), self._root):
+            group.sort()
+
+    def has_group(self, group_id: str) -> bool:
+        """Tell whether any route is in this group."""
+        return group_id in self._groups
+
+    def find(self, *, group_id: str, method: str, stage: str, path: str) -> Match | None:
+        """Return the best match; None if there is none.
+
+        Args:
+            group_id: empty for a request that names no group.
+            method: upper case.
+            stage: wanted environment; empty for the default one.
+            path: percent-encoded, with a leading slash.
+        """
+        raw = path.split("/")[1:]
+        decoded = [decode(segment) for segment in raw]
+        group = self._groups.get(group_id) if group_id else self._root
+        best: Match | None = None
+        for routes in group.candidates(decoded[0]) if group else ():
+            for route in routes:
+                if best is not None and best.route.rank < route.rank:
+                    break
+                if route.method not in (method, _ANY) or route.stage != (stage or DEFAULT_STAGE):
+                    continue
+                parameters = _match_path(route, raw, decoded)
+                if parameters is not None:
+                    best = Match(route=route, path=path, path_parameters=parameters)
+                    break
+        return best
+
+
+class _Group:
+    """Routes that may answer the same request, by their first segment, so that many cost no more than few."""
+
+    def __init__(self) -> None:
+        self._literal: dict[str, list[Route]] = {}
+        self._other: list[Route] = []
+
+    def add(self, route: Route) -> None:
+        is_literal = bool(route.segments) and not _is_parameter(route.segments[0])
+        (self._literal.setdefault(route.segments[0], []) if is_literal else self._other).append(route)
+
+    def sort(self) -> None:
+        for routes in (*self._literal.values(), self._other):
+            routes.sort(key=lambda route: route.rank)
+
+    def candidates(self, first: str) -> tuple[list[Route], list[Route]]:
+        return self._literal.get(first, []), self._other
+
+
+def decode(text: str) -> str:
+    """Return a header value or a part of a URL as text: its characters stand for bytes, which may be escaped UTF-8."""
+    if text.isascii() and "%" not in text:
+        return text
+    return unquote_to_bytes(text.encode("latin-1", errors="replace")).decode(errors="replace")
+
+
+def _prepare(trigger: Trigger, age: int) -> Route:
+    data = trigger.event_data
+    info = data.get("func_info", {})
+    is_prefix = data.get("match_mode", DEFAULTS["match_mode"]) == "SWA"
+    path = data["path"].rstrip("/") if is_prefix else data["path"]
+    segments = tuple(s if _is_parameter(s) else decode(s) for s in path.split("/")[1:])
+    method = data.get("req_method", _ANY)
+    region = trigger.function_urn.split(":")[2]
+    return Route(
+        trigger=trigger,
+        urn=urns.parse(trigger.function_urn, region=region, project_id=trigger.project_id),
+        group_id=data["group_id"],
+        api_id=data["api_id"],
+        stage=data.get("env_name") or DEFAULT_STAGE,
+        method=method,
+        segments=segments,
+        is_prefix=is_prefix,
+        needs_iam=data.get("auth") != "NONE",
+        timeout_s=info.get("timeout", DEFAULT_TIMEOUT_MS) / 1000,
+        is_async=info.get("invocation_type") == "async",
+        encodes_body=data.get("x_body_base64", True),
+        rank=(method == _ANY, any(map(_is_parameter, segments)), is_prefix, -len(segments), age),
+    )
+
+
+def _is_parameter(segment: str) -> bool:
+    return segment.startswith("{")
+
+
+def _match_path(route: Route, raw: list[str], decoded: list[str]) -> dict[str, str] | None:
+    wanted = route.segments
+    if len(decoded) < len(wanted) or (len(decoded) > len(wanted) and not route.is_prefix):
+        return None
+    parameters = {}
+    for segment, value in zip(wanted, decoded, strict=False):
+        if not _is_parameter(segment):
+            if segment != value:
+                return None
+        elif value:
+            parameters[segment[1:-1]] = value
+        else:
+            return None
+    rest = "/".join(raw[len(wanted) :])
+    if rest:
+        parameters[""] = rest
+    return parameters

@@ -1,0 +1,56 @@
+"""Fixtures for all tests: a shared real server, and servers of one's own."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ServerProcess
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect, never skip, what an ordinary user cannot run."""
+    if os.geteuid() == 0:
+        return
+    deselected = [item for item in items if item.get_closest_marker("root")]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    """A folder that the server's user can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="funclet-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def new_server(scratch):
+    """Start servers of one's own: `new_server("--idle-release-s", "1")`; they are stopped at the end."""
+    started = []
+
+    def start(*options):
+        folder = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
+        folder.chmod(0o755)
+        server = ServerProcess(folder, *options)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(scratch):
+    """One server that all tests share; each test uses function names of its own."""
+    folder = scratch / "shared"
+    folder.mkdir()
+    running = ServerProcess(folder).start()
+    yield running
+    running.stop()

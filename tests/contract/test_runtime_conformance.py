@@ -1,0 +1,26 @@
+"""Every case of `runtimes/conformance` on every language folder that has sources for it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+RUNTIMES = Path(__file__).parents[2] / "runtimes"
+sys.path.insert(0, str(RUNTIMES / "conformance"))
+
+from runner import CASES, Case, load_cases, run_case  # noqa: E402 - the suite is a folder, not a package
+from runtime_process import Language  # noqa: E402 - as above
+
+LANGUAGES = [Language.read(path.parent) for path in sorted(RUNTIMES.glob("*/runtime.toml"))]
+PAIRS = [(language, case) for language in LANGUAGES for case in load_cases(CASES) if language.name in case.files]
+
+
+@pytest.fixture(scope="module")
+def interpreters() -> dict[str, Path]:
+    """One interpreter per language: the newest that works."""
+    return {language.name: language.find_interpreter() for language in LANGUAGES}
+
+
+@pytest.mark.parametrize(("language", "case"), PAIRS, ids=[f"{lang.name}-{case.name}" for lang, case in PAIRS])
+def test_runtime_follows_the_contract(language: Language, case: Case, interpreters: dict[str, Path]):
+    run_case(case, language, interpreters[language.name])

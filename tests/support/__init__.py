@@ -1,0 +1,1 @@
+"""Aids that only tests use: real server processes, packages, waiting for conditions."""

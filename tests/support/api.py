@@ -1,0 +1,207 @@
+"""The API of functions, versions and aliases in this process, on a real database and real blobs."""
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from funclet.api.app import Api
+from funclet.api.call import Operation, Services
+from funclet.api.wire import functions, versions
+from funclet.base.http import Request
+from funclet.blobs import Blobs
+from funclet.model.identity import Principal, Project, User
+from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.fetch import CodeFetcher
+from funclet.services.functions import FunctionService
+from funclet.services.limits import Limits
+from funclet.services.versions import VersionService
+from funclet.store.sqlite import SqliteStore
+from tests.support.packages import zip_base64
+
+PROJECT = Project(project_id="0123456789abcdef0123456789abcdef", name="test-1", domain_id="d" * 32, domain_name="home")
+OTHER_PROJECT = Project(project_id="f" * 32, name="test-1", domain_id="e" * 32, domain_name="other")
+REGION = "test-1"
+RUNTIMES = Path(__file__).parents[2] / "runtimes"
+_FUNCTION = "/v2/{project_id}/fgs/functions/{function_urn}"
+_OPERATIONS = [
+    ("POST", "/v2/{project_id}/fgs/functions", functions.create_function),
+    ("GET", "/v2/{project_id}/fgs/functions", functions.list_functions),
+    ("GET", "/v2/{project_id}/fgs/runtimetypes", functions.list_runtime_types),
+    ("GET", _FUNCTION + "/config", functions.show_function_config),
+    ("PUT", _FUNCTION + "/config", functions.update_function_config),
+    ("PUT", _FUNCTION + "/config-max-instance", functions.update_function_max_instance_config),
+    ("GET", _FUNCTION + "/code", functions.show_function_code),
+    ("PUT", _FUNCTION + "/code", functions.update_function_code),
+    ("DELETE", _FUNCTION, functions.delete_function),
+    ("PUT", "/v2/{project_id}/fgs/functions/{func_urn}/collect/{state}", functions.update_function_collect_state),
+    ("GET", functions.DOWNLOAD_PATH, functions.download_code),
+    ("POST", _FUNCTION + "/versions", versions.create_function_version),
+    ("GET", _FUNCTION + "/versions", versions.list_function_versions),
+    ("POST", _FUNCTION + "/aliases", versions.create_version_alias),
+    ("GET", _FUNCTION + "/aliases", versions.list_version_aliases),
+    ("GET", _FUNCTION + "/aliases/{alias_name}", versions.show_version_alias),
+    ("PUT", _FUNCTION + "/aliases/{alias_name}", versions.update_version_alias),
+    ("DELETE", _FUNCTION + "/aliases/{alias_name}", versions.delete_version_alias),
+]
+
+
+class StoppedClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self, at=1_790_000_000.0):
+        self.at = at
+
+    def now(self):
+        """Return the time it stands at."""
+        return self.at
+
+    def monotonic(self):
+        """Return the time it stands at."""
+        return self.at
+
+    async def sleep(self, delay_s):
+        """Move on at once."""
+        self.at += delay_s
+
+
+class _AnyoneIs:
+    """Takes every request for one of a fixed user."""
+
+    def __init__(self):
+        self.project = PROJECT
+
+    async def authenticate(self, request):
+        user = User(user_id="u" * 32, name="admin", domain_id=self.project.domain_id, password_hash="")
+        return Principal(project=self.project, user=user)
+
+
+class Answer:
+    """A response with its JSON body."""
+
+    def __init__(self, response):
+        self.status = response.status
+        self.body = response.body
+        self.headers = response.headers
+        self.json = json.loads(response.body) if response.body and response.content_type.startswith("appl") else None
+
+    @property
+    def error(self):
+        """Status and code of an error."""
+        return self.status, self.json["error_code"]
+
+
+class InProcessApi:
+    """Send requests without a socket. `close` it."""
+
+    def __init__(self, folder, registry, *, limits=None, code_url_hosts=(), runner=None):
+        self.clock = StoppedClock()
+        self.changes = []
+        self.runner = runner or asyncio.Runner()
+        self.limits = limits or Limits()
+        self.store = SqliteStore.open(folder / "state.db")
+        self.blobs = Blobs(folder / "blobs")
+        (folder / "blobs").mkdir(exist_ok=True)
+        fetcher = CodeFetcher(code_url_hosts, max_bytes=self.limits.fetch_bytes)
+        self.functions = FunctionService(
+            self.store,
+            self.blobs,
+            registry,
+            self.clock,
+            CodeBuilder(fetcher),
+            CodeLinks(b"k" * 32, self.clock),
+            region=REGION,
+            limits=self.limits,
+            on_change=self._on_change,
+        )
+        self.versions = VersionService(
+            self.store, self.clock, region=REGION, limits=self.limits, on_change=self._on_change
+        )
+        self._authenticator = _AnyoneIs()
+        services = Services(
+            functions=self.functions,
+            versions=self.versions,
+            invocations=None,
+            triggers=None,
+            identity=None,
+            observability=None,
+        )
+        operations = [
+            Operation(
+                name=serve.__name__, method=method, path=path, serve=serve, is_public=serve is functions.download_code
+            )
+            for method, path, serve in _OPERATIONS
+        ]
+        self._api = Api(operations=operations, services=services, authenticator=self._authenticator)
+
+    def _on_change(self, *what):
+        self.changes.append(what)
+
+    def run(self, work):
+        """Run a coroutine to its end."""
+        return self.runner.run(work)
+
+    def close(self):
+        """Close the database and the loop."""
+        self.run(self.store.close())
+        self.runner.close()
+
+    def act_as(self, project):
+        """Let the requests that follow come from a user of this project."""
+        self._authenticator.project = project
+
+    def send(self, method, path, body=None):
+        """Send a request; `path` stands behind `/v2/<project>/fgs`, or is a whole URL."""
+        if not path.startswith("http"):
+            path = f"http://host:8000/v2/{self._authenticator.project.project_id}/fgs{path}"
+        url = urlsplit(path)
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        request = Request(
+            method=method, raw_path=url.path, raw_query=url.query, headers={"host": "host:8000"}, body=data
+        )
+        return Answer(self.run(self._api.handle(request)))
+
+    def create(self, name="hello", **fields):
+        """Create a function with small defaults."""
+        return self.send("POST", "/functions", new_body(name, **fields))
+
+    def config(self, urn="hello"):
+        """Read a configuration that must exist."""
+        answer = self.send("GET", f"/functions/{urn}/config")
+        assert answer.status == 200, answer.json
+        return answer.json
+
+    def update(self, urn="hello", **fields):
+        """Change the configuration as the vendor's SDK does: with `func_name`."""
+        return self.send("PUT", f"/functions/{urn}/config", {"func_name": urn, **fields})
+
+    def publish(self, version, urn="hello", **fields):
+        """Publish `latest`."""
+        return self.send("POST", f"/functions/{urn}/versions", {"version": version, **fields})
+
+    def revision(self, urn="hello"):
+        """Return the revision that the data plane sees."""
+        principal = self.run(self._authenticator.authenticate(None))
+        return self.run(self.functions.get(principal, urn)).revision
+
+
+def new_body(name="hello", **fields):
+    """Return a body of `CreateFunction`; a field that is None is left out."""
+    body = {
+        "func_name": name,
+        "package": "default",
+        "runtime": "Python3.10",
+        "handler": "index.handler",
+        "timeout": 3,
+        "memory_size": 128,
+        "code_type": "zip",
+        "code_filename": "index.zip",
+        "func_code": {"file": zip_base64({"index.py": "def handler(event, context):\n    return event\n"})},
+    } | fields
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def text_base64(text):
+    """Return a text in base64."""
+    return base64.b64encode(text.encode()).decode()

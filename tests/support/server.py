@@ -1,0 +1,130 @@
+"""A real `fgs serve` process on ports of its own and an empty data folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from funclet.client import Client, Credentials, Link
+from tests.support.packages import zip_base64
+from tests.support.waiting import eventually
+
+AK, SK = "TESTKEY0000000000001", "test-secret-key-000000000000000000000001"
+PROJECT_ID = "0123456789abcdef0123456789abcdef"
+REGION = "test-1"
+
+
+class ServerProcess:
+    """One server; `start` may be called again after `kill` or `stop`, on the same data."""
+
+    ak, sk, project_id, region = AK, SK, PROJECT_ID, REGION
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.data_dir = folder / "data"
+        self.log_path = folder / "server.log"
+        self.options = options
+        self.process = None
+        self.api_url = self.gateway_url = ""
+        self._ports = (0, 0)
+        self._client = None
+
+    def start(self):
+        """Start the server and wait until it answers."""
+        marker = self.data_dir / "server.json"
+        marker.unlink(missing_ok=True)
+        port, gateway_port = self._ports
+        command = [sys.executable, "-m", "funclet", "serve", "--port", str(port), "--gateway-port", str(gateway_port)]
+        command += ["--data-dir", str(self.data_dir), "--region", REGION, *self.options]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "FGS_ADMIN_AK": AK,
+            "FGS_ADMIN_SK": SK,
+            "FGS_PROJECT_ID": PROJECT_ID,
+        }
+        with self.log_path.open("ab") as log:
+            # A process group of its own: a signal to it must not reach the tests.
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        eventually(lambda: self._is_up(marker), within_s=30, because=f"server up; log:\n{self.log()}")
+        state = json.loads(marker.read_text())
+        self.api_url, self.gateway_url = state["api_url"], state["gateway_url"]
+        self.server_pid = state["pid"]
+        self._ports = tuple(int(url.rsplit(":", 1)[1]) for url in (self.api_url, self.gateway_url))
+        return self
+
+    def _is_up(self, marker):
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()}")
+        return marker.exists() and marker.stat().st_size > 0
+
+    @property
+    def client(self):
+        """A signed client of the administrator."""
+        if self._client is None:
+            self._client = self.new_client()
+        return self._client
+
+    def new_client(self, **changes):
+        """Return another client; `changes` replace credentials."""
+        credentials = {"project_id": PROJECT_ID, "ak": AK, "sk": SK} | changes
+        return Client(self.api_url, Credentials(**credentials), Link(retries=0))
+
+    def path(self, rest):
+        """Return an API path of the test project."""
+        return f"/v2/{PROJECT_ID}/fgs{rest}"
+
+    def deploy(self, name, source, *, runtime="Python3.10", handler="index.handler", **settings):
+        """Create a function from one file (text) or several (dict); return its urn with `latest`."""
+        extension = "js" if runtime.startswith("Node") else "py"
+        files = source if isinstance(source, dict) else {f"index.{extension}": source}
+        body = {
+            "func_name": name,
+            "package": "default",
+            "runtime": runtime,
+            "handler": handler,
+            "timeout": 10,
+            "memory_size": 128,
+            "code_type": "zip",
+            "code_filename": "index.zip",
+            "func_code": {"file": zip_base64(files)},
+        } | settings
+        return self.client.create_function(body)["func_urn"]
+
+    def invoke(self, urn, event=None, **headers):
+        """Invoke synchronously; return the answer with its `status`, `headers` and `body`."""
+        extra = {name.replace("_", "-"): value for name, value in headers.items()}
+        event = event if isinstance(event, bytes) else json.dumps({} if event is None else event).encode()
+        return self.client.call(
+            "POST", self.path(f"/functions/{urn}/invocations"), body=event, headers=extra, raises=False
+        )
+
+    def kill(self):
+        """End the server with kill -9, as a crash would."""
+        os.kill(self.server_pid, signal.SIGKILL)
+        self.process.wait(timeout=20)
+        self._drop_client()
+
+    def stop(self, *, timeout_s=40):
+        """End the server in an orderly way; return its exit status."""
+        if self.process is None or self.process.poll() is not None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=timeout_s)
+        self._drop_client()
+        return status
+
+    def _drop_client(self):
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def log(self):
+        """Return what the server has printed."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

@@ -1,0 +1,108 @@
+"""A store for tests that are plain functions, and model values to put into it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from funclet.model.function import Alias, Code, FunctionVersion, Settings
+from funclet.model.invocation import Submission
+from funclet.model.trigger import Trigger, TriggerStatus
+from funclet.store.protocol import (
+    Settlement,
+    Store,
+    Tx,
+)
+from funclet.store.sqlite import SqliteStore
+
+FACTORIES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SqliteStore.open(folder / "funclet.db")}
+
+
+class Database:
+    """A store and the loop it is used from."""
+
+    def __init__(self, factory: Callable[[Path], Store], folder: Path, *, reopens: bool = False) -> None:
+        self.factory = factory
+        self.folder = folder
+        self.reopens = reopens
+        self.runner = asyncio.Runner()
+        self.store = factory(folder)
+
+    def write(self, work: Callable[[Tx], Any]) -> Any:
+        """Write from the loop and wait for it."""
+        return self.runner.run(self.store.write(work))
+
+    def read(self, work: Callable[[Tx], Any]) -> Any:
+        """Read from the loop; `reopens` closes and opens the store first."""
+        if self.reopens:
+            self.reopen()
+        return self.runner.run(self.store.read(work))
+
+    def together(self, *works: Callable[[Tx], Any]) -> list[Any]:
+        """Write all at once; exceptions are among the results."""
+
+        async def gather() -> list[Any]:
+            return await asyncio.gather(*(self.store.write(work) for work in works), return_exceptions=True)
+
+        return self.runner.run(gather())
+
+    def reopen(self) -> None:
+        """Close the store and open it again, as a restart does."""
+        self.runner.run(self.store.close())
+        self.store = self.factory(self.folder)
+
+    def close(self) -> None:
+        """Close the store and the loop."""
+        self.runner.run(self.store.close())
+        self.runner.close()
+
+
+def a_version(name: str = "hello", **changes: Any) -> FunctionVersion:
+    version = FunctionVersion(
+        project_id="p1",
+        region="r1",
+        package="default",
+        name=name,
+        function_id=f"id-{changes.get('project_id', 'p1')}-{name}",
+        version="latest",
+        settings=Settings(runtime="Python3.9", handler="index.handler", timeout_s=3, memory_mib=128),
+        code=Code(digest="ab" * 64, size=100, code_type="zip"),
+        modified_at=1000.0,
+    )
+    return replace(version, **changes)
+
+
+def an_alias(name: str = "prod", **changes: Any) -> Alias:
+    return replace(Alias(name=name, version="v1", modified_at=1000.0), **changes)
+
+
+def a_trigger(trigger_id: str = "t1", *, qualifier: str = "latest", **changes: Any) -> Trigger:
+    trigger = Trigger(
+        trigger_id=trigger_id,
+        project_id="p1",
+        function_id="id-p1-hello",
+        function_urn=f"urn:fss:r1:p1:function:default:hello:{qualifier}",
+        type_code="TIMER",
+        status=TriggerStatus.ACTIVE,
+        event_data={"name": "t", "schedule": "1m"},
+        created_at=1000.0,
+        updated_at=1000.0,
+    )
+    return replace(trigger, **changes)
+
+
+def a_submission(request_id: str = "r1", **changes: Any) -> Submission:
+    submission = Submission(
+        request_id=request_id,
+        project_id="p1",
+        function_id="id-p1-hello",
+        urn="urn:fss:r1:p1:function:default:hello:latest",
+        payload=b'{"a": "\xc3\xa9"}',
+        accepted_at=1000.0,
+    )
+    return replace(submission, **changes)
+
+
+def settled(request_id: str, status: str, **changes: Any) -> Settlement:
+    return replace(Settlement(request_id=request_id, status=status, at=2000.0), **changes)

@@ -1,0 +1,153 @@
+"""Named queries, and how a database gets its schema."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+
+import pytest
+
+from funclet.store import connection as connections
+from funclet.store.connection import connect, create_private_file, load_queries, migrate, split_statements
+from funclet.store.protocol import StoreError, StoreUnavailable
+from funclet.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def opened(tmp_path):
+    create_private_file(tmp_path / "x.db")
+    with contextlib.closing(connect(tmp_path / "x.db", synchronous="NORMAL")) as connection:
+        yield connection
+
+
+def applied(connection):
+    return [name for (name,) in connection.execute("SELECT name FROM migration ORDER BY name")]
+
+
+def test_a_new_database_gets_every_migration_once(opened):
+    migrate(opened, load_queries())
+    migrate(opened, load_queries())
+
+    assert applied(opened) == ["0001_initial.pre.sql"]
+
+
+def test_each_family_has_its_own_files(opened):
+    migrate(opened, load_queries(), family="logs")
+
+    assert applied(opened) == ["logs_0001_initial.pre.sql"]
+
+
+def test_a_database_that_is_newer_is_refused(tmp_path, opened):
+    migrate(opened, load_queries())
+    opened.execute("INSERT INTO migration (name) VALUES ('0099_far.pre.sql'), ('0099_far.post.sql')")
+
+    with pytest.raises(StoreError, match=r"newer version of Funclet \(it has 0099_far.post.sql\)"):
+        SqliteStore.open(tmp_path / "x.db")
+
+
+def test_the_safe_part_of_a_newer_schema_is_accepted(opened):
+    migrate(opened, load_queries())
+    opened.execute("INSERT INTO migration (name) VALUES ('0099_far.pre.sql')")
+
+    migrate(opened, load_queries())
+
+
+def test_a_migration_that_fails_leaves_nothing(opened, monkeypatch):
+    texts = {"0001_a.pre.sql": "CREATE TABLE a (x);\nCREATE TABLE b (y);\nCREATE TABLE a (z);\n"}
+    monkeypatch.setattr(connections, "_migrations", lambda family: texts)
+
+    with pytest.raises(sqlite3.Error):
+        migrate(opened, load_queries())
+
+    assert applied(opened) == []
+    assert opened.execute("SELECT count(*) FROM sqlite_schema WHERE name IN ('a', 'b')").fetchone() == (0,)
+
+
+def test_statements_are_split_where_they_end():
+    table = "-- a; comment\nCREATE TABLE a (x TEXT DEFAULT ';');\n\n"
+    trigger = "CREATE TRIGGER t AFTER INSERT ON a BEGIN\nSELECT 1;\nEND;\n"
+    text = table + trigger + "-- end\n"
+
+    assert list(split_statements(text)) == [table.rstrip("\n") + "\n", "\n" + trigger]
+
+
+def test_half_a_statement_is_refused():
+    with pytest.raises(StoreError, match="middle"):
+        list(split_statements("CREATE TABLE a (\n"))
+
+
+def test_every_query_fits_the_schema(tmp_path):
+    """EXPLAIN compiles a query without running it."""
+    queries = load_queries()
+    create_private_file(tmp_path / "all.db")
+    with contextlib.closing(connect(tmp_path / "all.db", synchronous="NORMAL")) as connection:
+        migrate(connection, queries)
+        migrate(connection, queries, family="logs")
+
+        for name, statement in queries.items():
+            values = dict.fromkeys(_parameters(statement))
+            connection.execute(f"EXPLAIN {statement}", values).fetchall()
+            assert "*" not in statement.replace("count(*)", ""), name
+
+
+def _parameters(statement):
+    return re.findall(r":(\w+)", statement)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("due_submissions", "submission_waiting"),
+        ("next_due", "submission_waiting"),
+        ("recover_submissions", "submission_running"),
+        ("forget_submissions", "submission_ended"),
+        ("find_records", "submission_by_function"),
+        ("count_records", "submission_by_function"),
+        ("find_functions", "function_by_change"),
+        ("count_functions", "function_by_change"),
+        ("sum_code_of_project", "function_version_by_size"),
+        ("list_code_digests", "function_version_by_code"),
+    ],
+)
+def test_large_tables_are_read_by_an_index(opened, query, index):
+    queries = load_queries()
+    migrate(opened, queries)
+    values = dict.fromkeys(_parameters(queries[query]))
+
+    plan = opened.execute(f"EXPLAIN QUERY PLAN {queries[query]}", values).fetchall()
+
+    details = " ".join(detail for *_, detail in plan)
+    assert index in details
+    assert "TEMP B-TREE" not in details or query == "find_functions"
+
+
+def test_what_is_no_database_is_unavailable(tmp_path):
+    (tmp_path / "x.db").write_bytes(b"not a database, but long enough to look at" * 100)
+
+    with pytest.raises(StoreUnavailable, match=r"x\.db"):
+        SqliteStore.open(tmp_path / "x.db")
+
+
+def test_documents_of_older_and_newer_code_can_be_read(tmp_path):
+    """A member that the code does not know is ignored; one that the document lacks takes its default."""
+
+    async def read_changed():
+        store = SqliteStore.open(tmp_path / "x.db")
+        try:
+            return await store.read(lambda tx: tx.functions.get("p", "default", "hello", "latest"))
+        finally:
+            await store.close()
+
+    asyncio.run(read_changed())
+    document = (
+        '{"project_id":"p","region":"r","package":"default","name":"hello","function_id":"f","version":"latest",'
+        '"settings":{"runtime":"Python3.9","handler":"a.b","timeout_s":3,"memory_mib":128,"of_tomorrow":[1]},'
+        '"code":{"digest":"","size":0,"code_type":"inline"},"modified_at":1.0,"also_of_tomorrow":null}'
+    )
+    with contextlib.closing(connect(tmp_path / "x.db", synchronous="NORMAL")) as connection:
+        connection.execute("INSERT INTO function VALUES ('f', 'p', 'default', 'hello', 1.0)")
+        connection.execute("INSERT INTO function_version VALUES (1, 'f', 'latest', 'p', '', 0, ?)", (document,))
+
+    version = asyncio.run(read_changed())
+
+    assert (version.settings.handler, version.settings.concurrent_num, version.revision) == ("a.b", 1, 1)

@@ -1,0 +1,263 @@
+"""Firing of timers on a stepped clock and a real database."""
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from funclet.base.http import Request
+from funclet.services.triggers import NewTrigger
+from tests.support.gateway import PROJECT_ID, START, HeaderAuthenticator
+
+
+def timer(stack, urn, schedule="* * * * * ?", *, kind="Cron", name="tick", **more):
+    return stack.create(urn, "TIMER", name=name, schedule_type=kind, schedule=schedule, **more)
+
+
+def fire(stack, host=None):
+    """Read changes, fire what is due, as one turn of the loop does."""
+
+    async def turn():
+        await (host or stack.host)._refresh()
+        return await (host or stack.host).fire_due()
+
+    return stack.run(turn())
+
+
+def times(submissions):
+    return [json.loads(one.payload)["time"] for one in submissions]
+
+
+def test_the_event_is_the_documented_one(stack):
+    urn = stack.add_function()
+    timer(
+        stack,
+        urn,
+        "CRON_TZ=Asia/Shanghai 0 30 18 * * ?",
+        name="nightly_report",
+        user_event='{"report":"sales","dry_run":false}',
+    )
+
+    stack.clock.advance(1800.25)
+    fire(stack)
+
+    [submission] = stack.queued()
+    assert json.loads(submission.payload) == {
+        "version": "v1.0",
+        "time": "2026-03-10T18:30:00+08:00",
+        "trigger_type": "TIMER",
+        "trigger_name": "nightly_report",
+        "user_event": '{"report":"sales","dry_run":false}',
+    }
+    assert submission.urn == urn
+    assert stack.wakes == 1
+
+
+def test_a_new_timer_does_not_fire_at_once(stack):
+    timer(stack, stack.add_function(), "5m", kind="Rate")
+
+    fired = [fire(stack)]
+    stack.clock.advance(299.9)
+    fired.append(fire(stack))
+    stack.clock.advance(0.1)
+    fired.append(fire(stack))
+
+    assert fired == [0, 0, 1]
+
+
+def test_a_missing_user_event_is_an_empty_text(stack):
+    timer(stack, stack.add_function())
+
+    stack.clock.advance(1)
+    fire(stack)
+
+    assert json.loads(stack.queued()[0].payload)["user_event"] == ""
+
+
+def test_intervals_keep_their_phase_over_a_restart(stack):
+    timer(stack, stack.add_function(), "10m", kind="Rate")
+    stack.clock.advance(603)
+    fire(stack)
+
+    stack.clock.advance(590)
+    fired = fire(stack, stack.new_host())
+    stack.clock.advance(7)
+    fire(stack)
+
+    assert fired == 0
+    assert times(stack.queued()) == ["2026-03-10T10:10:00+00:00", "2026-03-10T10:20:00+00:00"]
+
+
+def test_after_a_pause_only_the_latest_missed_time_fires(stack):
+    timer(stack, stack.add_function(), "0 0 * * * ?")
+
+    stack.clock.advance(5 * 3600 + 120)
+    fired = fire(stack, stack.new_host())
+    again = fire(stack, stack.new_host())
+
+    assert (fired, again) == (1, 0)
+    assert times(stack.queued()) == ["2026-03-10T15:00:00+00:00"]
+
+
+def test_two_hosts_on_one_store_fire_once(stack):
+    urn = stack.add_function()
+    for number in range(10):
+        timer(stack, urn, "0 * * * * ?", name=f"tick{number}")
+    other = stack.new_host()
+    fire(stack)
+    fire(stack, other)
+
+    stack.clock.advance(60)
+    fired = fire(stack) + fire(stack, other)
+
+    assert fired == 10
+    assert len(stack.queued()) == 10
+
+
+def test_the_request_id_follows_from_trigger_and_time(stack):
+    trigger = timer(stack, stack.add_function(), "0 * * * * ?")
+
+    stack.clock.advance(60)
+    fire(stack)
+
+    expected = uuid.uuid5(uuid.UUID(trigger["trigger_id"]), str(int(START) + 60))
+    assert stack.queued()[0].request_id == str(expected)
+
+
+@pytest.mark.parametrize("how", ["disable", "delete"])
+def test_a_timer_that_is_gone_fires_no_more_even_before_it_is_read_again(stack, how):
+    trigger = timer(stack, stack.add_function())
+    fire(stack)
+    path = f"/triggers/orders/TIMER/{trigger['trigger_id']}"
+    host, stack.host = stack.host, stack.new_host()
+
+    if how == "disable":
+        stack.send("PUT", path, {"trigger_status": "DISABLED"})
+    else:
+        stack.send("DELETE", path)
+    stack.clock.advance(5)
+
+    assert stack.run(host.fire_due()) == 0
+    assert stack.queued() == []
+
+
+def test_what_was_due_while_disabled_is_not_fired_later(stack):
+    trigger = timer(stack, stack.add_function(), "0 * * * * ?")
+    path = f"/triggers/orders/TIMER/{trigger['trigger_id']}"
+    stack.send("PUT", path, {"trigger_status": "DISABLED"})
+    stack.clock.advance(90)
+
+    stack.send("PUT", path, {"trigger_status": "ACTIVE"})
+    at_once = fire(stack)
+    stack.clock.advance(30)
+
+    assert (at_once, fire(stack)) == (0, 1)
+
+
+def test_a_new_schedule_counts_from_its_change(stack):
+    trigger = timer(stack, stack.add_function(), "5m", kind="Rate")
+    stack.clock.advance(290)
+    body = {"event_data": {"schedule": "10m"}}
+    stack.send("PUT", f"/triggers/orders/TIMER/{trigger['trigger_id']}", body)
+
+    stack.clock.advance(599)
+    early = fire(stack)
+    stack.clock.advance(1)
+
+    assert (early, fire(stack)) == (0, 1)
+
+
+def test_another_user_event_leaves_the_phase_alone(stack):
+    trigger = timer(stack, stack.add_function(), "5m", kind="Rate")
+    stack.clock.advance(290)
+    body = {"event_data": {"user_event": "new"}}
+    stack.send("PUT", f"/triggers/orders/TIMER/{trigger['trigger_id']}", body)
+
+    stack.clock.advance(10)
+    fire(stack)
+
+    assert json.loads(stack.queued()[0].payload)["user_event"] == "new"
+
+
+def test_a_clock_that_steps_back_repeats_nothing(stack):
+    timer(stack, stack.add_function(), "0 * * * * ?")
+    stack.clock.advance(60)
+    fire(stack)
+
+    stack.clock.step(-50)
+    fire(stack)
+    stack.clock.advance(50)
+    fire(stack, stack.new_host())
+
+    assert len(stack.queued()) == 1
+
+
+def test_a_timer_whose_zone_has_vanished_does_not_stop_the_others(stack, caplog):
+    urn = stack.add_function()
+    trigger = timer(stack, urn, name="broken")
+    timer(stack, urn, name="sound")
+    stored = stack.read(lambda tx: tx.triggers.get(PROJECT_ID, trigger["trigger_id"]))
+    data = {**stored.event_data, "schedule": "CRON_TZ=Gone/Away * * * * * ?"}
+    stack.write(lambda tx: tx.triggers.put(replace(stored, event_data=data)))
+
+    stack.clock.advance(1)
+
+    assert fire(stack) == 1
+    assert "Gone/Away" in caplog.text
+
+
+def test_the_loop_sleeps_until_due_and_wakes_for_changes(stack):
+    urn = stack.add_function()
+
+    async def scenario():
+        loop = asyncio.ensure_future(stack.host.run())
+        try:
+            await until(lambda: len(stack.clock._sleepers) == 1)
+            await create(stack, urn, "@every 2s")
+            # The change ends the long sleep; the next one ends when the timer is due.
+            await until(lambda: stack.host._heap and len(stack.clock._sleepers) == 2)
+            stack.clock.advance(2)
+            await until(lambda: stack.wakes == 1)
+        finally:
+            loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await loop
+
+    stack.run(scenario())
+
+    assert len(stack.queued()) == 1
+
+
+async def create(stack, urn, schedule):
+    request = Request(method="GET", raw_path="/", headers={"x-auth-token": "home"})
+    principal = await HeaderAuthenticator().authenticate(request)
+    data = {"name": "tick", "schedule_type": "Cron", "schedule": schedule}
+    await stack.triggers.create(principal, urn, NewTrigger(type_code="TIMER", event_data=data))
+
+
+async def until(condition, *, within_s=5.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
+        await asyncio.sleep(0.001)
+
+
+def test_a_thousand_timers_of_one_second_fire_once_each(stack):
+    urns = [stack.add_function(f"f{number}") for number in range(100)]
+    for urn in urns:
+        for number in range(10):
+            timer(stack, urn, "0 * * * * ?", name=f"t{number}")
+    fire(stack)
+
+    stack.clock.advance(60)
+    started = time.perf_counter()
+    fired = fire(stack)
+    took_s = time.perf_counter() - started
+
+    leases = stack.write(lambda tx: tx.queue.lease(now=stack.clock.now(), limit=10_000))
+    assert (fired, len({lease.submission.request_id for lease in leases})) == (1000, 1000)
+    assert took_s < 5
