@@ -24,11 +24,11 @@ class _Rules:
     parse_constant = staticmethod(_CONSTANTS.__getitem__)
 
 
-def _refuse(value):  # noqa: ANN001, ANN202 - any value
+def _refuse(value: object) -> object:
     raise TypeError(type(value).__name__)
 
 
-def _new_encoder():  # noqa: ANN202 - a type that only C knows
+def _new_encoder() -> "make_encoder":
     # Circle markers, default, string encoder, indent, separators, sort_keys, skipkeys, allow_nan.
     return make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
 
@@ -37,10 +37,10 @@ class Codec:
     """Reads events and writes results. For one thread at a time."""
 
     def __init__(self) -> None:
-        self._scan = make_scanner(_Rules())
+        self._scan = make_scanner(_Rules())  # type: ignore[arg-type] # typed as if it took only itself
         self._encode = _new_encoder()
 
-    def read(self, data):  # noqa: ANN001, ANN201 - bytes-like in, any JSON value out
+    def read(self, data: "bytes | memoryview") -> object:
         """Return the value of a JSON text in UTF-8; None for no text.
 
         Raises:
@@ -59,7 +59,7 @@ class Codec:
 
         return json.loads(bytes(data))
 
-    def write(self, result):  # noqa: ANN001, ANN201 - the author's value in, (flags, bytes) out
+    def write(self, result: object) -> "tuple[int, bytes]":
         """Return flags and body for what a handler returned.
 
         Raises:

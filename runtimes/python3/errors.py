@@ -15,13 +15,13 @@ def message_of(error: BaseException) -> str:
     try:
         text = str(error)
     except BaseException:
-        return "<unprintable %s object>" % type(error).__name__
+        return f"<unprintable {type(error).__name__} object>"
     return _bounded(text, MAX_MESSAGE_CHARACTERS)
 
 
 def to_json(message: str, kind: str, stack: "list[str] | None" = None) -> bytes:
     """Return the error JSON with four blanks of indentation; without `stackTrace` if there is no list."""
-    value = {"errorMessage": message, "errorType": kind}
+    value: dict[str, object] = {"errorMessage": message, "errorType": kind}
     if stack is not None:
         value["stackTrace"] = stack
     return json.dumps(value, indent=4).encode()
@@ -44,8 +44,8 @@ def stack_of(error: BaseException, code_root: str) -> "list[str]":
     lines = []
     for number, (file, line, name) in enumerate(frames):
         if count > MAX_FRAMES and number == MAX_FRAMES // 2:
-            lines.append("... %d frames left out ..." % (count - MAX_FRAMES))
-        lines.append('File "%s", line %d, in %s' % (_short(file, code_root), line, name))
+            lines.append(f"... {count - MAX_FRAMES} frames left out ...")
+        lines.append(f'File "{_short(file, code_root)}", line {line}, in {name}')
         lines += _source(linecache.getline(file, line))
     return lines
 
@@ -54,7 +54,7 @@ def syntax_stack_of(error: SyntaxError, code_root: str) -> "list[str]":
     """Return the place that the parser names and its source line."""
     if not error.filename:
         return []
-    place = 'File "%s", line %s' % (_short(error.filename, code_root), error.lineno)
+    place = f'File "{_short(error.filename, code_root)}", line {error.lineno}'
     return [place, *_source(error.text or "")]
 
 
@@ -87,4 +87,4 @@ def _bounded(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    return "%s ... %d characters left out ... %s" % (text[:half], len(text) - 2 * half, text[-half:])
+    return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"

@@ -26,7 +26,7 @@ class Connection:
         self._view = memoryview(buffer)
         self._targets = [buffer]
 
-    def read(self):  # noqa: ANN201 - a tuple type would have to be imported
+    def read(self) -> "tuple[int, bytes, int, memoryview, memoryview] | None":
         """Return (type, request id, timeout_ms, meta, body) of the next frame, or None at end-of-file.
 
         Meta and body are memory views that hold until the next read.
@@ -43,7 +43,7 @@ class Connection:
         total = int.from_bytes(view[:4], "big") + _LENGTH_BYTES
         meta_end = HEADER_BYTES + int.from_bytes(view[28:32], "big")
         if not meta_end <= total <= MAX_FRAME_BYTES or got > total:
-            raise BrokenPeerError("frame of %d bytes, meta up to %d, read %d" % (total, meta_end, got))
+            raise BrokenPeerError(f"frame of {total} bytes, meta up to {meta_end}, read {got}")
         if got < total:
             if total > _BUFFER_BYTES:
                 view = memoryview(bytearray(total))

@@ -2,13 +2,18 @@
 
 import sys
 
+# Not from typing, which costs a cold start 3 ms; type checkers know the name.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class HandlerError(Exception):
     """A handler cannot be used. The argument is the author's text for it; the cause is the exception behind it."""
 
 
-def resolve(handler: str, code_root: str):  # noqa: ANN201 - any callable of the author's
-    """Import the module of `[dir/]file.function` and return the function; the last dot separates the two.
+def resolve(handler: str, code_root: str) -> "Any":
+    """Import the module of `[dir/]file.function` and return the callable; the last dot separates the two.
 
     Afterwards the module's folder and the code root come first on `sys.path`. An imported module is not run again.
 
@@ -18,16 +23,16 @@ def resolve(handler: str, code_root: str):  # noqa: ANN201 - any callable of the
     path, _, name = handler.rpartition(".")
     folder, _, module_name = path.rpartition("/")
     if not module_name or not name:
-        raise HandlerError("handler '%s' is not of the form file.function" % handler) from ValueError()
+        raise HandlerError(f"handler '{handler}' is not of the form file.function") from ValueError()
     _put_first(code_root + "/" + folder if folder else code_root, code_root)
     module = _load(module_name)
     try:
         function = getattr(module, name)
     except BaseException as error:
-        text = "handler '%s' not found in module '%s'(%s)" % (name, module_name, _message_of(error))
+        text = f"handler '{name}' not found in module '{module_name}'({_message_of(error)})"
         raise HandlerError(text) from error
     if not callable(function):
-        raise HandlerError("handler '%s' in module '%s' is not callable" % (name, module_name)) from TypeError()
+        raise HandlerError(f"handler '{name}' in module '{module_name}' is not callable") from TypeError()
     return function
 
 
@@ -35,17 +40,17 @@ def _put_first(*folders: str) -> None:
     sys.path[:] = [*dict.fromkeys(folders), *(entry for entry in sys.path if entry not in folders)]
 
 
-def _load(name: str):  # noqa: ANN202 - a module
+def _load(name: str) -> object:
     try:
         module = __import__(name)
         for part in name.split(".")[1:]:
             module = getattr(module, part)
     except SyntaxError as error:
-        raise HandlerError("Syntax error in module '%s'(%s)" % (name, _message_of(error))) from error
+        raise HandlerError(f"Syntax error in module '{name}'({_message_of(error)})") from error
     except ImportError as error:
-        raise HandlerError("failed to import module '%s'(%s)" % (name, _message_of(error))) from error
+        raise HandlerError(f"failed to import module '{name}'({_message_of(error)})") from error
     except BaseException as error:
-        raise HandlerError("module initialization error(%s)" % _message_of(error)) from error
+        raise HandlerError(f"module initialization error({_message_of(error)})") from error
     return module
 
 

@@ -6,9 +6,11 @@ than a few seconds, so a lost hint is only briefly stale.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from funclet.base.clock import Clock
+from funclet.model.canary import version_by_rules
 from funclet.model.errors import ModelError
 from funclet.model.function import Alias, FunctionVersion, choose_version
 from funclet.model.urn import Urn
@@ -34,8 +36,14 @@ class Catalog:
         self._entries: dict[tuple[str, str, str], dict[str, _Entry]] = {}
         self._draw = random.SystemRandom().random
 
-    async def resolve(self, urn: Urn) -> FunctionVersion:
-        """Return the version that a request to `urn` runs on; an alias draws one by weight, anew for each call.
+    async def resolve(self, urn: Urn, *, headers: Mapping[str, str] | None = None) -> FunctionVersion:
+        """Return the version that a request to `urn` runs on.
+
+        An alias chooses by its rules for headers, else draws a version by weight, anew for each call.
+
+        Args:
+            urn: a version or an alias.
+            headers: of the HTTP request, names in lower case; None if there is none.
 
         Raises:
             ModelError: FSS.1051, FSS.1052 or FSS.1053 if it does not exist.
@@ -43,7 +51,8 @@ class Catalog:
         """
         entry = self._cached(urn) or await self._load(urn)
         if entry.alias is not None:
-            version = choose_version(entry.alias, draw=self._draw())
+            by_rules = version_by_rules(entry.alias, headers) if headers else None
+            version = by_rules or choose_version(entry.alias, draw=self._draw())
             return await self.resolve(urn.qualified(version))
         if entry.version is None:
             raise ModelError("FSS.1051", f"Function '{urn.name}' does not exist in package '{urn.package}'.")

@@ -428,7 +428,7 @@ class _Connection(asyncio.Protocol):
 
     def _refuse_body(self) -> None:
         limit, code = self._limit
-        self._refuse(code, f"The body is larger than the {limit} bytes allowed.")
+        self._refuse(code, f"The body is larger than the {limit} bytes allowed.", status=413)
 
     def _refuse(self, code: str, message: str, *, status: int = 0) -> None:
         """Read no further, and answer with an error once all earlier requests were answered."""

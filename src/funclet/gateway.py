@@ -151,7 +151,7 @@ class Gateway:
             response = _error(gateway_id, error.status, error.code, error.message, error.retry_after_s)
         except StoreUnavailable:
             response = _error(gateway_id, 503, "FSS.0503", "The database cannot be used now; try again later.", 1.0)
-        return _finish(response, request, request_id, gateway_id)
+        return _finish(response, request_id, gateway_id)
 
     async def _answer(self, request: Request, request_id: str, gateway_id: str) -> Response:
         if len(request.body) > MAX_BODY_BYTES:
@@ -163,7 +163,10 @@ class Gateway:
         event = build_event(match, request, gateway_id=gateway_id, scheme=self._scheme)
         if match.route.is_async:
             return await self._submit(match.route, event, request_id, gateway_id)
-        outcome = await self._invoke(match.route, event, request_id)
+        version = await self._catalog.resolve(match.route.urn, headers=request.headers)
+        alias = match.route.urn.alias
+        invocation = Invocation(request_id=request_id, version=version, payload=event, alias=alias)
+        outcome = await self._invoke(invocation, timeout_s=match.route.timeout_s)
         return _render(outcome, match.route, gateway_id)
 
     async def _match(self, request: Request) -> Match:
@@ -195,13 +198,11 @@ class Gateway:
         await self._submitter.submit(submission)
         return Response(status=202, body=msgspec.json.encode({"request_id": request_id}))
 
-    async def _invoke(self, route: Route, event: bytes, request_id: str) -> Outcome | None:
-        """Return the outcome, or None if the route waits no longer; the invocation goes on even so."""
-        version = await self._catalog.resolve(route.urn)
-        invocation = Invocation(request_id=request_id, version=version, payload=event, alias=route.urn.alias)
+    async def _invoke(self, invocation: Invocation, *, timeout_s: float) -> Outcome | None:
+        """Return the outcome, or None after `timeout_s`; the invocation goes on even so."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._tasks.start(self._run(invocation, answer), name=f"gateway invocation {request_id}")
-        await asyncio.wait((answer,), timeout=route.timeout_s)
+        self._tasks.start(self._run(invocation, answer), name=f"gateway invocation {invocation.request_id}")
+        await asyncio.wait((answer,), timeout=timeout_s)
         return answer.result() if answer.done() else None
 
     async def _run(self, invocation: Invocation, answer: "asyncio.Future[Outcome]") -> None:
@@ -259,13 +260,12 @@ def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s:
     return Response(status=status, body=body, headers=headers)
 
 
-def _finish(response: Response, request: Request, request_id: str, gateway_id: str) -> Response:
+def _finish(response: Response, request_id: str, gateway_id: str) -> Response:
+    """Return the response with our ids in place of any that the function has set."""
     ours = {"X-Request-Id": gateway_id, "X-Cff-Request-Id": request_id}
     names = {name.lower() for name in ours}
     return replace(
         response,
-        # A HEAD request gets no body; nor is the length told that it would have.
-        body=b"" if request.method == "HEAD" else response.body,
         headers={**{name: value for name, value in response.headers.items() if name.lower() not in names}, **ours},
         repeated_headers=tuple(pair for pair in response.repeated_headers if pair[0].lower() not in names),
     )

@@ -78,10 +78,11 @@ class Listeners:
 class Server:
     """One running server. `run` returns when it was told to stop and has drained."""
 
-    def __init__(self, settings: Settings, listeners: Listeners, driver: SandboxDriver) -> None:
+    def __init__(self, settings: Settings, listeners: Listeners, driver: SandboxDriver, registry: Registry) -> None:
         self._settings = settings
         self._listeners = listeners
         self._driver = driver
+        self._registry = registry
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -124,14 +125,13 @@ class Server:
 
         await self._driver.open()
         stack.push_async_callback(self._driver.close)
-        registry = load_registry(settings)
         options = DispatcherOptions(
             memory_mib=int(host_memory_mib() * settings.memory_fraction),
             idle_release_s=settings.idle_release_s,
             wait_s=settings.wait_s,
             launch=LaunchOptions(network=choose_network(settings, self._driver), timezone=settings.timezone),
         )
-        dispatcher = Dispatcher(self._driver, registry, code, clock, options, logs.add)
+        dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add)
         dispatcher.open()
         stack.push_async_callback(dispatcher.close)
 
@@ -159,7 +159,7 @@ class Server:
         services = _services(
             settings,
             self._listeners,
-            _Parts(store, logs, blobs, registry, catalog, queue, dispatcher, clock),
+            _Parts(store, logs, blobs, self._registry, catalog, queue, dispatcher, clock),
             function_changed=function_changed,
             triggers_changed=triggers_changed,
         )

@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.sandbox import become_true, run_in_lab
 
 from funclet.sandbox.protocol import ExitReason, SandboxError
+from tests.support.sandbox import become_true, run_in_lab
 
 MIB = 1024 * 1024
 
@@ -290,7 +290,7 @@ def test_many_start_at_the_same_time(level):
 
 def test_a_start_that_is_cancelled_leaves_nothing(level):
     async def body(lab):
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
         task = asyncio.ensure_future(lab.driver.create().start(lab.spec()))
         await asyncio.sleep(0)
         task.cancel()
@@ -299,7 +299,7 @@ def test_a_start_that_is_cancelled_leaves_nothing(level):
 
         async with lab.running():
             pass
-        await become_true(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+        await become_true(lambda: len(list(Path("/proc/self/fd").iterdir())) <= descriptors)
 
     run_in_lab(level, body)
 

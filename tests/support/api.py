@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from funclet.api.app import Api
-from funclet.api.call import Operation, Services
-from funclet.api.wire import functions, versions
-from funclet.base.http import Request
+from funclet.api.call import Services
+from funclet.api.operations import OPERATIONS
+from funclet.base.http import JSON, Request
 from funclet.blobs import Blobs
 from funclet.model.identity import Principal, Project, User
 from funclet.services.code import CodeBuilder, CodeLinks
@@ -24,27 +24,6 @@ PROJECT = Project(project_id="0123456789abcdef0123456789abcdef", name="test-1", 
 OTHER_PROJECT = Project(project_id="f" * 32, name="test-1", domain_id="e" * 32, domain_name="other")
 REGION = "test-1"
 RUNTIMES = Path(__file__).parents[2] / "runtimes"
-_FUNCTION = "/v2/{project_id}/fgs/functions/{function_urn}"
-_OPERATIONS = [
-    ("POST", "/v2/{project_id}/fgs/functions", functions.create_function),
-    ("GET", "/v2/{project_id}/fgs/functions", functions.list_functions),
-    ("GET", "/v2/{project_id}/fgs/runtimetypes", functions.list_runtime_types),
-    ("GET", _FUNCTION + "/config", functions.show_function_config),
-    ("PUT", _FUNCTION + "/config", functions.update_function_config),
-    ("PUT", _FUNCTION + "/config-max-instance", functions.update_function_max_instance_config),
-    ("GET", _FUNCTION + "/code", functions.show_function_code),
-    ("PUT", _FUNCTION + "/code", functions.update_function_code),
-    ("DELETE", _FUNCTION, functions.delete_function),
-    ("PUT", "/v2/{project_id}/fgs/functions/{func_urn}/collect/{state}", functions.update_function_collect_state),
-    ("GET", functions.DOWNLOAD_PATH, functions.download_code),
-    ("POST", _FUNCTION + "/versions", versions.create_function_version),
-    ("GET", _FUNCTION + "/versions", versions.list_function_versions),
-    ("POST", _FUNCTION + "/aliases", versions.create_version_alias),
-    ("GET", _FUNCTION + "/aliases", versions.list_version_aliases),
-    ("GET", _FUNCTION + "/aliases/{alias_name}", versions.show_version_alias),
-    ("PUT", _FUNCTION + "/aliases/{alias_name}", versions.update_version_alias),
-    ("DELETE", _FUNCTION + "/aliases/{alias_name}", versions.delete_version_alias),
-]
 
 
 class StoppedClock:
@@ -84,7 +63,7 @@ class Answer:
         self.status = response.status
         self.body = response.body
         self.headers = response.headers
-        self.json = json.loads(response.body) if response.body and response.content_type.startswith("appl") else None
+        self.json = json.loads(response.body) if response.body and response.content_type == JSON else None
 
     @property
     def error(self):
@@ -127,13 +106,7 @@ class InProcessApi:
             identity=None,
             observability=None,
         )
-        operations = [
-            Operation(
-                name=serve.__name__, method=method, path=path, serve=serve, is_public=serve is functions.download_code
-            )
-            for method, path, serve in _OPERATIONS
-        ]
-        self._api = Api(operations=operations, services=services, authenticator=self._authenticator)
+        self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 
     def _on_change(self, *what):
         self.changes.append(what)
@@ -153,14 +126,22 @@ class InProcessApi:
 
     def send(self, method, path, body=None):
         """Send a request; `path` stands behind `/v2/<project>/fgs`, or is a whole URL."""
+        return Answer(self.run(self._api.handle(self._request(method, path, body))))
+
+    def send_together(self, method, path, bodies):
+        """Send several requests at once; return their statuses."""
+
+        async def send_all():
+            return await asyncio.gather(*(self._api.handle(self._request(method, path, body)) for body in bodies))
+
+        return [response.status for response in self.run(send_all())]
+
+    def _request(self, method, path, body):
         if not path.startswith("http"):
             path = f"http://host:8000/v2/{self._authenticator.project.project_id}/fgs{path}"
         url = urlsplit(path)
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        request = Request(
-            method=method, raw_path=url.path, raw_query=url.query, headers={"host": "host:8000"}, body=data
-        )
-        return Answer(self.run(self._api.handle(request)))
+        return Request(method=method, raw_path=url.path, raw_query=url.query, headers={"host": "host:8000"}, body=data)
 
     def create(self, name="hello", **fields):
         """Create a function with small defaults."""

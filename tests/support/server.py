@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 from funclet.client import Client, Credentials, Link
 from tests.support.packages import zip_base64
+from tests.support.processes import children_of
 from tests.support.waiting import eventually
 
 AK, SK = "TESTKEY0000000000001", "test-secret-key-000000000000000000000001"
@@ -97,13 +100,38 @@ class ServerProcess:
         } | settings
         return self.client.create_function(body)["func_urn"]
 
-    def invoke(self, urn, event=None, **headers):
+    def invoke(self, urn, event=None, *, client=None, **headers):
         """Invoke synchronously; return the answer with its `status`, `headers` and `body`."""
         extra = {name.replace("_", "-"): value for name, value in headers.items()}
         event = event if isinstance(event, bytes) else json.dumps({} if event is None else event).encode()
-        return self.client.call(
+        return (client or self.client).call(
             "POST", self.path(f"/functions/{urn}/invocations"), body=event, headers=extra, raises=False
         )
+
+    def begin(self, urn, event=None, **headers):
+        """Invoke on a connection and thread of its own; return the Future of the answer."""
+        future = Future()
+
+        def run():
+            client = self.new_client()
+            try:
+                future.set_result(self.invoke(urn, event, client=client, **headers))
+            except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+                future.set_exception(error)
+            finally:
+                client.close()
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+    @property
+    def sandboxd_pid(self):
+        """The process that makes sandboxes; the server's parent. Not at level `process`."""
+        return self.process.pid
+
+    def instances(self):
+        """Return the pids of the first processes of all instances."""
+        return [pid for pid in children_of(self.sandboxd_pid) if pid != self.server_pid]
 
     def kill(self):
         """End the server with kill -9, as a crash would."""

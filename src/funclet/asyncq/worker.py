@@ -129,7 +129,9 @@ class Worker:
         now = self._clock.now()
         if now - self._cleaned_at > _CLEAN_PERIOD_S:
             self._cleaned_at = now
-            await self._store.write(lambda tx: tx.queue.forget(ended_before=now - _KEEP_RECORDS_S))
+            # Repeated, because one call deletes some thousands at most: other writes come in between.
+            while await self._store.write(lambda tx: tx.queue.forget(ended_before=now - _KEEP_RECORDS_S)):
+                pass
         if await self._store.read(lambda tx: (tx.queue.next_due() or now + 1) > now):
             return ()
         return tuple(await self._store.write(lambda tx: tx.queue.lease(now=now, limit=limit)))

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from funclet.cli import render, session
-from funclet.cli.frame import Failure, did_you_mean, say
+from funclet.cli.frame import Failure, did_you_mean
 from funclet.cli.session import Session
 from funclet.client import segment
 

@@ -242,7 +242,8 @@ class _Reader:
     def _number(self, body: Mapping[str, Any], name: str, trail: Trail, default: int) -> int:
         value = body.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self._found.fail((*trail, name), f"'{value}' is not a whole number.")
+            place = (*trail, name) if (*trail, name) in self._found.lines else ("defaults", name)
+            raise self._found.fail(place, f"'{value}' is not a whole number.")
         return value
 
     def _aliases(self, body: Any, trail: Trail) -> tuple[AliasPlan, ...]:

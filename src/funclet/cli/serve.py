@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from funclet.cli import profiles
 from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
-    from funclet.sandbox.protocol import SandboxDriver
+    from funclet.runtimes.registry import Registry
     from funclet.server import Listeners
     from funclet.services.identity import Credentials
 
@@ -68,17 +68,29 @@ def _serve(**given: Any) -> None:
 serve = click.Command("serve", callback=_serve, params=_options(), help=_serve.__doc__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What is known before the fork."""
+
+    settings: config.Settings
+    listeners: "Listeners"
+    created: "Credentials | None"
+    registry: "Registry"
+
+
 def start(settings: config.Settings) -> int:
     """Serve until told to stop; return the exit status.
 
     Raises:
         Failure: the server cannot start; says why and what to do.
     """
+    from funclet.server import load_registry  # noqa: PLC0415 - the client side of fgs must not pay for the server
+
     listeners = _listen(settings)
     created = _prepare(settings, listeners)
-    if settings.isolation == "process":
-        return _run(settings, listeners, created, None)
-    return _supervise(settings, listeners, created)
+    # Looked for by whoever starts us: the server's own user may not be able to enter the folders of interpreters.
+    start_ = _Start(settings, listeners, created, load_registry(settings))
+    return _run(start_, None) if settings.isolation == "process" else _supervise(start_)
 
 
 def _listen(settings: config.Settings) -> "Listeners":
@@ -164,20 +176,21 @@ def _write_profile(listeners: "Listeners", created: "Credentials", settings: con
     profiles.save(path, profiles.Profiles(current=current, table=changed.table))
 
 
-def _supervise(settings: config.Settings, listeners: "Listeners", created: "Credentials | None") -> int:
+def _supervise(start_: _Start) -> int:
     """Fork the server and become its sandboxd; without what isolation needs, serve with plain processes."""
     from funclet import server  # noqa: PLC0415 - as above
     from funclet.cli import privileges  # noqa: PLC0415
     from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
     from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
 
-    prefixes = server.interpreter_prefixes(server.load_registry(settings))
+    settings = start_.settings
+    prefixes = server.interpreter_prefixes(start_.registry)
     folder = settings.data_folder
     missing = server.missing_for_isolation()
     if missing:
         if settings.isolation != "auto":
             raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
-        return _run(settings, listeners, created, None)
+        return _run(start_, None)
     is_root = os.geteuid() == 0
     if settings.isolation == "full" and not is_root:
         raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
@@ -192,7 +205,7 @@ def _supervise(settings: config.Settings, listeners: "Listeners", created: "Cred
     def child(control: socket.socket) -> int:
         if ids is not None:
             privileges.become(ids, read_only=_program_folders(prefixes), writable=[folder])
-        return _run(settings, listeners, created, control)
+        return _run(start_, control)
 
     return supervise(
         child,
@@ -213,12 +226,7 @@ def _program_folders(prefixes: Sequence[Path]) -> Sequence[Path]:
     return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
 
 
-def _run(
-    settings: config.Settings,
-    listeners: "Listeners",
-    created: "Credentials | None",
-    control: socket.socket | None,
-) -> int:
+def _run(start_: _Start, control: socket.socket | None) -> int:
     """Be the server."""
     import uvloop  # noqa: PLC0415 - as above
 
@@ -229,14 +237,14 @@ def _run(
     driver = server.make_driver(control)
 
     def announce() -> None:
-        server.write_state(settings.data_folder, listeners, driver.level)
-        _banner(settings, listeners, created, driver)
+        server.write_state(start_.settings.data_folder, start_.listeners, driver.level)
+        _banner(start_, driver.level)
 
     async def serve_until_stopped() -> None:
-        await server.Server(settings, listeners, driver).run(announce)
+        await server.Server(start_.settings, start_.listeners, driver, start_.registry).run(announce)
 
     try:
-        asyncio.run(serve_until_stopped())
+        uvloop.run(serve_until_stopped())
     except (SandboxError, StoreError, OSError) as error:
         click.echo(f"error: the server cannot run: {error}", err=True)
         return ExitCode.UNEXPECTED
@@ -250,17 +258,16 @@ _LEVELS = {
 }
 
 
-def _banner(
-    settings: config.Settings, listeners: "Listeners", created: "Credentials | None", driver: "SandboxDriver"
-) -> None:
+def _banner(start_: _Start, level: str) -> None:
+    settings, listeners, created = start_.settings, start_.listeners, start_.created
     lines = [
         f"Funclet {__version__}",
         f"  API        {listeners.api_url}",
         f"  gateway    {listeners.gateway_url}",
         f"  data       {settings.data_folder}",
-        f"  isolation  {_LEVELS[driver.level]}",
+        f"  isolation  {_LEVELS[level]}",
     ]
-    if driver.level != "full":
+    if level != "full":
         lines.append("             'fgs doctor' says what is missing")
     if created is not None:
         lines += [

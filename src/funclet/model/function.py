@@ -294,8 +294,9 @@ def check_user_data(user_data: str, encrypted_user_data: str) -> None:
             raise ModelError("FSS.1009", f"variable '{key[:80]}' is invalid: letters, digits and '_', first a letter.")
         if key in _RESERVED_VARIABLES:
             raise ModelError("FSS.1009", f"variable '{key}' is set by the platform; choose another name.")
-        if "\x00" in plain.get(key, "") or "\x00" in encrypted.get(key, ""):
-            raise ModelError("FSS.1009", f"variable '{key}' contains a NUL character.")
+        value = plain.get(key, "") + encrypted.get(key, "")
+        if any(mark == "\x00" or "\ud800" <= mark <= "\udfff" for mark in value):
+            raise ModelError("FSS.1009", f"variable '{key}' contains a NUL character or half of a surrogate pair.")
     both = plain.keys() & encrypted.keys()
     if both:
         raise ModelError("FSS.1009", f"variable '{min(both)}' is both in user_data and in encrypted_user_data.")

@@ -4,11 +4,12 @@
 whether a catalogue name is known, `Registry.launch_of` how it is started.
 """
 
+import os
 import re
-import shutil
 import subprocess
+import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,25 +156,37 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
 def _find_interpreters(rows: Sequence[Mapping[str, Any]]) -> Sequence[_Interpreter]:
     """Return the interpreters among all candidates of a language, oldest version first, each file once."""
     found: dict[Path, _Interpreter] = {}
-    for candidate in dict.fromkeys(name for row in rows for name in row["candidates"]):
-        interpreter = _probe(shutil.which(candidate))
+    for path in _candidates(dict.fromkeys(name for row in rows for name in row["candidates"])):
+        interpreter = None if path in found else _probe(path)
         if interpreter is not None:
             found.setdefault(interpreter.path, interpreter)
     return sorted(found.values(), key=lambda interpreter: interpreter.version)
 
 
-def _probe(path: str | None) -> _Interpreter | None:
-    """Ask an executable for its version; None if it is not there or does not say.
+def _candidates(names: Iterable[str]) -> Iterator[Path]:
+    """Yield the real files of executables of these names: on PATH, in the system's folders, and our own interpreter.
 
-    Version managers put scripts of their own before the real interpreter; the real path is what a sandbox needs,
-    so an executable that is a script is not taken.
+    Version managers put scripts of their own before the real interpreter. The real file is what a sandbox needs, so
+    scripts are passed over and the search goes on behind them.
     """
-    if path is None:
-        return None
-    real = Path(path).resolve()
-    with real.open("rb") as file:
-        if file.read(2) == b"#!":
-            return None
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/local/bin", "/usr/bin"]
+    own = Path(sys.executable).resolve()
+    for name in names:
+        paths = [Path(folder, name) for folder in dict.fromkeys(folders) if folder.startswith("/")]
+        if own.name == name:
+            paths.append(own)
+        for path in paths:
+            if os.access(path, os.X_OK) and path.is_file() and not _is_script(path):
+                yield path.resolve()
+
+
+def _is_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
+def _probe(real: Path) -> _Interpreter | None:
+    """Ask an executable for its version; None if it does not say."""
     try:
         answer = subprocess.run(  # noqa: S603 - a fixed argument list, no shell
             [str(real), "--version"], capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=True
@@ -204,7 +217,8 @@ def _choose(
     row: Mapping[str, Any], asked: tuple[int, ...], present: Sequence[_Interpreter], operator_path: str
 ) -> tuple[_Interpreter | None, str]:
     if operator_path:
-        chosen = _probe(operator_path if Path(operator_path).is_file() else None)
+        path = Path(operator_path).resolve()
+        chosen = _probe(path) if path.is_file() else None
         return chosen, f"set by the operator: {operator_path}" if chosen else f"no interpreter at {operator_path}"
     for interpreter in present:
         if interpreter.version[: len(asked)] == asked:

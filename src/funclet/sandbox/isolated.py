@@ -158,7 +158,9 @@ class IsolatedDriver:
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(message)
             case Started():
-                self._sandboxes[message.id].on_started(message.pid, dict(zip(message.descriptors, descriptors, strict=True)))
+                self._sandboxes[message.id].on_started(
+                    message.pid, dict(zip(message.descriptors, descriptors, strict=True))
+                )
             case Failed():
                 self._sandboxes.pop(message.id).on_failed(message.error)
             case Exited():

@@ -1,8 +1,9 @@
 """The driver for level `process`: a plain process of the server's own user.
 
-For development, and where nothing else works. Code and language folder are host paths, and everything the server's user may
-read, the function may read. With the C helper a small init holds the tree
-together; without it a process that leaves its session is not found again.
+For development, and where nothing else works: code and language folder are host
+paths, and what the server's user may read, the function may read. With the C
+helper a small init holds the tree together; without it a process that leaves
+its session is not found again.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ _KILLED = -signal.SIGKILL
 _TRAMPOLINE = """
 import os, resource, sys
 folder, files = sys.argv[1], int(sys.argv[2])
+os.closerange(4, 1 << 20)
 os.chdir(folder)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

@@ -38,11 +38,11 @@ class SandboxSpec:
     """Everything needed to make one sandbox. All paths are of the host."""
 
     name: str
-    """Unique on this host; letters, digits and `-`, at most 60 characters. Names the cgroup and the host name inside."""
+    """Unique on this host; letters, digits and `-`, at most 60. Names the cgroup and the host name inside."""
     interpreter: Path
     """Executable that runs first."""
     arguments: Sequence[str]
-    """Its arguments, with the placeholders `{runtime_root}` and `{code_root}` still in them: the driver knows the paths."""
+    """Its arguments; `{runtime_root}` and `{code_root}` are still in them: the driver knows the paths."""
     environment: Mapping[str, str]
     """The whole environment; the same placeholders are filled in."""
     code_dir: Path

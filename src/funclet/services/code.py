@@ -46,16 +46,23 @@ class CodeUpload:
         return not self.content and not (self.code_type == "obs" and self.url)
 
 
+def check_code_type(code_type: str) -> None:
+    """Refuse a code type that does not exist.
+
+    Raises:
+        ModelError: FSS.1006.
+    """
+    if code_type not in CODE_TYPES:
+        raise ModelError("FSS.1006", f"code_type '{code_type[:40]}' is invalid: choose one of {', '.join(CODE_TYPES)}.")
+
+
 def check_upload(upload: CodeUpload, runtime: str, limits: Limits) -> None:
     """Refuse an upload that no package can be made of, whatever its content is.
 
     Raises:
         ModelError: FSS.1006 code type, FSS.1071 size, FSS.1078 file name.
     """
-    if upload.code_type not in CODE_TYPES:
-        raise ModelError(
-            "FSS.1006", f"code_type '{upload.code_type[:40]}' is invalid: choose one of {', '.join(CODE_TYPES)}."
-        )
+    check_code_type(upload.code_type)
     if upload.code_type == "jar" and not runtime.startswith("Java"):
         raise ModelError("FSS.1006", f"code_type 'jar' is for Java only, but the runtime is '{runtime}'.")
     if upload.code_type == IMAGE_CODE_TYPE and runtime != IMAGE_RUNTIME:

@@ -31,6 +31,7 @@ from funclet.services.code import (
     CodeBuilder,
     CodeLinks,
     CodeUpload,
+    check_code_type,
     check_upload,
     image_code,
 )
@@ -159,6 +160,7 @@ class FunctionService:
         Raises:
             ModelError: as `update_config`; FSS.1012 if nothing is given, and those of `CodeBuilder.build`.
         """
+        check_code_type(change.upload.code_type)
         if change.dependency_ids is None and change.upload.is_empty and change.upload.code_type != "obs":
             raise ModelError("FSS.1012", "The code is missing: give func_code.file, code_url or depend_version_list.")
         old = await self.get(principal, urn)

@@ -222,7 +222,7 @@ class Queue(Protocol):
         ...
 
     def forget(self, *, ended_before: float) -> int:
-        """Delete rows that ended before a time; return how many."""
+        """Delete rows that ended before a time, some thousands at most; return how many. Repeat until it is 0."""
         ...
 
 

@@ -73,6 +73,7 @@ class _Connections:
         self._clock = clock
 
     def open(self, *, read_only: bool = False) -> tuple[sqlite3.Connection, Tx]:
+        """Open a connection; the caller closes it."""
         if read_only:
             connection = connect(self.path, synchronous="FULL", read_only=True)
         else:
@@ -99,6 +100,7 @@ class _Writer:
         self._thread = threading.Thread(target=self.run, name="store-writer", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def join(self) -> None:
@@ -107,6 +109,7 @@ class _Writer:
         self._thread.join()
 
     def run(self) -> None:
+        """Take, commit, answer, until `join` is called."""
         while not self._is_ending:
             batch = self._take()
             if batch:
@@ -227,9 +230,11 @@ class _Checkpointer:
         self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def join(self) -> None:
+        """End the thread; blocks."""
         self._ending.set()
         self._is_wanted.set()
         self._thread.join()
@@ -278,6 +283,7 @@ class _Readers:
         self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
 
     def run(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` on the connection of this thread."""
         try:
             connection, tx = self._connection()
             # Several queries of one piece of work see the same state.

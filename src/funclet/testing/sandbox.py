@@ -30,7 +30,7 @@ class Reply:
     exits: ExitReason | None = None
 
 
-async def echo(kind: FrameType, body: bytes) -> Reply:  # noqa: ARG001, RUF029 - the shape of a behaviour
+async def echo(kind: FrameType, body: bytes) -> Reply:  # noqa: ARG001 - the shape of a behaviour
     """Answer every frame with its own body."""
     return Reply(body)
 

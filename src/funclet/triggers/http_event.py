@@ -41,7 +41,6 @@ _CONNECTION_HEADERS = frozenset(
 )
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_WITHOUT_BODY = (204, 304)
 
 
 def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str) -> bytes:
@@ -92,7 +91,7 @@ def render_result(result: bytes) -> Response:
     content_type = single.pop("content-type", BINARY if is_binary else TEXT)
     return Response(
         status=status,
-        body=b"" if status in _WITHOUT_BODY else body,
+        body=body,
         content_type=content_type,
         headers=single,
         repeated_headers=repeated,

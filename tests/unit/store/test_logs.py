@@ -114,16 +114,16 @@ def test_the_newest_come_oldest_first_and_the_rest_is_followed_by_id(opened):
 def test_filters(opened):
     log = opened()
     log.add(
-        a_record("a", at=10.0),
-        a_record("b", at=20.0, request_id="r2"),
-        a_record("c", at=30.0),
+        a_record("a", at=1_000_010.0),
+        a_record("b", at=1_000_020.0, request_id="r2"),
+        a_record("c", at=1_000_030.0),
         a_record("x", function_id="f2"),
     )
 
     assert log.texts("f2") == ["x"]
-    assert log.texts(since=20.0) == ["b", "c"]
-    assert log.texts(until=20.0) == ["a", "b"]
-    assert log.texts(since=15.0, until=25.0) == ["b"]
+    assert log.texts(since=1_000_020.0) == ["b", "c"]
+    assert log.texts(until=1_000_020.0) == ["a", "b"]
+    assert log.texts(since=1_000_015.0, until=1_000_025.0) == ["b"]
     assert log.texts(request_id="r1") == ["a", "c"]
     assert log.texts(request_id="r1", limit=1) == ["c"]
     assert log.texts(request_id="r1", after_id=1) == ["c"]

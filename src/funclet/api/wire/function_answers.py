@@ -14,6 +14,38 @@ from funclet.services.functions import PINNED
 LONG_TIMEOUT_S = 900
 _ALPHANUMERIC = "0123456789abcdefghijklmnopqrstuvwxyz"
 _IMAGE_SUFFIX_LENGTH = 5
+# What clients read of settings that are not set, and of features that this server does not have.
+_NOT_SET: Mapping[str, Any] = {
+    "enterprise_project_id": "0",
+    "type": "v2",
+    "xrole": "",
+    "app_xrole": "",
+    "extend_config": "",
+    "gpu_memory": 0,
+    "gpu_type": "",
+    "domain_names": "",
+    "peering_cidr": "",
+    "heartbeat_handler": "",
+    "restore_hook_handler": "",
+    "restore_hook_timeout": 0,
+    "enable_class_isolation": False,
+    "enable_auth_in_header": False,
+    "enable_lts_log": False,
+    "is_stateful_function": False,
+    "lts_custom_tag": {},
+    "user_data_encrypt_kms_key_id": "",
+    "code_encrypt_kms_key_id": "",
+    "allow_ephemeral_storage": True,
+    "enable_cloud_debug": "DISABLED",
+    "is_bridge_function": False,
+    "apig_route_enable": False,
+    "is_return_stream": False,
+    "reserved_instance_count": 0,
+    "reserved_instance_idle_mode": False,
+    "fail_count": 0,
+    "depend_list": [],
+    "dependencies": [],
+}
 
 
 def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
@@ -22,23 +54,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
     echoed = {name: value for name, value in settings.echoed.items() if name != PINNED}
     log_config = echoed.get("log_config") or {}
     return {
-        "enterprise_project_id": "0",
-        "type": "v2",
-        "xrole": "",
-        "app_xrole": "",
-        "extend_config": "",
-        "gpu_memory": 0,
-        "gpu_type": "",
-        "domain_names": "",
-        "peering_cidr": "",
-        "heartbeat_handler": "",
-        "restore_hook_handler": "",
-        "restore_hook_timeout": 0,
-        "enable_class_isolation": False,
-        "enable_auth_in_header": False,
-        "enable_lts_log": False,
-        "is_stateful_function": False,
-        "lts_custom_tag": {},
+        **_NOT_SET,
         **echoed,
         "func_id": version.function_id,
         "resource_id": f"{version.function_id}:{version.name}",
@@ -66,22 +82,13 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "description": settings.description,
         "last_modified": utc_text(version.modified_at),
         "strategy_config": _strategy(version),
-        "depend_list": [],
         "depend_version_list": list(settings.dependency_ids),
-        "dependencies": [],
         **_hooks(version),
         "long_time": settings.timeout_s > LONG_TIMEOUT_S,
         "log_group_id": log_config.get("group_id") or "",
         "log_stream_id": log_config.get("stream_id") or "",
         "ephemeral_storage": settings.tmp_mib,
-        "allow_ephemeral_storage": True,
         "enable_dynamic_memory": settings.dynamic_memory,
-        "enable_cloud_debug": "DISABLED",
-        "is_bridge_function": False,
-        "apig_route_enable": False,
-        "is_return_stream": False,
-        "reserved_instance_count": 0,
-        "reserved_instance_idle_mode": False,
     }
 
 
@@ -93,7 +100,6 @@ def list_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "func_vpc_id": vpc.get("vpc_id", ""),
         "concurrency": version.settings.max_instances,
         "concurrent_num": version.settings.concurrent_num,
-        "fail_count": 0,
         "bind_bridge_funcUrns": [],
     }
 

@@ -240,7 +240,7 @@ def _read_upload(code_type: str, fields: CodeFields | CreateFields) -> CodeUploa
     text = (fields.func_code.file if fields.func_code else "") or ""
     return CodeUpload(
         code_type=code_type,
-        content=_decoded(text) if code_type in ("inline", "zip", "jar") else b"",
+        content=b"" if code_type in ("obs", IMAGE_CODE_TYPE) else _decoded(text),
         filename=fields.code_filename or "",
         url=(fields.code_url or "") if code_type == "obs" else "",
     )

@@ -47,7 +47,9 @@ def check_isolation(settings: SandboxdSettings) -> Sequence[HostCheck]:
         ),
         _filter(),
         _line(
-            "/tmp", not tmp_problem and "a disk of its own, not counted as memory", f"counts as memory: {tmp_problem}"
+            "disk of /tmp",
+            not tmp_problem and "a disk of its own, not counted as memory",
+            f"counts as memory: {tmp_problem}",
         ),
         _line("function network", not nat_problem and "NAT through a bridge", f"off only: {nat_problem}"),
     ]

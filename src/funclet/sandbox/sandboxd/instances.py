@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Protocol
 
 from funclet.sandbox import native
-from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.native import Spawned, Step
 from funclet.sandbox.protocol import ExitReason, Network, SandboxError
 from funclet.sandbox.sandboxd import cgroups, plan
+from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.sandboxd.messages import Create
 from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp
 from funclet.sandbox.sandboxd.settings import SandboxdSettings

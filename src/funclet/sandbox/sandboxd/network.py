@@ -23,6 +23,9 @@ from funclet.sandbox.protocol import SandboxError
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
 _TIMEOUT_S = 10
+_PART_PREFIX = 20
+"""Addresses of one server: 4093 instances."""
+_CONF = Path("/proc/sys/net/ipv4/conf")
 _PACKAGES = {"ip": "iproute2", "nft": "nftables"}
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -66,12 +69,14 @@ class Networks:
     """Makes network namespaces. The process must be single-threaded: it visits each new namespace itself."""
 
     def __init__(self, network: str) -> None:
-        self._network = ipaddress.IPv4Network(network)
+        self._pool = ipaddress.IPv4Network(network)
+        self._network = self._pool
         self._bridge = f"fgs{os.getpid()}"
         self._home = -1
         self._has_bridge = False
         self._serial = 0
         self._used: set[str] = set()
+        self._switched_on: list[Path] = []
 
     def open(self) -> None:
         """Remember the host's own namespace and remove what a dead sandboxd left."""
@@ -160,6 +165,7 @@ class Networks:
         missing = self.missing_for_nat()
         if missing:
             raise SandboxError(f"Functions cannot be given a network: {missing}.")
+        self._network = _free_part(self._pool)
         gateway = self._network.network_address + 1
         try:
             self._has_bridge = True
@@ -170,8 +176,11 @@ class Networks:
             )
             rules = _RULES.format(table=self._bridge, bridge=self._bridge, network=self._network)
             _run("nft", ["-f", "-"], rules)
-            for device in (self._bridge, *_uplinks()):
-                Path("/proc/sys/net/ipv4/conf", device, "forwarding").write_text("1")
+            for device in _routed_devices():
+                switch = _CONF / device / "forwarding"
+                if switch.read_text().strip() == "0":
+                    switch.write_text("1")
+                    self._switched_on.append(switch)
         except (SandboxError, OSError) as error:
             self._remove_bridge()
             raise SandboxError(f"The bridge for functions with a network cannot be made: {error}.") from error
@@ -179,6 +188,12 @@ class Networks:
     def _remove_bridge(self) -> None:
         _remove(self._bridge)
         self._has_bridge = False
+        if any(Path("/sys/class/net").glob("fgs*[0-9]")):
+            return  # another server on this host forwards as well
+        for switch in self._switched_on:
+            with contextlib.suppress(OSError):  # the device has gone
+                switch.write_text("0")
+        self._switched_on.clear()
 
 
 def _loopback_up() -> None:
@@ -186,10 +201,27 @@ def _loopback_up() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
 
 
-def _uplinks() -> set[str]:
-    """Devices of the default routes: answers come back through them, so they must forward as well."""
-    lines = Path("/proc/net/route").read_text().splitlines()[1:]
-    return {row[0] for row in (line.split() for line in lines) if row[1] == "00000000"}
+def _routed_devices() -> set[str]:
+    """Devices with routes, the bridge among them: packets are forwarded by the rule of the device they come from."""
+    return {line.split()[0] for line in Path("/proc/net/route").read_text().splitlines()[1:]}
+
+
+def _free_part(pool: ipaddress.IPv4Network) -> ipaddress.IPv4Network:
+    """Return a part of the pool that no route of this host overlaps: several servers may share a host.
+
+    Raises:
+        SandboxError: all parts are routed already.
+    """
+    routed = [_destination(line.split()) for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    for part in pool.subnets(new_prefix=max(pool.prefixlen, _PART_PREFIX)):
+        if not any(part.overlaps(route) for route in routed if route.prefixlen):
+            return part
+    raise SandboxError(f"Every address of {pool} is routed on this host already: set another nat_network.")
+
+
+def _destination(row: Sequence[str]) -> ipaddress.IPv4Network:
+    address, mask = (socket.ntohl(int(row[index], 16)) for index in (1, 7))
+    return ipaddress.IPv4Network((address, mask.bit_count()))
 
 
 def _find(tool: str) -> str | None:

@@ -21,6 +21,7 @@ CODE_ROOT = "/opt/function/code"
 RUNTIME_ROOT = "/home/snuser/runtime"
 WORKING_DIRECTORY = "/opt/function"
 
+_TMP = "tmp"
 _READ_ONLY = native.ATTR_RDONLY | native.ATTR_NOSUID | native.ATTR_NODEV
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -202,6 +203,6 @@ def _links(root: str, links: tuple[str, ...], interpreter: str) -> Iterator[Step
 
 def _temporary(root: str, tmp: Tmp, size_mib: int) -> Step:
     if tmp.mount_fd >= 0:
-        return Step("MOVE", a=tmp.mount_fd, s=_inside(root, "tmp"))
+        return Step("MOVE", a=tmp.mount_fd, s=_inside(root, _TMP))
     options = f"mode=1777,size={size_mib}m,nr_inodes={size_mib * 32}"
-    return _mount(f"{root}/tmp", "tmpfs", options, native.MS_NOSUID | native.MS_NODEV)
+    return _mount(f"{root}/{_TMP}", "tmpfs", options, native.MS_NOSUID | native.MS_NODEV)

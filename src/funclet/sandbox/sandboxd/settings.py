@@ -19,7 +19,7 @@ class SandboxdSettings:
     nameservers: Sequence[str] = ()
     """Addresses for `/etc/resolv.conf` inside; empty: those of the host that are not loopback."""
     nat_network: str = "10.213.0.0/16"
-    """Addresses of instances with a network."""
+    """Addresses of instances with a network; each server on a host takes a free part of it."""
     first_user_id: int = 210_000
     """Instances get user ids from here on."""
     max_instances: int = 4096

@@ -1,0 +1,371 @@
+"""What sandboxd keeps towards the server, the host, and whoever starts it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from funclet.sandbox.protocol import Network, SandboxError
+from funclet.sandbox.sandboxd.messages import Create, Failed, Ready, Started, Stop, parse, receive, render, send
+from tests.support.sandbox import PYTHON, become_true, make_folders, run_in_lab, start_sandboxd
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.root
+
+
+@contextmanager
+def sandboxd():
+    """Yield a raw connection to a sandboxd that is ready, the folders it may show, and the process."""
+    folder = make_folders()
+    control, process = start_sandboxd(folder, as_nobody=False, image_folder=folder)
+    try:
+        with closing(control):
+            control.settimeout(20)
+            assert hear(control) == Ready(level="full", error="", checks=hear.checks)
+            yield control, folder, process
+        process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def hear(control):
+    packet, descriptors = receive(control)
+    for fd in descriptors:
+        os.close(fd)
+    message = parse(packet) if packet else None
+    hear.checks = getattr(message, "checks", {})
+    return message
+
+
+def request(folder, **changes):
+    members = {
+        "id": 1,
+        "name": f"raw-{os.getpid()}",
+        "interpreter": str(PYTHON),
+        "arguments": ("-c", "import time; time.sleep(100)"),
+        "environment": {},
+        "code_dir": str(folder / "code" / "one"),
+        "runtime_dir": str(folder / "runtime"),
+        "interpreter_links": (),
+        "memory_mib": 64,
+        "cpu_millicores": 300,
+        "tmp_mib": 16,
+        "processes": 16,
+        "open_files": 64,
+        "network": "off",
+        "extra_read_only": {},
+    }
+    return Create(**(members | changes))
+
+
+def traces(pid, folder):
+    """Everything on this host that speaks of one sandboxd."""
+    groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if f"funclet-{pid}" in path]
+    links = [path.name for path in Path("/sys/class/net").glob(f"fgs{pid}*")]
+    disks = [path for path in Path("/sys/block").glob("loop*/loop/backing_file") if folder.name in _text(path)]
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if folder.name in line]
+    runs = [path for path in (Path("/run/funclet") / str(pid),) if path.exists()]
+    rules = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    return groups + links + disks + mounts + runs + ([rules] if f"fgs{pid}" in rules else [])
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def test_it_starts_and_ends_an_instance():
+    with sandboxd() as (control, folder, _):
+        send(control, render(request(folder)))
+        assert isinstance(hear(control), Started)
+
+        send(control, render(Stop(id=1, grace_ms=0)))
+
+        assert (hear(control).reason, Path("/proc/self").exists()) == ("stopped", True)
+
+
+def test_a_symbolic_link_below_an_allowed_folder_is_not_followed():
+    """The server may swap a folder for a link after it was checked; the privileged side must not follow."""
+    with sandboxd() as (control, folder, _):
+        (folder / "code" / "evil").symlink_to("/etc")
+        send(control, render(request(folder, code_dir=str(folder / "code" / "evil"))))
+
+        answer = hear(control)
+
+        assert isinstance(answer, Failed)
+        assert "Too many levels of symbolic links" in answer.error
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code_dir": "/etc"},
+        {"code_dir": "{folder}/code/../../etc"},
+        {"runtime_dir": "/root"},
+        {"extra_read_only": {"/var": "/mnt/var"}},
+        {"extra_read_only": {"{folder}/code": "/mnt/../etc"}},
+        {"extra_read_only": {"{folder}/code": "/etc"}},
+        {"interpreter": "/root/python"},
+    ],
+)
+def test_paths_that_are_none_of_its_business_are_refused(changes):
+    with sandboxd() as (control, folder, _):
+        filled = json.loads(json.dumps(changes).replace("{folder}", str(folder)))
+        send(control, render(request(folder, **filled)))
+
+        assert isinstance(hear(control), Failed)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"nonsense",
+        b"[]",
+        b'["Create",{}]',
+        b'["Exited",{"id":1,"reason":"x","status":0}]',
+        b"[" * 100_000,
+    ],
+)
+def test_a_server_that_speaks_nonsense_is_left(packet):
+    with sandboxd() as (control, _, process):
+        send(control, packet)
+
+        assert process.wait(10) == 0
+
+
+def test_an_id_cannot_be_used_twice():
+    with sandboxd() as (control, folder, process):
+        send(control, render(request(folder)))
+        assert isinstance(hear(control), Started)
+
+        send(control, render(request(folder, name="second")))
+
+        assert process.wait(10) == 0
+
+
+def test_descriptors_from_the_server_are_closed():
+    with sandboxd() as (control, _, process):
+        before = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+        for _ in range(20):
+            send(control, render(Stop(id=99, grace_ms=0)), [0, 1, 2])
+
+        # Meanwhile it prepares slots, which takes a few descriptors; sixty would have leaked.
+        eventually(lambda: len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < before + 20)
+
+
+def test_nothing_is_left_when_the_server_disappears():
+    with sandboxd() as (control, folder, process):
+        send(control, render(request(folder)))
+        assert isinstance(hear(control), Started)
+        assert traces(process.pid, folder)
+
+        control.close()
+
+        process.wait(10)
+        eventually(lambda: traces(process.pid, folder) == [])
+
+
+def test_what_a_killed_one_left_is_removed_by_the_next():
+    with sandboxd() as (control, folder, process):
+        for number, network in enumerate(("off", "nat")):
+            send(control, render(request(folder, id=number, name=f"left-{number}", network=network)))
+            assert isinstance(hear(control), Started)
+        process.kill()
+        process.wait()
+        assert traces(process.pid, folder)
+
+        with sandboxd():
+            eventually(lambda: traces(process.pid, folder) == [])
+
+
+def test_nothing_is_left_of_many_instances():
+    left = []
+
+    async def body(lab):
+        async with lab.running(), lab.running(network=Network.NAT), lab.running(tmp_mib=64):
+            pass
+        with pytest.raises(SandboxError):
+            await lab.driver.create().start(lab.spec(interpreter=Path("/usr/bin/no-such")))
+        pid = lab.sandboxd.pid
+        groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if f"funclet-{pid}/" in path]
+        left.extend(groups)
+
+    run_in_lab("full", body)
+    assert left == []
+
+
+@contextmanager
+def outside_world():
+    """Yield a server that stands in a network namespace of its own, behind a link to this host, and its address."""
+    name = f"out{os.getpid()}"
+    commands = [
+        f"netns add {name}",
+        f"link add {name} type veth peer name eth0 netns {name}",
+        f"addr add 198.51.100.1/24 dev {name}",
+        f"link set {name} up",
+        f"-n {name} addr add 198.51.100.2/24 dev eth0",
+        f"-n {name} link set eth0 up",
+        f"-n {name} link set lo up",
+    ]
+    program = """
+        import socket
+        with socket.create_server(("198.51.100.2", 8080)) as server:
+            print("ready", flush=True)
+            while True:
+                peer, address = server.accept()
+                peer.sendall(address[0].encode()); peer.close()
+    """
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True)
+        with subprocess.Popen(
+            ["ip", "netns", "exec", name, sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()
+            yield
+            process.kill()
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+FETCH = "result = socket.create_connection(({!r}, {}), timeout=1).recv(100)"
+
+
+def test_with_a_network_only_the_outside_can_be_reached():
+    answers = {}
+
+    async def body(lab):
+        with outside_world(), socket.create_server(("0.0.0.0", 0)) as here:
+            port = here.getsockname()[1]
+            async with lab.running(network=Network.NAT) as one, lab.running(network=Network.NAT) as two:
+                address = await two.ask(
+                    "s = socket.socket(2, 2); s.connect(('198.51.100.2', 1)); result = s.getsockname()[0]"
+                )
+                await two.ask("import builtins; builtins.open_port = socket.create_server(('0.0.0.0', 8080))")
+                answers["outside"] = await one.ask(FETCH.format("198.51.100.2", 8080))
+                answers["host"] = await one.ask(FETCH.format("198.51.100.1", port))
+                answers["bridge"] = await one.ask(FETCH.format("10.214.77.1", port))
+                answers["other instance"] = await one.ask(FETCH.format(address, 8080))
+                answers["metadata"] = await one.ask(FETCH.format("169.254.169.254", 80))
+                answers["address"] = address
+        await become_true(lambda: len(list(Path("/sys/class/net").glob(f"fgs{lab.sandboxd.pid}v*"))) <= 2)
+
+    run_in_lab("full", body, nat_network="10.214.77.0/24")
+
+    assert answers.pop("outside") == b"198.51.100.1"  # the host's address, not the instance's
+    assert answers.pop("address").startswith("10.214.77.")
+    assert {name: str(answer) for name, answer in answers.items() if "rror" not in str(answer)} == {}
+
+
+SUPERVISED = """
+import os, signal, socket, sys, time
+from pathlib import Path
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.supervise import supervise
+
+def server(control):
+    seen = []
+    signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    print("server", os.getpid(), os.getuid(), os.getppid(), flush=True)
+    while True:
+        time.sleep(0.02)
+        if seen:
+            print("signals", *seen, flush=True)
+            if len(seen) > 1 or seen[0] == signal.SIGTERM:
+                {ending}
+
+sys.exit(supervise(server, settings=SandboxdSettings(allowed_folders=(Path("/var/tmp"),)), user_ids={user_ids}))
+"""
+
+
+@contextmanager
+def supervised(ending="return 5", user_ids=(65534, 65534)):
+    program = SUPERVISED.format(ending=ending, user_ids=user_ids)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        _, pid, user, _ = process.stdout.readline().split()
+        try:
+            yield process, int(pid), int(user)
+        finally:
+            process.kill()
+
+
+def test_the_server_is_an_ordinary_user():
+    with supervised() as (process, pid, user):
+        groups = Path(f"/proc/{pid}/status").read_text()
+
+        assert user == 65534
+        assert "CapEff:\t0000000000000000" in groups
+        process.terminate()
+        assert process.wait(10) == 5
+
+
+def test_the_exit_status_is_that_of_the_server():
+    with supervised(ending="os._exit(9)") as (process, _, _):
+        process.terminate()
+
+        assert process.wait(10) == 9
+
+
+def test_a_server_that_dies_of_a_signal_ends_everything():
+    with supervised() as (process, pid, _):
+        os.kill(pid, signal.SIGKILL)
+
+        assert process.wait(10) == 128 + signal.SIGKILL
+        eventually(lambda: traces(process.pid, Path("/no-such-folder")) == [])
+
+
+def test_one_ctrl_c_reaches_the_server_once_and_a_second_one_again():
+    """A terminal signals the whole foreground group; the server must not count one key press as two."""
+    with supervised() as (process, _, _):
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.readline().split() == ["signals", "2"]
+
+        os.killpg(process.pid, signal.SIGINT)
+
+        assert "signals 2 2" in process.stdout.read()
+        assert process.wait(10) == 5
+
+
+def test_the_server_is_told_when_the_supervisor_is_killed():
+    with supervised(ending="os._exit(0)") as (process, pid, _):
+        process.kill()
+
+        process.wait()
+        eventually(lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text())
+
+
+def test_as_an_ordinary_user_the_topology_is_the_same():
+    program = SUPERVISED.format(ending="return 5", user_ids=None)
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().split()[2] == "65534"
+        process.terminate()
+
+        assert process.wait(10) == 5
+
+
+def test_settings_survive_their_way_over_a_command_line():
+    from funclet.sandbox.sandboxd.settings import SandboxdSettings
+
+    settings = SandboxdSettings(
+        allowed_folders=(Path("/a"),), interpreter_prefixes=(Path("/b"),), nameservers=("1.2.3.4",)
+    )
+    again = SandboxdSettings.from_json(settings.to_json())
+
+    assert replace(again, nameservers=tuple(again.nameservers)) == settings

@@ -1,0 +1,30 @@
+"""What a test may know of processes: read from `/proc`, as an administrator would."""
+
+from pathlib import Path
+
+
+def children_of(pid):
+    """Return the pids of the living children of all threads of a process."""
+    found = []
+    for children in Path("/proc", str(pid), "task").glob("*/children"):
+        found += [int(child) for child in children.read_text().split()]
+    return found
+
+
+def tree_of(pid):
+    """Return a process and everything below it."""
+    return [pid, *(below for child in children_of(pid) for below in tree_of(child))]
+
+
+def status_of(pid):
+    """Return the lines of `/proc/<pid>/status` by name."""
+    lines = Path("/proc", str(pid), "status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def is_alive(pid):
+    """Whether the process exists and has not ended; a zombie has."""
+    try:
+        return status_of(pid)["State"][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

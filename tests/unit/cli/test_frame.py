@@ -1,0 +1,272 @@
+"""The frame: help, typing errors, exit codes, output, secrets."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from funclet.cli.frame import ExitCode, Failure, parse_duration_s
+from funclet.cli.main import ALIASES, COMMANDS, build
+from funclet.cli.session import exit_of, proxy_for
+
+FUNCTIONS = "/fgs/functions"
+P = "0123456789abcdef0123456789abcdef"
+HELLO = f"{FUNCTIONS}/{P}:default:hello"
+
+
+def test_help_names_every_command(fgs_alone):
+    ran = fgs_alone("--help")
+
+    assert ran.code == 0
+    assert all(name in ran.out for name in [*COMMANDS, *ALIASES])
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("serve", "doctor")])
+def test_help_of_every_command_works(fgs_alone, name):
+    ran = fgs_alone(name, "--help")
+
+    assert ran.code == 0
+    assert "Usage: fgs" in ran.out
+
+
+def test_version(fgs_alone):
+    assert fgs_alone("--version").out.startswith("fgs 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "guess"), [(["invok"], "invoke"), (["function", "lst"], "list"), (["explain", "FSS.1o51"], "FSS.1051")]
+)
+def test_typing_error_gets_a_question(fgs_alone, words, guess):
+    ran = fgs_alone(*words)
+
+    assert ran.code in (2, 5)
+    assert f"Did you mean '{guess}'" in ran.err or guess in ran.err
+
+
+@pytest.mark.parametrize("words", [["ls"], ["f", "list"], ["function", "ls"], ["list-nothing"]])
+def test_short_names_lead_to_the_same_command(fgs, stub, words):
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"func_name": "hello"}]})
+
+    ran = fgs(*words, "-o", "name")
+
+    assert (ran.code, ran.out) == ((2, "") if words == ["list-nothing"] else (0, "hello\n"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "FSS.1002", 2), (401, "APIG.0301", 3), (403, "FSS.0403", 4), (404, "FSS.1051", 5), (409, "FSS.1061", 6),
+        (412, "FSS.1153", 6), (424, "", 6), (426, "FSS.0426", 6), (428, "", 6), (429, "FSS.0429", 7),
+        (403, "FSS.1041", 7), (500, "FSS.0500", 9), (501, "FSS.0501", 9), (302, "", 1),
+    ],
+)  # fmt: skip
+def test_exit_code_of_every_refusal(fgs, stub, status, code, expected):
+    stub.on("GET", FUNCTIONS, status, {"error_code": code, "error_msg": "no"})
+
+    ran = fgs("function", "list")
+
+    assert ran.code == expected == exit_of(status, code)
+    assert "error" in ran.err
+    assert ran.out == ""
+
+
+def test_exit_code_without_credentials(fgs_alone):
+    ran = fgs_alone("function", "list")
+
+    assert ran.code == ExitCode.CREDENTIALS
+    assert "fgs configure" in ran.err
+
+
+def test_exit_code_without_a_server(fgs, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("FGS_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+
+    ran = fgs("function", "list", "--retries", "0")
+
+    assert ran.code == ExitCode.NETWORK
+    assert "fgs serve" in ran.err
+
+
+def test_error_is_one_object_when_json_is_asked_for(fgs, stub):
+    stub.on("GET", FUNCTIONS, 409, {"error_code": "FSS.1066", "error_msg": "taken", "request_id": "r-1"})
+
+    ran = fgs("-o", "json", "function", "list")
+
+    assert json.loads(ran.err)["error"] == {
+        "code": "FSS.1066",
+        "message": "taken",
+        "request_id": "r-1",
+        "hint": "fgs alias list NAME",
+        "http_status": 409,
+    }
+
+
+def test_error_is_text_with_request_id_and_hint_otherwise(fgs, stub):
+    stub.on("GET", FUNCTIONS, 409, {"error_code": "FSS.1066", "error_msg": "taken", "request_id": "r-1"})
+
+    lines = fgs("function", "list").err.splitlines()
+
+    assert lines == ["error FSS.1066: taken", "request id: r-1", "hint: fgs alias list NAME"]
+
+
+def test_global_options_work_before_and_behind_the_command(fgs, stub):
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"func_name": "hello", "runtime": "Python3.10"}]})
+
+    assert fgs("-o", "text", "--fields", "runtime", "ls").out == fgs("ls", "-o", "text", "--fields", "runtime").out
+
+
+def test_table_has_columns_and_a_head(fgs, stub):
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"func_name": "hello", "memory_size": 128}]})
+
+    head, row = fgs("ls", "-o", "table", "--fields", "func_name,memory_size").out.splitlines()
+
+    assert head.split() == ["FUNC_NAME", "MEMORY_SIZE"]
+    assert row.split() == ["hello", "128"]
+    assert fgs("ls", "--table", "--no-headers", "--fields", "func_name").out == "hello\n"
+
+
+def test_json_off_a_terminal_is_an_array(fgs, stub):
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"func_name": "hello"}]})
+
+    assert fgs("ls").json == [{"func_name": "hello"}]
+
+
+def test_requests_are_shown_without_secrets(fgs, stub):
+    stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello", "runtime": "Python3.10", "user_data": "{}"})
+    stub.on("PUT", f"{HELLO}/config", 200, {"func_name": "hello"})
+
+    ran = fgs("-vvv", "function", "config", "set", "hello", "--env", "DB_PASSWORD=hunter2", "--memory", "256")
+
+    assert ran.code == 0
+    assert f"PUT {stub.url.removeprefix('http://')}" in ran.err
+    assert '"memory_size": 256' in ran.err
+    assert "hunter2" not in ran.err
+    assert "very-secret-key" not in ran.err
+    assert "Signature=" not in ran.err
+
+
+def test_request_is_signed_and_names_the_project(fgs, stub):
+    stub.on("GET", FUNCTIONS, 200, {"functions": []})
+
+    fgs("ls")
+
+    assert stub.seen[0].headers["authorization"].startswith("SDK-HMAC-SHA256 Access=AKEXAMPLE, ")
+    assert stub.seen[0].headers["x-project-id"] == P
+
+
+def test_project_is_looked_up_when_none_is_named(fgs, stub, monkeypatch):
+    monkeypatch.delenv("FGS_PROJECT_ID")
+    monkeypatch.setenv("FGS_REGION", "local-1")
+    stub.on("GET", "/v3/projects", 200, {"projects": [{"id": P, "name": "local-1"}]})
+    stub.on("GET", FUNCTIONS, 200, {"functions": []})
+
+    assert fgs("ls").code == 0
+    assert stub.seen[0].query == "name=local-1"
+
+
+def test_question_without_a_terminal_is_refused(fgs, stub):
+    ran = fgs("alias", "delete", "hello", "live")
+
+    assert ran.code == ExitCode.USAGE
+    assert "-y" in ran.err
+    assert stub.seen == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), ("500ms", 0.5)]
+)
+def test_durations(text, seconds):
+    assert parse_duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5x", "m", "1.2.3s"])
+def test_wrong_durations_are_refused(text):
+    with pytest.raises(Failure, match="no duration"):
+        parse_duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "exempt", "expected"),
+    [
+        ("http://fgs.example.test", "", "http://proxy:3128"),
+        ("http://fgs.example.test", "example.test", ""),
+        ("http://fgs.example.test", "other.test, .example.test:80", ""),
+        ("http://notexample.test", "example.test", "http://proxy:3128"),
+        ("http://fgs.example.test", "*", ""),
+        ("http://127.0.0.1:7180", "", ""),
+        ("https://fgs.example.test", "", ""),
+    ],
+)
+def test_proxy_of_the_environment(endpoint, exempt, expected):
+    assert proxy_for(endpoint, {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": exempt}) == expected
+
+
+def test_interruption_is_exit_code_130(fgs, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("funclet.client.Client.list_functions", interrupted)
+
+    ran = fgs("ls")
+
+    assert ran.code == ExitCode.INTERRUPTED
+    assert "interrupted" in ran.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(fgs_alone, shell):
+    ran = fgs_alone("completion", shell)
+
+    assert ran.code == 0
+    assert "_FGS_COMPLETE" in ran.out
+
+
+def _complete(words: str, **environment: str) -> list[str]:
+    variables = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", "from funclet.cli.main import main; main()"],
+        env=variables | {"_FGS_COMPLETE": "bash_complete"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_names_of_commands_are_completed_without_a_server(home):
+    assert _complete("fgs inv") == ["invoke"]
+
+
+def test_names_of_functions_are_completed_and_kept(fgs, stub, home):
+    (home / ".fgs").mkdir()
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"func_name": f"hello-{i:03}"} for i in range(400)]})
+
+    first = _complete("fgs invoke hello-00")
+    second = _complete("fgs invoke hello-01")
+
+    assert first == [f"hello-{i:03}" for i in range(10)]
+    assert second[0] == "hello-010"
+    assert len(stub.seen) == 1
+
+
+def test_every_command_has_two_examples():
+    context = build().make_context("fgs", ["--help-nothing"], resilient_parsing=True)
+    groups = [build().get_command(context, name) for name in COMMANDS if name not in ("serve", "doctor")]
+    commands = [c for group in groups for c in getattr(group, "commands", {"": group}).values()]
+    without = [c.name for c in commands if not hasattr(c, "commands") and len(c.examples) < 2]
+
+    assert without == []
+
+
+def test_starting_is_quick(home):
+    """Help must not import the HTTP client, YAML, asyncio or any server code."""
+    code = "import sys; from funclet.cli.main import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    loaded = set(done.stderr.split())
+
+    assert not loaded & {"http.client", "yaml", "asyncio", "ssl", "funclet.client", "funclet.server"}

@@ -1,0 +1,91 @@
+"""Which paths sandboxd shows, and where."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from funclet.sandbox.protocol import SandboxError
+from funclet.sandbox.sandboxd import plan
+from funclet.sandbox.sandboxd.messages import Create
+from funclet.sandbox.sandboxd.settings import SandboxdSettings
+
+SPEC = Create(
+    id=1,
+    name="one",
+    interpreter="/usr/bin/python3",
+    arguments=(),
+    environment={},
+    code_dir="/data/code/a",
+    runtime_dir="/share/languages/python3",
+    interpreter_links=(),
+    memory_mib=128,
+    cpu_millicores=300,
+    tmp_mib=512,
+    processes=1024,
+    open_files=2048,
+    network="off",
+    extra_read_only={},
+)
+
+
+def settings(**changes):
+    return SandboxdSettings(allowed_folders=(Path("/data/code"), Path("/share/languages")), **changes)
+
+
+def test_paths_below_allowed_folders_pass():
+    plan.check_paths(SPEC, settings())
+
+
+@pytest.mark.parametrize(
+    "path", ["/data/code", "/data/code2/a", "/data/code/../x", "data/code/a", "/data/code//a", "/"]
+)
+def test_other_paths_do_not(path):
+    with pytest.raises(SandboxError, match="not below"):
+        plan.check_paths(replace(SPEC, code_dir=path), settings())
+
+
+@pytest.mark.parametrize("target", ["/usr", "/mnt", "/mnt/../usr", "/mnt/a/", "mnt/a", "/etc/passwd", "/tmp/a"])
+def test_extra_folders_are_only_seen_where_they_cover_nothing(target):
+    with pytest.raises(SandboxError, match="Nothing can be shown"):
+        plan.check_paths(replace(SPEC, extra_read_only={"/data/code/b": target}), settings())
+
+
+def test_an_interpreter_of_the_system_is_seen_where_it_is(tmp_path):
+    found = plan.find_interpreter(replace(SPEC, interpreter="/usr/bin/env"), settings())
+
+    assert (found.inside, found.prefix) == (str(Path("/usr/bin/env").resolve()), None)
+
+
+def test_an_interpreter_in_the_code_is_seen_in_the_code():
+    found = plan.find_interpreter(replace(SPEC, interpreter="/data/code/a/bootstrap"), settings())
+
+    assert (found.inside, found.prefix) == ("/opt/function/code/bootstrap", None)
+
+
+def test_an_interpreter_of_the_language_folder_is_seen_there():
+    found = plan.find_interpreter(replace(SPEC, interpreter="/share/languages/python3/bin/x"), settings())
+
+    assert found.inside == "/home/snuser/runtime/bin/x"
+
+
+def test_an_installation_elsewhere_is_shown_as_a_whole(tmp_path):
+    interpreter = tmp_path / "versions" / "3.9" / "bin" / "python3.9"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.touch()
+    prefix = tmp_path / "versions" / "3.9"
+
+    found = plan.find_interpreter(replace(SPEC, interpreter=str(interpreter)), settings(interpreter_prefixes=(prefix,)))
+
+    assert (found.inside, found.prefix) == (str(interpreter.resolve()), prefix.resolve())
+
+
+def test_a_link_that_leaves_the_installation_is_followed_first(tmp_path):
+    """A virtual environment is no installation: its interpreter is a link to the real one."""
+    link = tmp_path / "bin" / "python"
+    link.parent.mkdir()
+    link.symlink_to("/usr/bin/env")
+
+    found = plan.find_interpreter(replace(SPEC, interpreter=str(link)), settings())
+
+    assert found.inside == str(Path("/usr/bin/env").resolve())
