@@ -5,6 +5,7 @@ the address and credentials, and serves until Ctrl-C (`--once`: ends after the t
 """
 
 import argparse
+import base64
 import json
 import os
 import shutil
@@ -81,7 +82,7 @@ def deploy(client: Client, name: str, runtime: str, folder: Path) -> str:
             "memory_size": 128,
             "code_type": "zip",
             "code_filename": "index.zip",
-            "func_code": {"file": pack(folder)},
+            "func_code": {"file": base64.b64encode(pack(folder)).decode()},
         }
     )
     show(f"create {name}", f"{runtime}, {(time.perf_counter() - began) * 1000:.1f} ms")
@@ -111,15 +112,13 @@ def invoke_async(client: Client, name: str, urn: str) -> None:
     accepted_ms = (time.perf_counter() - began) * 1000
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        record = client.async_record(urn, request_id)
-        if record and record["status"] not in ("WAIT", "RUNNING"):
+        record = client.async_record(urn, request_id) or {"status": "WAIT"}
+        status = record["status"]
+        if status not in ("WAIT", "RUNNING"):
             total_ms = (time.perf_counter() - began) * 1000
-            show(
-                f"invoke {name}, asynchronous",
-                f"202 in {accepted_ms:.1f} ms, {record['status']} after {total_ms:.1f} ms",
-            )
-            if record["status"] != "SUCCESS":
-                sys.exit(f"The asynchronous request ended as {record['status']}.")
+            show(f"invoke {name}, asynchronous", f"202 in {accepted_ms:.1f} ms, {status} after {total_ms:.1f} ms")
+            if status != "SUCCESS":
+                sys.exit(f"The asynchronous request ended as {status}.")
             return
         time.sleep(0.005)
     sys.exit("The asynchronous request did not end within 30 s.")

@@ -7,7 +7,7 @@ than a few seconds, so a lost hint is only briefly stale.
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from funclet.base.clock import Clock
 from funclet.model.canary import version_by_rules
@@ -96,4 +96,7 @@ def _find(tx: Tx, urn: Urn) -> tuple[FunctionVersion | None, Alias | None]:
     )
     if version is None:
         raise ModelError("FSS.1052", f"Version '{urn.version}' of function '{urn.name}' does not exist.")
+    if latest.settings.max_instances == 0:
+        # Disabling a function disables its published versions too, although those never change.
+        version = replace(version, settings=replace(version.settings, max_instances=0))
     return version, None

@@ -21,7 +21,7 @@ import httptools
 from funclet.api.errors import error_response
 from funclet.base.clock import Clock
 from funclet.base.http import Request, Response
-from funclet.base.http1 import BODILESS, encode_head, split_target
+from funclet.base.http1 import BODILESS, encode_head, head_without_upgrade, split_target
 from funclet.base.ids import new_uuid
 from funclet.base.tasks import TaskOwner
 
@@ -33,6 +33,7 @@ BodyLimit = Callable[[str, str], tuple[int, str]]
 
 # Bodies up to this size are taken without asking for the limit of their path: no path allows less.
 SMALL_BODY_BYTES = 64 * 1024
+BACKLOG = 1024
 # Larger bodies are handed to the socket by themselves, which spares a copy.
 _JOINED_BYTES = 16 * 1024
 
@@ -76,7 +77,7 @@ class Front:
         self.buffered_bytes = 0
         self.is_draining = False
         self.date = formatdate(clock.now(), usegmt=True)
-        self._connections: set[_Connection] = set()
+        self.connections: set[_Connection] = set()
         self._is_empty = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._sweeper = TaskOwner()
@@ -88,14 +89,12 @@ class Front:
             OSError: the address cannot be used.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
-        self._sweeper.start(self._keep_sweeping(), name="front_sweeper")
+        self._server = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
 
     async def listen_on(self, listener: socket.socket) -> None:
         """Begin to accept connections on a bound socket, which is ours from now on."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), sock=listener, backlog=1024)
-        self._sweeper.start(self._keep_sweeping(), name="front_sweeper")
+        self._server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
 
     @property
     def port(self) -> int:
@@ -105,20 +104,15 @@ class Front:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no further connection is taken."""
-        return len(self._connections) >= self.limits.max_connections
-
     async def drain(self, *, deadline_s: float) -> bool:
         """Take no new request and finish what runs; False if something still runs after `deadline_s` seconds."""
         ends_at = self.clock.monotonic() + deadline_s
         self.is_draining = True
         if self._server is not None:
             self._server.close()
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             connection.close_if_idle()
-        if self._connections:
+        if self.connections:
             self._is_empty.clear()
             try:
                 await asyncio.wait_for(self._is_empty.wait(), ends_at - self.clock.monotonic())
@@ -132,7 +126,7 @@ class Front:
         if self._server is not None:
             self._server.close()
         await self._sweeper.close()
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             connection.abort()
         await self.tasks.close()
 
@@ -140,7 +134,7 @@ class Front:
         """End connections that are past their deadline. Runs every second."""
         self.date = formatdate(self.clock.now(), usegmt=True)
         now = self.clock.monotonic()
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             if connection.deadline < now:
                 connection.run_out()
 
@@ -153,20 +147,20 @@ class Front:
             return await self._handler(request)
         except Exception:  # the connection and all others must go on, whatever a handler does
             request_id = new_uuid()
-            log.exception(
-                "request_failed method=%s path=%s request_id=%s", request.method, request.raw_path, request_id
-            )
+            where = (request.method, request.raw_path, request_id)
+            log.exception("request_failed method=%s path=%s request_id=%s", *where)
             return error_response("FSS.0500", "internal error", request_id=request_id)
-
-    def opened(self, connection: "_Connection") -> None:
-        """Note a new connection."""
-        self._connections.add(connection)
 
     def closed(self, connection: "_Connection") -> None:
         """Note that a connection has ended."""
-        self._connections.discard(connection)
-        if not self._connections:
+        self.connections.discard(connection)
+        if not self.connections:
             self._is_empty.set()
+
+    def _connect(self) -> "_Connection":
+        if not len(self._sweeper):
+            self._sweeper.start(self._keep_sweeping(), name="front_sweeper")
+        return _Connection(self)
 
     async def _keep_sweeping(self) -> None:
         while True:
@@ -220,9 +214,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
-        is_full = self._front.is_full
-        self._front.opened(self)
-        if is_full:
+        self._front.connections.add(self)
+        if len(self._front.connections) > self._front.limits.max_connections:
             self._refuse("FSS.0503", "The server has as many connections as it may have.")
         self._set_deadline()
 
@@ -309,18 +302,14 @@ class _Connection(asyncio.Protocol):
             self._refuse(_MALFORMED, f"The request is not HTTP/1.1: {error}.")
 
     def _begin(self) -> None:
-        self._url = b""
-        self._method = ""
+        self._url, self._method = b"", ""
         self._headers: dict[str, str] = {}
-        self._header_bytes = 0
-        self._raw_head_bytes = 0
+        self._header_bytes = self._raw_head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._limit = (SMALL_BODY_BYTES, "FSS.0413")
         self._keep_alive = True
-        self._is_http_1_0 = False
-        self._is_upgrade = False
-        self._owes_continue = False
+        self._is_http_1_0 = self._is_upgrade = self._owes_continue = False
 
     def on_message_begin(self) -> None:
         """Parser: the first byte of a request."""
@@ -417,14 +406,10 @@ class _Connection(asyncio.Protocol):
         if self._phase is not _Phase.HEAD or self._method == "CONNECT":
             self._refuse(_MALFORMED, "CONNECT is not possible here.")
             return
-        version = "1.0" if self._is_http_1_0 else "1.1"
-        kept = [
-            f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "connection")
-        ]
-        head = f"{self._method} {self._url.decode('latin-1')} HTTP/{version}\r\n{''.join(kept)}\r\n"
+        head = head_without_upgrade(self._method, self._url, self._headers, is_http_1_0=self._is_http_1_0)
         self._parser = httptools.HttpRequestParser(self)
         self._phase = _Phase.BETWEEN
-        self._feed(head.encode("latin-1") + rest)
+        self._feed(head + rest)
 
     def _refuse_body(self) -> None:
         limit, code = self._limit

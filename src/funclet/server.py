@@ -120,7 +120,8 @@ class Server:
         stack.push_async_callback(store.close)
         logs = SqliteLogStore.open(folder / "logs.db")
         stack.push_async_callback(logs.close)
-        blobs, code = Blobs(folder / "packages"), CodeCache(Blobs(folder / "packages"), folder / "code")
+        blobs = Blobs(folder / "packages")
+        code = CodeCache(blobs, folder / "code")
         await _sweep(store, blobs, code)
 
         await self._driver.open()

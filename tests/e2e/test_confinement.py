@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.support.processes import is_alive, status_of, tree_of
 from tests.support.server import AK, SK
 from tests.support.waiting import eventually

@@ -441,7 +441,7 @@ async def test_idle_connections_are_closed_after_75_seconds(lab):
 async def test_a_head_that_drips_in_is_refused_after_15_seconds(lab):
     await lab.start()
     reader, writer = await lab.connect(b"GET / HT")
-    await eventually(lambda: any(c.deadline == 15.0 for c in lab.front._connections))
+    await eventually(lambda: any(c.deadline == 15.0 for c in lab.front.connections))
     lab.clock.advance(14)
     writer.write(b"TP")
     lab.clock.advance(2)
@@ -471,12 +471,12 @@ async def test_a_client_that_does_not_read_is_cut_off(lab):
 
     await lab.start(large)
     await lab.connect(GET)
-    await eventually(lambda: any(c._writable for c in lab.front._connections))
+    await eventually(lambda: any(c._writable for c in lab.front.connections))
 
     lab.clock.advance(31)
     lab.front.sweep()
 
-    await eventually(lambda: not lab.front._connections)
+    await eventually(lambda: not lab.front.connections)
 
 
 @in_lab
@@ -515,7 +515,7 @@ async def test_a_client_that_goes_away_does_not_stop_its_request(lab):
     release.set()
 
     await asyncio.wait_for(done.wait(), 5)
-    await eventually(lambda: lab.front.buffered_bytes == 0 and not lab.front._connections)
+    await eventually(lambda: lab.front.buffered_bytes == 0 and not lab.front.connections)
 
 
 @in_lab
@@ -552,7 +552,7 @@ async def test_draining_finishes_what_runs_and_closes_the_rest(lab):
     port = lab.front.port
     idle, _ = await lab.connect()
     busy, _ = await lab.connect(GET)
-    await eventually(lambda: len(lab.front.tasks) == 1 and len(lab.front._connections) == 2)
+    await eventually(lambda: len(lab.front.tasks) == 1 and len(lab.front.connections) == 2)
 
     draining = asyncio.create_task(lab.front.drain(deadline_s=5))
     assert await asyncio.wait_for(idle.read(), 5) == b""

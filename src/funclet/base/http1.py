@@ -1,6 +1,7 @@
 """The text of HTTP/1.1: request targets read, heads of answers written. Pure; sockets are the front's."""
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from funclet.base.http import Response
@@ -12,6 +13,7 @@ BODILESS = frozenset({204, 304})
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # The listener writes these itself.
 _RESERVED = frozenset({"connection", "content-length", "content-type", "date", "keep-alive", "transfer-encoding"})
+_UPGRADE = frozenset({"connection", "upgrade"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -24,6 +26,13 @@ def split_target(target: bytes) -> tuple[str, str]:
         text = "/" + text.partition("://")[2].partition("/")[2]
     path, _, query = text.partition("?")
     return path, query
+
+
+def head_without_upgrade(method: str, target: bytes, headers: Mapping[str, str], *, is_http_1_0: bool) -> bytes:
+    """Return the head of a request that was read, less its wish for another protocol."""
+    kept = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name not in _UPGRADE)
+    line = f"{method} {target.decode('latin-1')} HTTP/1.{0 if is_http_1_0 else 1}\r\n"
+    return f"{line}{kept}\r\n".encode("latin-1")
 
 
 def encode_head(response: Response, *, connection: str, date: str) -> bytes:

@@ -208,7 +208,7 @@ class _Deployment:
         if self._flags.is_json:
             errors = [{"code": f.code, "message": f.message} for f in self._failures]
             render.as_json({"resources": self._done, "urls": self._urls, "errors": errors})
-        elif is_trial:
+        elif is_trial and not self._failures:
             say(f"{len(self._done)} changes." if self._done else "No changes: the server has what the project wants.")
         elif not self._failures:
             for url in self._urls:

@@ -8,6 +8,7 @@ them, reachable in a mount namespace that only the server sees.
 import ctypes
 import os
 import pwd
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ DEFAULT_ID = 7180
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_RDONLY, _MS_REMOUNT, _MS_MOVE = 4096, 16384, 1 << 18, 1, 32, 8192
 _MS_NOSUID, _MS_NODEV = 2, 4
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 class PrivilegeError(Exception):
@@ -78,6 +80,10 @@ def become(ids: tuple[int, int], *, read_only: Sequence[Path], writable: Sequenc
     os.setgroups([])
     os.setresgid(ids[1], ids[1], ids[1])
     os.setresuid(ids[0], ids[0], ids[0])
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "sure that no program gives it rights")
+    # The change of user has cleared it: a server that has lost its sandboxd must end.
+    _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0), "sure to end with its sandboxd")
     for folder in (*read_only, *writable):
         if not os.access(folder, os.R_OK | os.X_OK):
             raise PrivilegeError(

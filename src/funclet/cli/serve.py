@@ -60,6 +60,7 @@ def _serve(**given: Any) -> None:
         settings = config.load(given, os.environ)
     except config.SettingError as error:
         raise Failure(str(error)) from error
+    privileges.forget_variable("FGS_ADMIN_SK")
     _log_to_stderr()
     os.umask(0o022)
     raise SystemExit(start(settings))

@@ -107,6 +107,8 @@ class Instance:
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
         self._start_log = b""
+        self._last_usage: Usage | None = None
+        """Taken just before the end, because a sandbox that is gone cannot be measured."""
         self._tmp_bytes = version.settings.tmp_mib * 1024 * 1024
 
     async def start(self, spec: SandboxSpec) -> FunctionFailed | None:
@@ -156,8 +158,10 @@ class Instance:
         duration_ms = (self._clock.monotonic() - began) * 1000
         usage = self._usage(fault)
         fault = self._refine(fault, usage)
-        log = self._log(invocation, started_at, duration_ms, usage, cpu_before, failed=fault is not None)
-        report = self._report(usage, cpu_before, duration_ms, log, is_cold=is_cold)
+        # Never below zero: a sandbox that ended before it could be measured reports nothing.
+        cpu_ms = max(0.0, usage.cpu_s - cpu_before) * 1000
+        log = self._log(invocation, started_at, duration_ms, usage, cpu_ms, failed=fault is not None)
+        report = self._report(usage, cpu_ms, duration_ms, log, is_cold=is_cold)
         if fault is not None:
             outcome: Completed | FunctionFailed = FunctionFailed(
                 kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report
@@ -297,6 +301,7 @@ class Instance:
 
     async def _fault_of_exit(self) -> _Fault:
         """Say why the runtime went away: its memory, or its own end."""
+        self._last_usage = self._sandbox.measure()
         try:
             async with asyncio.timeout(_EXIT_DEADLINE_S):
                 exit_ = await self._sandbox.stop(grace_s=0.0)
@@ -328,7 +333,7 @@ class Instance:
         started_at: float,
         duration_ms: float,
         usage: Usage,
-        cpu_before: float,
+        cpu_ms: float,
         *,
         failed: bool,
     ) -> bytes:
@@ -349,19 +354,19 @@ class Instance:
                     duration_ms=duration_ms,
                     memory_bytes=usage.memory_peak_bytes,
                     memory_mib=self.memory_mib,
-                    cpu_ms=(usage.cpu_s - cpu_before) * 1000,
+                    cpu_ms=cpu_ms,
                     storage_bytes=usage.tmp_bytes,
                     failed=failed,
                 ),
             )
         )
 
-    def _report(self, usage: Usage, cpu_before: float, duration_ms: float, log: bytes, *, is_cold: bool) -> Report:
+    def _report(self, usage: Usage, cpu_ms: float, duration_ms: float, log: bytes, *, is_cold: bool) -> Report:
         return Report(
             duration_ms=duration_ms,
             start_ms=self.start_ms if is_cold else 0.0,
             memory_peak_bytes=usage.memory_peak_bytes,
-            cpu_ms=(usage.cpu_s - cpu_before) * 1000,
+            cpu_ms=cpu_ms,
             is_cold=is_cold,
             log_tail=telemetry.tail(log, MAX_LOG_TAIL_BYTES),
             memory_mib=self.memory_mib,
@@ -385,7 +390,7 @@ class Instance:
         return self._start_log
 
     def _usage(self, fault: _Fault | None = None) -> Usage:
-        usage = self._sandbox.measure()
+        usage = self._last_usage or self._sandbox.measure()
         if fault is not None and fault.kind is FailureKind.OUT_OF_MEMORY:
             # What was killed at the limit had reached it, whatever could still be read afterwards.
             return replace(usage, memory_peak_bytes=self.memory_mib * 1024 * 1024)

@@ -40,11 +40,19 @@ class _Timer:
     trigger: Trigger
     schedule: Schedule
     position: float
+    due: float | None
+    """First due time after the position; None if there is none."""
 
-    def due(self, now: float) -> float | None:
-        """Return when to fire next: the latest of the times that have passed, else the next one."""
-        missed = schedule.latest_between(self.schedule, self.position, now)
-        return schedule.next_after(self.schedule, self.position) if missed is None else missed
+    def latest(self, now: float) -> float:
+        """Return the last due time that is not later than `now`, which is `due` or later."""
+        latest = schedule.latest_between(self.schedule, self.position, now)
+        assert latest is not None
+        return latest
+
+    def advance(self, position: float) -> None:
+        """Move on behind a due time."""
+        self.position = position
+        self.due = schedule.next_after(self.schedule, position)
 
 
 class TimerHost:
@@ -99,7 +107,7 @@ class TimerHost:
             fired = await self._store.write(partial(_fire, batch=batch, now=now))
             count += fired
             for one, due in batch:
-                one.position = due
+                one.advance(due)
                 self._push(one)
             if fired:
                 self._wake_queue()
@@ -113,34 +121,34 @@ class TimerHost:
         self._woken.clear()
         self._read_at = self._clock.monotonic()
         rows = await self._store.read(_read_timers)
-        self._timers = {}
-        self._heap = []
-        for trigger, position in rows:
-            self._add(trigger, trigger.created_at if position is None else position)
+        known, self._timers, self._heap = self._timers, {}, []
+        for trigger, stored in rows:
+            position = trigger.created_at if stored is None else stored
+            one = known.get(trigger.trigger_id)
+            if one is None or one.trigger != trigger or one.position != position:
+                one = self._prepare(trigger, position)
+            if one is not None:
+                self._timers[trigger.trigger_id] = one
+                self._push(one)
 
-    def _add(self, trigger: Trigger, position: float) -> None:
+    def _prepare(self, trigger: Trigger, position: float) -> _Timer | None:
         try:
             timetable = timer.parse_schedule(trigger.event_data, default_zone=self._default_zone)
         except ModelError as error:
             # It was accepted once: the zone files of the machine have changed.
             log.warning("timer_left_out trigger_id=%s reason=%s", trigger.trigger_id, error.message)
-            return
-        one = _Timer(trigger, timetable, position)
-        self._timers[trigger.trigger_id] = one
-        self._push(one)
+            return None
+        return _Timer(trigger, timetable, position, schedule.next_after(timetable, position))
 
     def _push(self, one: _Timer) -> None:
-        due = one.due(self._clock.now())
-        if due is not None:
-            heapq.heappush(self._heap, (due, one.trigger.trigger_id))
+        if one.due is not None:
+            heapq.heappush(self._heap, (one.due, one.trigger.trigger_id))
 
     def _take_due(self, now: float) -> list[tuple[_Timer, float]]:
         batch: list[tuple[_Timer, float]] = []
         while self._heap and self._heap[0][0] <= now and len(batch) < MAX_BATCH:
-            due, trigger_id = heapq.heappop(self._heap)
-            one = self._timers[trigger_id]
-            # More may have passed since it was put on the heap.
-            batch.append((one, schedule.latest_between(one.schedule, one.position, now) or due))
+            one = self._timers[heapq.heappop(self._heap)[1]]
+            batch.append((one, one.latest(now)))
         return batch
 
     async def _sleep(self) -> None:

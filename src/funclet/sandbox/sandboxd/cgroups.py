@@ -236,7 +236,8 @@ class CgroupsV2:
         try:
             _write(control, wanted)
         except OSError:
-            # A group with processes of its own cannot have controllers below it: move them one down, us included.
+            # A group with processes of its own cannot have controllers below it, unless it is the host's root: in a
+            # delegated group, or the root that a container sees, move them one down.
             leaf = folder / f"{_PREFIX}{os.getpid()}-leaf"
             leaf.mkdir(exist_ok=True)
             for pid in (folder / "cgroup.procs").read_text().split():
@@ -268,9 +269,8 @@ def detect() -> Cgroups | None:
         if len(parents) < len(_V1_CONTROLLERS):
             return None
         return CgroupsV1({name: path if path.is_dir() else _ROOT / name for name, path in parents.items()})
-    root = _ROOT / own.get("", "")
-    if not root.is_dir():
-        root = _ROOT
+    delegated = _ROOT / own.get("", "")
+    root = delegated if _is_delegated(delegated) else _ROOT
     with contextlib.suppress(OSError):
         if set(_V2_CONTROLLERS) <= set((root / "cgroup.controllers").read_text().split()):
             return CgroupsV2(root)
@@ -284,6 +284,15 @@ def _own_groups() -> dict[str, str]:
         for controller in controllers.split(","):
             groups[controller] = path.lstrip("/")
     return groups
+
+
+def _is_delegated(folder: Path) -> bool:
+    """Tell whether systemd gave the group to us (Delegate=yes); in any other there are strangers' processes to move."""
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(folder, name) == b"1":
+                return True
+    return False
 
 
 def _write(path: Path, value: str | int) -> None:

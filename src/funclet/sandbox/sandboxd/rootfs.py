@@ -68,9 +68,10 @@ class Skeleton:
         self._mount_point = folder / "root"
         self._etc = folder / "etc"
         self._nameservers = nameservers
+        self._shared_steps: tuple[Step, ...] = ()
 
     def build(self) -> None:
-        """Write the shared files. The copies of host files are those of this moment."""
+        """Write the shared files and steps. The copies of host files are those of this moment."""
         self._mount_point.mkdir(parents=True, exist_ok=True)
         self._etc.mkdir(exist_ok=True)
         host = Path("/etc")
@@ -83,6 +84,16 @@ class Skeleton:
         for path in (self._etc, *self._etc.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() else 0o644)
+        root = str(self._mount_point)
+        self._shared_steps = (
+            Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/"),
+            _mount(root, "tmpfs", "mode=755,size=1m,nr_inodes=1024", native.MS_NOSUID | native.MS_NODEV),
+            *(_folder(root, name) for name in _FOLDERS),
+            *_system(root),
+            _bind(root, "etc", self._etc),
+            *_devices(root),
+            *_process_files(root),
+        )
 
     def plan(self, spec: Create, *, interpreter: str, prefix: Path | None, tmp: Tmp) -> list[Step]:
         """Return the steps that build and enter the root of one instance.
@@ -95,15 +106,9 @@ class Skeleton:
         """
         root = str(self._mount_point)
         steps = [
-            Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/"),
-            _mount(root, "tmpfs", "mode=755,size=1m,nr_inodes=1024", native.MS_NOSUID | native.MS_NODEV),
-            *(_folder(root, name) for name in _FOLDERS),
-            *_system(root),
-            _bind(root, "etc", self._etc),
+            *self._shared_steps,
             _bind(root, CODE_ROOT, Path(spec.code_dir)),
             _bind(root, RUNTIME_ROOT, Path(spec.runtime_dir)),
-            *_devices(root),
-            *_process_files(root),
         ]
         if prefix is not None:
             steps += [*_folders_to(root, str(prefix)), _bind(root, str(prefix), prefix)]

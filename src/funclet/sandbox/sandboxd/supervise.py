@@ -85,6 +85,7 @@ def _be_server(child: Callable[[socket.socket], int], control: socket.socket, us
             os.setresgid(user_ids[1], user_ids[1], user_ids[1])
             os.setresuid(user_ids[0], user_ids[0], user_ids[0])
         if native.is_available():
+            # A change of user forgets it: a `child` that changes its user must ask again.
             native.helper().set_parent_death_signal(signal.SIGTERM)
         return child(control)
     except SystemExit as error:

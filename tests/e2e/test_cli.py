@@ -1,0 +1,219 @@
+"""`fgs` against a real server: the first minute, and every example."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def shell(server, tmp_path):
+    """Run `fgs` as a process of its own, in a folder of its own, with the profile that the server wrote."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(server.home), "LANG": "C.UTF-8"}
+
+    def fgs(*words, folder=tmp_path, code=0, stdin=None):
+        done = subprocess.run(
+            [sys.executable, "-m", "funclet", *words],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False, input=stdin,
+        )  # fmt: skip
+        assert done.returncode == code, f"fgs {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    fgs.environment = environment
+    return fgs
+
+
+@pytest.fixture
+def name(shell, request):
+    """A function name of the test's own; the function is removed at the end."""
+    made = "cli-" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:50]
+    yield made
+    subprocess.run(
+        [sys.executable, "-m", "funclet", "remove", made, "-y"],
+        env=shell.environment, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_first_minute(shell, tmp_path, name):
+    """From an empty folder to a function with a version, an alias and a timer, and away again."""
+    shell("init", name, "--template", "hello-world", "--runtime", "Python3.10", "--yes")
+    project = tmp_path / name
+
+    assert f"+ function {name}  created" in shell("up", folder=project)
+    assert json.loads(shell("invoke", name, "-d", '{"name":"fg"}'))["message"] == "Hello, fg!"
+    eventually(lambda: "greeting fg" in shell("logs", name, "--since", "1m"), within_s=10, because="the log line")
+    assert shell("version", "publish", name) == f"published {name}:v1\n"
+    shell("alias", "create", name, "live", "--version", "v1")
+    assert json.loads(shell("invoke", f"{name}:live"))["message"] == "Hello, world!"
+    shell("trigger", "create", name, "--type", "TIMER", "--schedule", "3m")
+    assert "1 version, 1 alias, 1 trigger" in shell("remove", name, "-y")
+    shell("describe", name, code=5)
+
+
+def test_second_deployment_changes_nothing(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    project = tmp_path / name
+    file = project / "fgs.yaml"
+    file.write_text(
+        file.read_text()
+        + '    env: {TIER: dev}\n    concurrency: {max_instances: 5}\n    aliases: {live: {version: "@current"}}\n'
+        + "    triggers:\n      - {type: timer, schedule: 3m}\n"
+        + f"      - {{type: apig, path: /{name}, auth: none}}\n"
+    )
+    shell("up", folder=project)
+
+    assert "unchanged" in shell("up", folder=project)
+    shell("plan", "--detailed-exitcode", folder=project)
+
+
+def test_one_changed_variable_is_one_change(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    project = tmp_path / name
+    file = project / "fgs.yaml"
+    original = file.read_text()
+    file.write_text(original + "    env: {TIER: dev}\n")
+    shell("up", folder=project)
+    file.write_text(original + "    env: {TIER: prod}\n")
+
+    out = shell("plan", "--detailed-exitcode", folder=project, code=14)
+
+    assert [line for line in out.splitlines() if line[:1] in "+~-"] == [f"~ config {name}"]
+
+
+def test_edit_is_seen_by_the_next_invocation(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    project = tmp_path / name
+    shell("up", folder=project)
+    shell("invoke", name)
+    code = project / "code" / "index.py"
+    code.write_text(code.read_text().replace("Hello", "Goodbye"))
+
+    shell("up", folder=project)
+
+    assert "Goodbye" in shell("invoke", name)
+
+
+def test_file_of_the_vendors_component_deploys(shell, tmp_path, name):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "index.py").write_text("def handler(event, context): return context.getUserData('test')\n")
+    (tmp_path / "s.yaml").write_text(f"""edition: 1.0.0
+name: fg-test
+access: default
+vars: {{region: cn-east-3, functionName: {name}}}
+services:
+  hello:
+    component: fgs
+    props:
+      region: ${{vars.region}}
+      function:
+        functionName: ${{vars.functionName}}
+        package: default
+        handler: index.handler
+        runtime: Python3.10
+        memorySize: 256
+        timeout: 30
+        codeType: zip
+        code: {{codeUri: ./code}}
+        environmentVariables: {{test: value}}
+        concurrency: 10
+      trigger:
+        triggerTypeCode: TIMER
+        status: ACTIVE
+        eventData: {{name: t1, schedule: 3m, scheduleType: Rate, userEvent: "{{}}"}}
+""")
+
+    shell("deploy")
+
+    assert "value" in shell("invoke", name)
+    shell("plan", "--detailed-exitcode")
+
+
+def test_failed_function_is_exit_code_10(shell, tmp_path, name):
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    raise ValueError('boom')\n")
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path))
+
+    shell("invoke", name, code=10)
+    shell("invoke", name, "-n", "3", code=10)
+
+
+def test_async_with_wait(shell, tmp_path, name):
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    return event['n'] + 1\n")
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path))
+
+    assert shell("invoke", name, "--async", "--wait", "-d", '{"n": 1}').startswith("SUCCESS")
+
+
+def test_code_comes_back_as_it_was_sent(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    shell("up", folder=tmp_path / name)
+
+    shell("function", "code", "get", name, "--out", "a.zip")
+
+    assert (tmp_path / "a.zip").read_bytes()[:2] == b"PK"
+    shell("function", "code", "update", name, "a.zip")
+
+
+def test_any_operation_by_name(shell, name):
+    assert json.loads(shell("api", "ListFunctions", "--func_name", name))["count"] == 0
+    shell("api", "ShowFunctionConfig", "--function_urn", name, code=5)
+
+
+def test_json_of_lists_is_one_document(shell, tmp_path, name):
+    shell("init", name, "--template", "apig", "--yes")
+    shell("up", folder=tmp_path / name)
+
+    for words in (["ls"], ["version", "list", name], ["alias", "list", name], ["trigger", "list", name],
+                  ["logs", name], ["configure", "list"], ["explain"], ["api"]):  # fmt: skip
+        assert isinstance(json.loads(shell(*words, "-o", "json")), list), words
+    for words in (["describe", name], ["whoami"], ["invoke", name], ["up", "-C", str(tmp_path / name)]):
+        assert isinstance(json.loads(shell(*words, "-o", "json")), dict), words
+
+
+def test_followed_log_ends_with_ctrl_c(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    shell("up", folder=tmp_path / name)
+    follower = subprocess.Popen(
+        [sys.executable, "-u", "-m", "funclet", "logs", name, "-f", "-o", "raw", "--since", "1m"],
+        env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        shell("invoke", name, "-d", '{"name":"follower"}')
+        deadline = time.monotonic() + 15
+        line = ""
+        while "greeting follower" not in line and time.monotonic() < deadline:
+            line = follower.stdout.readline()
+        follower.send_signal(signal.SIGINT)
+        follower.communicate(timeout=10)
+    finally:
+        follower.kill()
+        follower.wait()
+
+    assert "greeting follower" in line
+    assert follower.returncode == 130
+
+
+@pytest.mark.parametrize(("folder", "runtime"), [("hello-python", "Python3.10"), ("hello-nodejs", "Node.js20.15")])
+def test_examples_greet(shell, name, folder, runtime):
+    shell("deploy", "--name", name, "--runtime", runtime, "--code", str(EXAMPLES / folder))
+
+    assert json.loads(shell("invoke", name, "-d", '{"name":"fg"}')) == {"message": "Hello, fg!"}
+
+
+def test_example_of_the_gateway_answers_under_its_url(shell, name):
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(EXAMPLES / "apig-python"))
+    out = shell("trigger", "create", name, "--type", "APIG", "--path", f"/{name}", "--auth", "NONE")
+    url = re.search(r"url: (\S+)", out).group(1)
+
+    with urllib.request.urlopen(f"{url}?name=fg", timeout=20) as answer:
+        assert json.load(answer)["message"] == "Hello, fg!"

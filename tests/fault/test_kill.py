@@ -1,0 +1,133 @@
+"""kill -9 of the whole server at random moments under load: nothing that was acknowledged is lost."""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import threading
+import time
+
+from funclet.client import ApiError, NetworkError
+from tests.support.packages import zip_base64
+from tests.support.waiting import eventually
+
+KILLS = int(os.environ.get("FUNCLET_KILLS", "50"))
+# Reproducible, and still another moment for each kill.
+SEED = 20_260_101
+CODE = zip_base64({"index.py": "def handler(event, context):\n    return event\n"})
+
+
+class Load:
+    """Clients that write all the time and remember what was acknowledged."""
+
+    def __init__(self, server):
+        self.server = server
+        self.functions, self.versions, self.requests = set(), set(), set()
+        self.deleted = set()
+        self.stopping = threading.Event()
+        self.numbers = itertools.count(1)
+        self.threads = []
+
+    def start(self):
+        self.stopping.clear()
+        works = (self.create_functions, self.submit, self.submit, self.submit)
+        self.threads = [threading.Thread(target=self.repeat, args=(work,)) for work in works]
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+
+    def repeat(self, work):
+        """Work until stopped; what the kill cuts off was not acknowledged."""
+        client = self.server.new_client()
+        try:
+            while not self.stopping.is_set():
+                try:
+                    work(client)
+                except (NetworkError, ApiError, OSError):
+                    time.sleep(0.005)
+        finally:
+            client.close()
+
+    def create_functions(self, client):
+        name = f"kept-{next(self.numbers)}"
+        answer = client.create_function(
+            {
+                "func_name": name,
+                "package": "default",
+                "runtime": "Python3.10",
+                "handler": "index.handler",
+                "timeout": 10,
+                "memory_size": 128,
+                "code_type": "zip",
+                "func_code": {"file": CODE},
+            }
+        )
+        urn = answer["func_urn"]
+        self.functions.add(name)
+        client.publish_version(urn, name="v1")
+        self.versions.add(name)
+        # The quota of functions is for what exists: half of them go again.
+        if len(self.functions) % 2:
+            client.delete_function(urn.rsplit(":", 1)[0])
+            self.deleted.add(name)
+
+    def submit(self, client):
+        self.requests.add(client.invoke_async(self.server.urn, json.dumps({"n": next(self.numbers)}).encode()))
+
+
+def test_kill_9_at_random_moments_loses_nothing(new_server, record_property):
+    """After every kill all acknowledged functions and versions are there; at the end every accepted request has run."""
+    chance = random.Random(SEED)
+    server = new_server()
+    server.urn = server.deploy("target", "def handler(event, context):\n    return event\n")
+    load = Load(server)
+    for number in range(KILLS):
+        load.start()
+        time.sleep(chance.uniform(0.0, 0.4))
+        server.kill()
+        load.stop()
+        server.start()
+        if number % 10 == 9:
+            check_functions(server, load)
+
+    check_functions(server, load)
+    assert len(load.functions) >= KILLS / 2, "the load was too small to prove anything"
+    assert len(load.requests) >= KILLS
+    statuses = eventually(lambda: ended(server, load.requests), within_s=90, because="all requests have ended")
+    assert set(statuses.values()) == {"SUCCESS"}
+    for name, count in (("kills", KILLS), ("functions", len(load.functions)), ("requests", len(load.requests))):
+        record_property(name, count)
+
+
+def check_functions(server, load):
+    names = {row["func_name"] for row in server.client.list_functions(name="kept-")}
+    kept = load.functions - load.deleted
+    assert kept <= names, f"lost: {sorted(kept - names)}"
+    assert not load.deleted & names, "a deletion was undone"
+    for name in sorted(load.versions & kept)[:20]:
+        with contextlib.closing(server.new_client()) as client:
+            versions = {row["version"] for row in client.list_versions(name)}
+        assert versions == {"latest", "v1"}
+
+
+def ended(server, requests):
+    """Return the status of every request once none is waiting or running; None before."""
+    statuses = {}
+    path = server.path(f"/functions/{server.urn}/async-invocations")
+    marker = 0
+    while True:
+        page = server.client.call("GET", path, query={"limit": 500, "marker": marker}).json()
+        statuses |= {row["request_id"]: row["status"] for row in page["invocations"]}
+        if not page["invocations"]:
+            break
+        marker += len(page["invocations"])
+    missing = requests - statuses.keys()
+    assert not missing, f"lost: {sorted(missing)[:5]} and {len(missing)} in all"
+    mine = {request: statuses[request] for request in requests}
+    return mine if not {"WAIT", "RUNNING"} & set(mine.values()) else None
