@@ -24,8 +24,7 @@ ALGORITHM = "SDK-HMAC-SHA256"
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 90.0
 DEFAULT_RETRIES = 3
-PAGE_SIZE = 400
-_MAX_PAGES = 10_000
+_PAGE_SIZE, _MAX_PAGES = 400, 10_000
 # A kept connection that was idle longer may be half closed; a POST on it could not be repeated safely.
 _MAX_IDLE_S = 4.0
 _MAX_RETRY_PAUSE_S = 10.0
@@ -362,11 +361,11 @@ class Client:
     def _pages(self, path: str, member: str, **query: str | int) -> Iterator[Document]:
         marker = 0
         for _ in range(_MAX_PAGES):
-            page = _document(self.send("GET", path, None, marker=marker, maxitems=PAGE_SIZE, **query))
+            page = _document(self.send("GET", path, None, marker=marker, maxitems=_PAGE_SIZE, **query))
             rows = _documents(page.get(member))
             yield from rows
             following = int(page.get("next_marker") or 0)
-            if len(rows) < PAGE_SIZE or following <= marker:
+            if len(rows) < _PAGE_SIZE or following <= marker:
                 return
             marker = following
 

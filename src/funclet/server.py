@@ -33,7 +33,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front
-from funclet.gateway import Gateway, RouteSource
+from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -62,7 +62,6 @@ log = logging.getLogger(__name__)
 
 _BLOB_SWEEP_AGE_S = 3600
 _QUEUE_DRAIN_S = 5.0
-_GATEWAY_BODY_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +111,41 @@ class Server:
         self._stop.set()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings, clock = self._settings, SystemClock()
-        folder = settings.data_folder
+        parts = await self._open_parts(stack)
+        queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
+        worker = Worker(parts.store, parts.queue, parts.catalog, parts.dispatcher, parts.clock)
+        await worker.open()
+        stack.push_async_callback(worker.close, deadline_s=queue_deadline_s)
+
+        loops = TaskOwner()
+        stack.push_async_callback(loops.close)
+        timers = TimerHost(
+            parts.store, parts.clock, wake_queue=parts.queue.arrived.set, default_zone=self._settings.timezone
+        )
+        loops.start(timers.run(), name="timers")
+        routes = RouteSource(parts.store, parts.clock)
+
+        def triggers_changed() -> None:
+            routes.changed()
+            timers.changed()
+
+        def function_changed(project_id: str, package: str, name: str) -> None:
+            parts.catalog.forget(project_id, package, name)
+            # A function or version that goes takes its triggers along.
+            triggers_changed()
+
+        services = _services(
+            self._settings,
+            self._listeners,
+            parts,
+            function_changed=function_changed,
+            triggers_changed=triggers_changed,
+        )
+        await self._open_http(stack, parts, services, routes)
+
+    async def _open_parts(self, stack: AsyncExitStack) -> "_Parts":
+        """Open store and data plane: everything that stands below the services."""
+        settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
         lock = DataFolderLock.take(folder)
         stack.callback(lock.release)
         store = SqliteStore.open(folder / "funclet.db")
@@ -135,50 +167,27 @@ class Server:
         dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add)
         dispatcher.open()
         stack.push_async_callback(dispatcher.close)
+        return _Parts(store, logs, blobs, self._registry, Catalog(store, clock), AsyncQueue(store), dispatcher, clock)
 
-        catalog = Catalog(store, clock)
-        queue = AsyncQueue(store)
-        worker = Worker(store, queue, catalog, dispatcher, clock)
-        await worker.open()
-        stack.push_async_callback(worker.close, deadline_s=min(_QUEUE_DRAIN_S, settings.drain_s))
-
-        loops = TaskOwner()
-        stack.push_async_callback(loops.close)
-        timers = TimerHost(store, clock, wake_queue=queue.arrived.set, default_zone=settings.timezone)
-        loops.start(timers.run(), name="timers")
-        routes = RouteSource(store, clock)
-
-        def triggers_changed() -> None:
-            routes.changed()
-            timers.changed()
-
-        def function_changed(project_id: str, package: str, name: str) -> None:
-            catalog.forget(project_id, package, name)
-            triggers_changed()
-
-        authenticator = Authenticator(store, clock)
-        services = _services(
-            settings,
-            self._listeners,
-            _Parts(store, logs, blobs, self._registry, catalog, queue, dispatcher, clock),
-            function_changed=function_changed,
-            triggers_changed=triggers_changed,
-        )
+    async def _open_http(self, stack: AsyncExitStack, parts: "_Parts", services: Services, routes: RouteSource) -> None:
+        authenticator = Authenticator(parts.store, parts.clock)
         api = Api(operations=OPERATIONS, services=services, authenticator=authenticator)
         gateway_tasks = TaskOwner()
+        stack.push_async_callback(self._drain_tasks, gateway_tasks)
         gateway = Gateway(
             routes=routes,
-            catalog=catalog,
-            invoker=dispatcher,
-            submitter=queue,
+            catalog=parts.catalog,
+            invoker=parts.dispatcher,
+            submitter=parts.queue,
             authenticator=authenticator,
-            clock=clock,
+            clock=parts.clock,
             tasks=gateway_tasks,
             gateway_url=self._listeners.gateway_url,
         )
-        stack.push_async_callback(self._drain_tasks, gateway_tasks)
-        gateway_front = Front(gateway.handle, body_limit=lambda *_: (_GATEWAY_BODY_BYTES, "APIG.0201"), clock=clock)
-        api_front = Front(api.handle, body_limit=api.body_limit, clock=clock)
+        gateway_front = Front(
+            gateway.handle, body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"), clock=parts.clock
+        )
+        api_front = Front(api.handle, body_limit=api.body_limit, clock=parts.clock)
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
             await front.listen_on(listener)
             stack.push_async_callback(self._stop_front, front)
@@ -263,6 +272,20 @@ async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
     in_use = await store.read(lambda tx: tx.functions.code_digests())
     await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
     await asyncio.to_thread(code.sweep, in_use)
+
+
+async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:
+    """End the instances of one function that no request will run on any more: deleted, disabled or of older code."""
+    for version in dispatcher.versions():
+        if (version.project_id, version.package, version.name) != function:
+            continue
+        try:
+            current = await catalog.resolve(version.urn)
+        except ModelError:
+            dispatcher.retire(version)
+        else:
+            if current.revision > version.revision or current.settings.max_instances == 0:
+                dispatcher.retire(version)
 
 
 def load_registry(settings: Settings) -> Registry:

@@ -1,9 +1,13 @@
-"""Fixtures of the API tests that need no server process."""
+"""Fixtures of the API tests: an API without a server process, and the vendor's SDK against a real one."""
 
 import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkfunctiongraph import v2
 
 from funclet.runtimes.registry import Registry
 from tests.support.api import RUNTIMES, InProcessApi
+from tests.support.sdk import Sdk
+from tests.support.server import AK, PROJECT_ID, SK
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,28 @@ def new_api(tmp_path, registry):
 def api(new_api):
     """Return an API on an empty database."""
     return new_api()
+
+
+@pytest.fixture
+def new_client(server):
+    """Build clients of the SDK; their sessions are closed at the end."""
+    clients = []
+
+    def build(credentials=None, region=None, **preset_headers):
+        builder = v2.FunctionGraphClient.new_builder().with_credentials(
+            credentials or BasicCredentials(AK, SK, PROJECT_ID)
+        )
+        builder = builder.with_region(region) if region else builder.with_endpoint(server.api_url)
+        client = builder.build()
+        client.preset_headers.update(preset_headers)
+        clients.append(client)
+        return client
+
+    yield build
+    for client in clients:
+        client.get_http_client().close()
+
+
+@pytest.fixture
+def sdk(server, new_client):
+    return Sdk(server, new_client())

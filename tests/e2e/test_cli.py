@@ -145,6 +145,7 @@ def test_failed_function_is_exit_code_10(shell, tmp_path, name):
 
     shell("invoke", name, code=10)
     shell("invoke", name, "-n", "3", code=10)
+    eventually(lambda: shell("logs", name, "--failed").count("boom"), within_s=10, because="failures in the log")
 
 
 def test_async_with_wait(shell, tmp_path, name):

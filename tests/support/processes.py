@@ -28,3 +28,11 @@ def is_alive(pid):
         return status_of(pid)["State"][0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def namespaced_pids_of(pid):
+    """Return the pids of a process in its nested namespaces, outermost first; none when it has ended."""
+    try:
+        return status_of(pid)["NSpid"].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

@@ -241,7 +241,7 @@ def _trigger_changes(plan: FunctionPlan, state: State) -> list[Change]:
         have = next((row for row in state.triggers if not wanted.qualifier and is_same_trigger(wanted, row)), None)
         body = {"trigger_type_code": wanted.type_code, "event_data": dict(wanted.event_data)}
         body |= {"trigger_status": wanted.status} if wanted.status else {}
-        name = f"{plan.name}/{wanted.type_code}/{trigger_name(body)}"
+        name = f"{plan.name} {wanted.type_code} {trigger_name(body)}"
         if have is None:
             changes.append(Change(kind="trigger", sign="+", name=name, body=body, urn=wanted.qualifier))
             continue

@@ -111,7 +111,7 @@ class _Deployment:
         try:
             self._function(function, is_trial=is_trial)
         except ApiError as error:
-            failure = failure_of(error)
+            failure = failure_of(error, subject=function.name)
             failure.message = f"{function.name}: {failure.message}"
             self._failures.append(failure)
         except Failure as failure:

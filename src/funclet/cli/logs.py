@@ -15,7 +15,7 @@ from funclet.client import ApiError, NetworkError
 
 _POLL_S = 0.5
 _RECONNECT_S = 1.0
-_COMPLETED = "completed"
+_SUCCESS = "success"
 
 Record = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ def _moment(text: str) -> float:
 
 
 def _is_wanted(record: Record, options: Mapping[str, Any]) -> bool:
-    if options["failed"] and str(record.get("outcome")) == _COMPLETED:
+    if options["failed"] and str(record.get("outcome")) == _SUCCESS:
         return False
     if options["cold"] and not record.get("cold"):
         return False
@@ -119,7 +119,7 @@ def _write(flags: Flags, records: Iterable[Record], view: str) -> None:
 
 def _pretty(flags: Flags, record: Record) -> None:
     outcome = str(record.get("outcome"))
-    color = None if flags.is_on("no_color") else "green" if outcome == _COMPLETED else "red"
+    color = None if flags.is_on("no_color") else "green" if outcome == _SUCCESS else "red"
     cold = " cold" if record.get("cold") else ""
     duration_ms = float(record.get("duration_ms") or 0)
     head = f"{_local(str(record.get('time')))} {record.get('version')} {record.get('request_id')}"

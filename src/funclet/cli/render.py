@@ -4,8 +4,10 @@
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ from funclet.cli.frame import Failure, Flags, say
 
 Document = Mapping[str, Any]
 _MAX_CELL = 60
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def as_json(value: Any) -> None:
@@ -99,8 +102,16 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    return local_time(value) if isinstance(value, str) and _TIME.fullmatch(value) else str(value)
+
+
+def local_time(text: str) -> str:
+    """Return a UTC time of the API as people here write it; anything else unchanged."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return text
 
 
 def _table(lines: Sequence[Sequence[str]]) -> None:

@@ -102,6 +102,8 @@ class Session:
         self.flags = flags
         self._environ = environ
         self._clients: list[Client] = []
+        self.subject = ""
+        """The function that the command is about, for hints."""
         self.settings = self._resolve()
 
     @functools.cached_property
@@ -146,6 +148,7 @@ class Session:
         When the function is not in the default app, the app that has it is looked up; when there is no
         version of that name, an alias of that name is tried, if `follow_alias`.
         """
+        self.subject = address.name
         try:
             return act(self.urn(address))
         except ApiError as error:
@@ -267,13 +270,19 @@ def proxy_for(endpoint: str, environ: Mapping[str, str]) -> str:
     return environ.get(variable.upper()) or environ.get(variable) or ""
 
 
-def failure_of(error: ClientError) -> Failure:
-    """Turn what the client raised into a message with a hint and an exit code."""
+def failure_of(error: ClientError, *, subject: str = "") -> Failure:
+    """Turn what the client raised into a message with a hint and an exit code.
+
+    Args:
+        error: what the client raised.
+        subject: the function that the command is about; stands in the hint.
+    """
     if isinstance(error, ApiError):
+        hint = HINTS.get(error.code, "fgs configure" if error.status == HTTPStatus.UNAUTHORIZED else "")
         return Failure(
             error.message,
             exit_code=exit_of(error.status, error.code),
-            hint=HINTS.get(error.code, "fgs configure" if error.status == HTTPStatus.UNAUTHORIZED else ""),
+            hint=hint.replace("NAME", subject or "NAME"),
             code=error.code,
             request_id=error.request_id,
             http_status=error.status,
@@ -293,17 +302,6 @@ def exit_of(status: int, code: str) -> ExitCode:
     return ExitCode.USAGE if status >= HTTPStatus.BAD_REQUEST else ExitCode.UNEXPECTED
 
 
-class TalkingCommand(frame.FgsCommand):
-    """A command that calls the server: what the client raises becomes a failure of the command."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except ClientError as error:
-            raise failure_of(error) from error
-
-
 def command(name: str, *, examples: Sequence[str], **attributes: Any) -> Callable[[Callable[..., None]], click.Command]:
     """Return a decorator that makes a command whose first argument is a `Session`, closed after it."""
 
@@ -314,10 +312,12 @@ def command(name: str, *, examples: Sequence[str], **attributes: Any) -> Callabl
             session = Session(context.ensure_object(Flags), os.environ)
             try:
                 function(session, *args, **options)
+            except ClientError as error:
+                raise failure_of(error, subject=session.subject) from error
             finally:
                 session.close()
 
-        return frame.command(name, examples=examples, cls=TalkingCommand, **attributes)(with_session)
+        return frame.command(name, examples=examples, **attributes)(with_session)
 
     return decorate
 

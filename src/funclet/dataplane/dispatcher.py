@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from funclet import telemetry
@@ -56,9 +56,9 @@ class DispatcherOptions:
 
 @dataclass(slots=True)
 class _Versioned:
-    """The pool of one version and size, with the revision it runs."""
+    """The pool of one version and size, with the version it runs."""
 
-    revision: int
+    version: FunctionVersion
     pool: Pool
 
 
@@ -104,7 +104,7 @@ class Dispatcher:
         """Run one invocation. Returns an Outcome for anything the function or the load can cause."""
         runtime = self._registry.require(invocation.version.settings.runtime)
         if invocation.version.settings.max_instances == 0:
-            return Refused(reason="Function Disabled")
+            return Refused(reason="Function Disabled", retry_after_s=None)
         if not runtime.is_runnable:
             return self._recorded(invocation, _not_installed(runtime), b"", self._clock.now())
         began = self._clock.monotonic()
@@ -125,6 +125,16 @@ class Dispatcher:
             pool.release(given)
         outcome = replace(result.outcome, report=replace(result.outcome.report, wait_ms=waited_ms))
         return self._recorded(invocation, outcome, result.log, result.started_at)
+
+    def versions(self) -> Sequence[FunctionVersion]:
+        """Return the versions that have instances here, each as it was when the first of them was asked for."""
+        return [entry.version for entry in self._pools.values()]
+
+    def retire(self, version: FunctionVersion) -> None:
+        """End the instances of a version that has changed or is gone: idle ones now, busy ones after their request."""
+        for key, entry in list(self._pools.items()):
+            if entry.version == version:
+                self._retire(self._pools.pop(key).pool)
 
     def statistics(self) -> dict[str, int]:
         """Return how many instances are in which state, and the memory they hold."""
@@ -162,14 +172,17 @@ class Dispatcher:
         memory_mib = invocation.memory_mib or version.settings.memory_mib
         key = (version.function_id, version.version, memory_mib)
         current = self._pools.get(key)
-        if current is None or current.revision < version.revision:
+        if current is None or current.version.revision < version.revision:
             if current is not None:
-                current.pool.retire()
-                self._retired.append(current.pool)
-            current = _Versioned(version.revision, self._new_pool(version, runtime, memory_mib))
+                self._retire(current.pool)
+            current = _Versioned(version, self._new_pool(version, runtime, memory_mib))
             self._pools[key] = current
         current.pool.max_instances = version.settings.max_instances
         return current.pool
+
+    def _retire(self, pool: Pool) -> None:
+        pool.retire()
+        self._retired.append(pool)
 
     def _new_pool(self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int) -> Pool:
         async def start_instance() -> tuple[Instance, FunctionFailed | None]:

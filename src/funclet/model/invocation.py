@@ -108,7 +108,8 @@ class Refused:
     """Nothing ran: limits, load, or the function is disabled."""
 
     reason: str
-    retry_after_s: float = 1.0
+    retry_after_s: float | None = 1.0
+    """When it is worth trying again; None: not before somebody changes something."""
     is_overload: bool = False
     """True when the host, not the limits of the function, is the reason (503 instead of 429)."""
 

@@ -44,6 +44,7 @@ def test_all_headers_of_an_answer():
         "X-Cff-Response-Version": "v0",
         "X-Func-Err-Code": "0",
         "X-Is-Func-Err": "false",
+        "X-Funclet-Start": "warm",
     }
 
 

@@ -2,10 +2,15 @@
 
 import hashlib
 import socket
+import ssl
+import subprocess
+import threading
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from funclet.client import ApiError, Client, Credentials, Link, NetworkError, segment, sign
+from tests.support.stub import Stub, handler_of
 
 AK, SK = "AKEXAMPLE0000000001", "SKexample/secret+key==0000000000000001"
 P = "0123456789abcdef0123456789abcdef"
@@ -158,6 +163,96 @@ def test_http_goes_through_the_proxy_with_its_credentials(stub):
 
     assert stub.seen[0].headers["proxy-authorization"] == "Basic dXNlcjpwQHNz"
     assert stub.seen[0].headers["host"] == "fgs.example.test:1234"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that nobody trusts."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+               "-keyout", "key.pem", "-out", "cert.pem", "-days", "1", "-subj", "/CN=127.0.0.1",
+               "-addext", "subjectAltName=IP:127.0.0.1"]  # fmt: skip
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=20)
+    return tmp_path
+
+
+@pytest.fixture
+def secure_stub(certificate):
+    """The stub behind TLS."""
+    made = Stub()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(made))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None  # a client that goes away at the handshake is what one test wants
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    made.url = f"https://127.0.0.1:{server.server_address[1]}"
+    made.on("GET", "/fgs/functions", 200, {"functions": []})
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_unknown_certificate_is_refused_with_a_way_out(secure_stub):
+    client = Client(secure_stub.url, Credentials(project_id=P, token="t"))
+
+    with pytest.raises(NetworkError, match="not trusted") as caught:
+        client.list_functions()
+
+    assert "--ca" in caught.value.hint
+
+
+@pytest.mark.parametrize("by", ["ca", "insecure"])
+def test_own_certificate_is_accepted_when_asked_to(secure_stub, certificate, by):
+    link = Link(ca=str(certificate / "cert.pem")) if by == "ca" else Link(insecure=True)
+    client = Client(secure_stub.url, Credentials(project_id=P, token="t"), link)
+
+    found = client.list_functions()
+    client.close()
+
+    assert found == []
+
+
+def test_https_goes_through_a_tunnel_of_the_proxy(secure_stub, certificate):
+    """The proxy sees CONNECT with its own credentials, and nothing of the request."""
+    port = int(secure_stub.url.rpartition(":")[2])
+    heads = []
+
+    def relay(proxy):
+        near, _ = proxy.accept()
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += near.recv(1024)
+        heads.append(head.decode())
+        with near, socket.create_connection(("127.0.0.1", port)) as far:
+            near.sendall(b"HTTP/1.1 200 ok\r\n\r\n")
+            back = threading.Thread(target=pump, args=(far, near))
+            back.start()
+            pump(near, far)
+            back.join()
+
+    def pump(source, target):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        thread = threading.Thread(target=relay, args=(proxy,))
+        thread.start()
+        link = Link(
+            ca=str(certificate / "cert.pem"), proxy=f"http://user:pass@127.0.0.1:{proxy.getsockname()[1]}", retries=0
+        )
+        client = Client(secure_stub.url, Credentials(project_id=P, token="t"), link)
+        found = client.list_functions()
+        client.close()
+        thread.join()
+
+    assert found == []
+    assert heads[0].startswith(f"CONNECT 127.0.0.1:{port} ")
+    assert "Proxy-Authorization: Basic dXNlcjpwYXNz" in heads[0]
+    assert "X-Auth-Token" not in heads[0]
 
 
 def test_secrets_are_not_in_the_text_of_credentials():

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -215,6 +216,25 @@ def test_interruption_is_exit_code_130(fgs, monkeypatch):
 
     assert ran.code == ExitCode.INTERRUPTED
     assert "interrupted" in ran.err
+
+
+def test_hint_names_the_function(fgs, stub):
+    stub.on("POST", f"{HELLO}/aliases", 409, {"error_code": "FSS.1066", "error_msg": "taken"})
+
+    assert "hint: fgs alias list hello" in fgs("alias", "create", "hello", "a", "--version", "v1").err
+
+
+def test_times_are_local_in_tables_and_utc_in_json(fgs, stub, monkeypatch):
+    monkeypatch.setenv("TZ", "CST-8")
+    time.tzset()
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"last_modified": "2026-03-10T08:00:00Z"}]})
+
+    shown = [fgs("ls", "--fields", "last_modified", "-o", view).out for view in ("text", "json")]
+
+    monkeypatch.undo()
+    time.tzset()
+    assert shown[0] == "2026-03-10 16:00:00\n"
+    assert "2026-03-10T08:00:00Z" in shown[1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -201,7 +201,7 @@ def test_wrong_expressions_are_refused(text):
 
 
 RECORD = {
-    "id": 7, "time": "2026-03-10T08:00:00.000Z", "version": "latest", "request_id": "r-1", "outcome": "completed",
+    "id": 7, "time": "2026-03-10T08:00:00.000Z", "version": "latest", "request_id": "r-1", "outcome": "success",
     "duration_ms": 3.2, "cold": True, "text": "one\ntwo\n",
 }  # fmt: skip
 LOGS = f"/funclet/functions/{P}:default:hello/logs"
@@ -210,14 +210,14 @@ LOGS = f"/funclet/functions/{P}:default:hello/logs"
 @pytest.fixture
 def records(stub):
     stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello"})
-    failed = RECORD | {"id": 8, "request_id": "r-2", "outcome": "function_failed", "cold": False, "text": "bad"}
+    failed = RECORD | {"id": 8, "request_id": "r-2", "outcome": "Function error", "cold": False, "text": "bad"}
     stub.on("GET", LOGS, 200, {"records": [RECORD, failed]})
 
 
 def test_logs_are_shown_with_time_and_outcome(fgs, records):
     out = fgs("logs", "hello", "--no-color").out.splitlines()
 
-    assert "latest r-1 completed 3.2 ms cold" in out[0]
+    assert "latest r-1 success 3.2 ms cold" in out[0]
     assert out[1:3] == ["  one", "  two"]
 
 

@@ -207,7 +207,7 @@ def test_a_disabled_function_is_refused():
         async with dispatcher(FakeDriver()) as subject:
             outcome = await subject.invoke(invocation(configured(max_instances=0)))
 
-            assert outcome == Refused(reason="Function Disabled")
+            assert outcome == Refused(reason="Function Disabled", retry_after_s=None)
 
     run(scenario())
 

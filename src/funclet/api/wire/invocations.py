@@ -144,10 +144,11 @@ def _failed(outcome: FunctionFailed, wanted: Wanted) -> Response:
 def _refused(outcome: Refused, wanted: Wanted) -> Response:
     code = _FRONT_THROTTLED if outcome.is_overload else _INSTANCE_MAXIMUM
     headers = _headers(_NO_REPORT, wanted, code=code)
-    headers["Retry-After"] = errors.retry_after(outcome.retry_after_s)
+    if outcome.retry_after_s is not None:
+        headers["Retry-After"] = errors.retry_after(outcome.retry_after_s)
     return errors.error_response(
         "FSS.0503" if outcome.is_overload else "FSS.0429",
-        OVERLOAD_MESSAGE,
+        OVERLOAD_MESSAGE if outcome.is_overload else outcome.reason,
         request_id=wanted.request_id,
         headers=headers,
     )
@@ -168,6 +169,9 @@ def _headers(report: Report, wanted: Wanted, *, code: int = 0, is_function_fault
         "X-Func-Err-Code": str(code),
         "X-Is-Func-Err": "true" if is_function_fault else "false",
     }
+    if report is not _NO_REPORT:
+        # Not of the cloud: what the caller paid for a start, seen without reading the log.
+        headers["X-Funclet-Start"] = "cold" if report.is_cold else "warm"
     if wanted.with_log:
         headers["X-Cff-Function-Log"] = base64.b64encode(report.log_tail[-MAX_LOG_HEADER_BYTES:]).decode()
     return headers

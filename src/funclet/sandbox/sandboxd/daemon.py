@@ -56,7 +56,7 @@ def serve(control: socket.socket, settings: SandboxdSettings, *, watches: Sequen
     socket, is closed at the end.
     """
     settings = settings.resolved()
-    # About seven descriptors an instance; the usual soft limit of 1024 is too low, and children get limits of their own.
+    # About seven descriptors an instance: the usual soft limit of 1024 is too low. Children get limits of their own.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     maker: Maker = FullMaker(settings) if os.geteuid() == 0 else RootlessMaker(settings)
@@ -77,6 +77,7 @@ class _Daemon:
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._is_ending = False
         self._may_refill = True
+        self._starting = 0
         for fd, callback in watches:
             self._watch(fd, partial(self._end_if, callback))
 
@@ -106,7 +107,7 @@ class _Daemon:
                     key.data()
             self._meet_deadlines()
             self._flush()
-            if not events and self._may_refill and not self._is_ending:
+            if not events and self._may_refill and not self._is_ending and not self._is_starting_one():
                 self._refill()
 
     def close(self) -> None:
@@ -125,9 +126,13 @@ class _Daemon:
     def _time_to_wait(self) -> float | None:
         if self._is_ending or self._unsent:
             return _RETRY_S
-        if self._may_refill:
+        if self._may_refill and not self._is_starting_one():
             return 0.0
         return max(0.0, self._deadlines[0][0] - time.monotonic()) if self._deadlines else None
+
+    def _is_starting_one(self) -> bool:
+        """Tell whether somebody waits: preparing for the next one would delay the news of this one."""
+        return self._starting > 0
 
     def _refill(self) -> None:
         try:
@@ -171,6 +176,7 @@ class _Daemon:
             self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
             return
         self._running[spec.id] = running
+        self._starting += 1
         self._watch(running.spawned.error_fd, partial(self._on_report, running))
         self._watch(running.spawned.pidfd, partial(self._on_exit, running))
         if running.group is not None and running.group.oom_fd >= 0:
@@ -180,6 +186,7 @@ class _Daemon:
     def _on_report(self, running: Running) -> None:
         """The child executed the interpreter (end of file), or says which step failed."""
         self._selector.unregister(running.spawned.error_fd)
+        self._starting -= 1
         report = os.read(running.spawned.error_fd, _REPORT_BYTES)
         running.child_started()
         if report:
