@@ -9,6 +9,7 @@ import importlib.util
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -34,6 +35,7 @@ from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.model.errors import ModelError
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -94,6 +96,7 @@ class Server:
         Raises:
             StoreError, SandboxError, OSError: the server cannot start.
         """
+        _raise_descriptor_limit()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
@@ -184,9 +187,7 @@ class Server:
             tasks=gateway_tasks,
             gateway_url=self._listeners.gateway_url,
         )
-        gateway_front = Front(
-            gateway.handle, body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"), clock=parts.clock
-        )
+        gateway_front = Front(gateway.handle, body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"), clock=parts.clock)
         api_front = Front(api.handle, body_limit=api.body_limit, clock=parts.clock)
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
             await front.listen_on(listener)
@@ -267,6 +268,12 @@ def _services(
     )
 
 
+def _raise_descriptor_limit() -> None:
+    """Each instance takes five descriptors and each connection one: take as many as the host gives."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
     """Remove packages and unpacked code that nothing names any more: left-overs of deleted functions and crashes."""
     in_use = await store.read(lambda tx: tx.functions.code_digests())
@@ -320,6 +327,8 @@ def make_driver(control: socket.socket | None) -> SandboxDriver:
 def missing_for_isolation() -> str:
     """Return what keeps this host from isolating instances at all; empty when nothing does."""
     needed = {"native helper", "system call filter", "own /proc"}
+    if os.geteuid() == 0:
+        needed.add("control groups")
     checks = check_isolation(SandboxdSettings(allowed_folders=()))
     return "; ".join(
         f"{check.name}: {check.detail}"

@@ -380,6 +380,14 @@ def test_a_runtime_that_is_not_there_is_named(server):
 # Changes
 
 
+def begin_cold(server, urn, event):
+    """Begin the first request of a function; return its future and its instance, which is there already."""
+    before = set(server.instances())
+    future = server.begin(urn, event)
+    (instance,) = eventually(lambda: set(server.instances()) - before, because="an instance starts")
+    return future, instance
+
+
 def version_of(number):
     """Return code that answers with a number, after the sleep that the event asks for."""
     return f"import time\n\ndef handler(event, context):\n    time.sleep(event.get('sleep', 0))\n    return {number}\n"
@@ -387,10 +395,8 @@ def version_of(number):
 
 def test_new_code_runs_at_once_and_a_running_request_keeps_the_old(server):
     urn = server.deploy("changing", version_of(1))
-    server.invoke(urn)
 
-    running = server.begin(urn, {"sleep": 0.8})
-    eventually(lambda: not running.done())
+    running, _ = begin_cold(server, urn, {"sleep": 0.8})
     server.client.update_code(urn, zip_of({"index.py": version_of(2)}))
     after = server.invoke(urn).json()
 
@@ -440,19 +446,36 @@ def test_an_alias_moves_from_one_request_to_the_next(server):
 
 def test_a_deleted_function_is_gone_with_its_instances(server):
     urn = server.deploy("deleted", version_of(1))
-    before = set(server.instances())
-    server.invoke(urn)
-    started = set(server.instances()) - before
 
-    running = server.begin(urn, {"sleep": 0.8})
-    eventually(lambda: not running.done())
+    running, instance = begin_cold(server, urn, {"sleep": 0.8})
     server.client.delete_function(urn.removesuffix(":latest"))
     after = server.invoke(urn)
 
     assert (after.status, after.json()["error_code"]) == (404, "FSS.0404")
     assert running.result().json() == 1
-    assert started
-    eventually(lambda: not started & set(server.instances()), because="its instance has ended")
+    eventually(lambda: instance not in server.instances(), because="its instance has ended")
+
+
+def test_instances_of_old_code_end_at_once(server):
+    """Not only when they have been idle for long: they hold memory that nobody will use."""
+    urn = server.deploy("recoded", version_of(1))
+    running, instance = begin_cold(server, urn, {})
+    running.result()
+
+    server.client.update_code(urn, zip_of({"index.py": version_of(2)}))
+
+    eventually(lambda: instance not in server.instances(), because="the old instance has ended")
+
+
+def test_a_new_description_leaves_instances_alone(server):
+    urn = server.deploy("described", COUNTER)
+    server.invoke(urn)
+    config = server.client.function_config(urn)
+    keep = {name: config[name] for name in ("func_name", "runtime", "timeout", "handler", "memory_size")}
+
+    server.client.update_config(urn, keep | {"description": "new"})
+
+    assert server.invoke(urn).json() == {"calls": 2}
 
 
 # Settings

@@ -48,7 +48,7 @@ def find_user(name: str) -> tuple[int, int]:
 def give_folder(folder: Path, ids: tuple[int, int]) -> None:
     """Give a folder and everything in it to a user."""
     for path, _, files in os.walk(folder):
-        os.chown(path, *ids)
+        os.chown(path, *ids, follow_symlinks=False)
         for file in files:
             os.chown(Path(path) / file, *ids, follow_symlinks=False)
 
@@ -76,13 +76,16 @@ def forget_variable(name: str) -> None:
     os.environ.pop(name, None)
 
 
-def become(ids: tuple[int, int], *, read_only: Sequence[Path], writable: Sequence[Path]) -> None:
-    """Turn this process into the server's user, for good. Call it in a process that was forked for that.
+def become(
+    ids: tuple[int, int], *, read_only: Sequence[Path], writable: Sequence[Path], dies_with_parent: bool
+) -> None:
+    """Turn this process into the server's user, for good.
 
     Args:
         ids: user and group.
         read_only: folders that must be readable for the program.
         writable: folders that must be writable; they belong to the user already.
+        dies_with_parent: whether it gets SIGTERM when its parent ends; for a server that was forked by its sandboxd.
 
     Raises:
         PrivilegeError: a folder cannot be made reachable.
@@ -93,8 +96,9 @@ def become(ids: tuple[int, int], *, read_only: Sequence[Path], writable: Sequenc
     os.setresuid(ids[0], ids[0], ids[0])
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "sure that no program gives it rights")
-    # The change of user has cleared it: a server that has lost its sandboxd must end.
-    _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0), "sure to end with its sandboxd")
+    if dies_with_parent:
+        # The change of user has cleared it: a server that has lost its sandboxd must end.
+        _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0), "sure to end with its sandboxd")
     for folder in (*read_only, *writable):
         if not os.access(folder, os.R_OK | os.X_OK):
             raise PrivilegeError(

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,77 @@ def start(settings: config.Settings) -> int:
     created = _prepare(settings, listeners)
     # Looked for by whoever starts us: the server's own user may not be able to enter the folders of interpreters.
     start_ = _Start(settings, listeners, created, load_registry(settings))
-    return _run(start_, None) if settings.isolation == "process" else _supervise(start_)
+    return _start_as_root(start_) if os.geteuid() == 0 else _start_as_user(start_)
+
+
+def _start_as_root(start_: _Start) -> int:
+    """Isolate fully; where that cannot be, become an ordinary user first: functions never run as root."""
+    from funclet import server  # noqa: PLC0415 - as above
+    from funclet.cli import privileges  # noqa: PLC0415
+
+    settings = start_.settings
+    try:
+        ids = privileges.find_user(settings.user)
+        privileges.give_folder(settings.data_folder, ids)
+    except (privileges.PrivilegeError, OSError) as error:
+        raise Failure(str(error)) from error
+    folders = _program_folders(start_.registry)
+    missing = server.missing_for_isolation()
+    if settings.isolation in ("auto", "full") and not missing:
+        return _supervise(
+            start_,
+            lambda: privileges.become(ids, read_only=folders, writable=[settings.data_folder], dies_with_parent=True),
+        )
+    if settings.isolation == "full":
+        raise Failure(f"Full isolation cannot be had: {missing}", hint="'fgs doctor' says what this host allows.")
+    privileges.become(ids, read_only=folders, writable=[settings.data_folder], dies_with_parent=False)
+    return _start_as_user(start_)
+
+
+def _start_as_user(start_: _Start) -> int:
+    """Isolate as far as an ordinary user can."""
+    from funclet import server  # noqa: PLC0415 - as above
+
+    isolation = start_.settings.isolation
+    if isolation == "full":
+        raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
+    missing = "" if isolation == "process" else server.missing_for_isolation()
+    if isolation == "rootless" and missing:
+        raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
+    if isolation == "process" or missing:
+        return _run(start_, None)
+    return _supervise(start_, lambda: None)
+
+
+def _supervise(start_: _Start, prepare: Callable[[], None]) -> int:
+    """Fork the server, which calls `prepare` first, and become its sandboxd."""
+    from funclet import server  # noqa: PLC0415 - as above
+    from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
+    from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
+
+    folder = start_.settings.data_folder
+
+    def child(control: socket.socket) -> int:
+        prepare()
+        return _run(start_, control)
+
+    return supervise(
+        child,
+        settings=SandboxdSettings(
+            allowed_folders=(folder / "code", server.language_folder()),
+            interpreter_prefixes=server.interpreter_prefixes(start_.registry),
+            image_folder=folder,
+        ),
+    )
+
+
+def _program_folders(registry: "Registry") -> Sequence[Path]:
+    """Return the folders that the server's own code and the interpreters are in."""
+    from funclet.server import interpreter_prefixes, language_folder  # noqa: PLC0415 - as above
+
+    package = Path(__file__).parents[1]
+    installed = [Path(sys.prefix), Path(sys.base_prefix), package, language_folder(), *interpreter_prefixes(registry)]
+    return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
 
 
 def _listen(settings: config.Settings) -> "Listeners":
@@ -135,16 +205,18 @@ def _prepare(settings: config.Settings, listeners: "Listeners") -> "Credentials 
 
     folder = settings.data_folder
 
-    async def bootstrap() -> "Credentials | None":
+    async def bootstrap() -> "tuple[Credentials | None, str]":
         store = SqliteStore.open(folder / "funclet.db")
         try:
-            return await bootstrap_identity(
+            created = await bootstrap_identity(
                 store,
                 region=settings.region,
                 project_id=settings.project_id or None,
                 ak=settings.admin_ak or None,
                 sk=settings.admin_sk or None,
             )
+            projects = await store.read(lambda tx: tx.identities.projects())
+            return created, projects[0].project_id
         finally:
             await store.close()
 
@@ -152,24 +224,26 @@ def _prepare(settings: config.Settings, listeners: "Listeners") -> "Credentials 
         lock = DataFolderLock.take(folder)
         for name in ("packages", "code"):
             (folder / name).mkdir(exist_ok=True)
-        created = asyncio.run(bootstrap())
+        created, project_id = asyncio.run(bootstrap())
         lock.release()
     except (StoreError, OSError) as error:
         raise Failure(
             f"The data folder {folder} cannot be used: {error}.", hint="Choose another one with --data-dir."
         ) from error
     if created is not None:
-        _write_profile(listeners, created, settings)
+        _write_profile(settings.region, listeners.api_url, created)
+    else:
+        _renew_profile(project_id, listeners.api_url)
     return created
 
 
-def _write_profile(listeners: "Listeners", created: "Credentials", settings: config.Settings) -> None:
+def _write_profile(region: str, api_url: str, created: "Credentials") -> None:
     """Let `fgs` on this machine find the server: profile `local`, chosen unless another one was."""
     path = profiles.path_of(os.environ)
     known = profiles.load(path)
     values = {
-        "endpoint": listeners.api_url,
-        "region": settings.region,
+        "endpoint": api_url,
+        "region": region,
         "project_id": created.project_id,
         "ak": created.access,
         "sk": created.secret,
@@ -179,54 +253,13 @@ def _write_profile(listeners: "Listeners", created: "Credentials", settings: con
     profiles.save(path, profiles.Profiles(current=current, table=changed.table))
 
 
-def _supervise(start_: _Start) -> int:
-    """Fork the server and become its sandboxd; without what isolation needs, serve with plain processes."""
-    from funclet import server  # noqa: PLC0415 - as above
-    from funclet.cli import privileges  # noqa: PLC0415
-    from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
-    from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
-
-    settings = start_.settings
-    prefixes = server.interpreter_prefixes(start_.registry)
-    folder = settings.data_folder
-    missing = server.missing_for_isolation()
-    if missing:
-        if settings.isolation != "auto":
-            raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
-        return _run(start_, None)
-    is_root = os.geteuid() == 0
-    if settings.isolation == "full" and not is_root:
-        raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
-    ids = None
-    if is_root:
-        try:
-            ids = privileges.find_user(settings.user)
-        except privileges.PrivilegeError as error:
-            raise Failure(str(error)) from error
-        privileges.give_folder(folder, ids)
-
-    def child(control: socket.socket) -> int:
-        if ids is not None:
-            privileges.become(ids, read_only=_program_folders(prefixes), writable=[folder])
-        return _run(start_, control)
-
-    return supervise(
-        child,
-        settings=SandboxdSettings(
-            allowed_folders=(folder / "code", server.language_folder()),
-            interpreter_prefixes=prefixes,
-            image_folder=folder,
-        ),
-    )
-
-
-def _program_folders(prefixes: Sequence[Path]) -> Sequence[Path]:
-    """Return the folders that the server's own code and interpreter are in."""
-    package = Path(__file__).parents[1]
-    from funclet.server import language_folder  # noqa: PLC0415 - as above
-
-    installed = [Path(sys.prefix), Path(sys.base_prefix), package, language_folder(), *prefixes]
-    return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
+def _renew_profile(project_id: str, api_url: str) -> None:
+    """Follow a server that was started again on another port, if the profile is of this server."""
+    path = profiles.path_of(os.environ)
+    known = profiles.load(path)
+    mine = known.table.get(LOCAL_PROFILE, {})
+    if mine.get("project_id") == project_id and mine.get("endpoint") != api_url:
+        profiles.save(path, known.with_values(LOCAL_PROFILE, {"endpoint": api_url}))
 
 
 def _run(start_: _Start, control: socket.socket | None) -> int:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from funclet.api.wire.invocations import OVERLOAD_MESSAGE, Wanted, render
+from funclet.api.wire.invocations import Wanted, render
 from funclet.base.http import JSON, TEXT
 from funclet.model.invocation import Completed, FailureKind, FunctionFailed, PlatformFailed, Refused, Report
 
@@ -160,7 +160,7 @@ def test_refusals(is_overload, status, code, inner):
     response = render(Refused(reason="full", retry_after_s=0.2, is_overload=is_overload), V0)
 
     assert response.status == status
-    assert json.loads(response.body) == {"error_code": code, "error_msg": OVERLOAD_MESSAGE, "request_id": "r-1"}
+    assert json.loads(response.body) == {"error_code": code, "error_msg": "full", "request_id": "r-1"}
     assert (response.headers["Retry-After"], response.headers["X-Func-Err-Code"]) == ("1", inner)
     assert (response.headers["X-Is-Func-Err"], response.headers["X-Cff-Request-Id"]) == ("false", "r-1")
 

@@ -24,7 +24,6 @@ from funclet.model.invocation import (
 from funclet.services.invocations import Options, RecordFilter, is_json
 
 MAX_LOG_HEADER_BYTES = 2000
-OVERLOAD_MESSAGE = "Your request has been controlled by overload sdk, please retry later"
 MAX_PAGE, DEFAULT_PAGE = 500, 100
 
 _HANDLER_FAILED = 4002
@@ -148,7 +147,7 @@ def _refused(outcome: Refused, wanted: Wanted) -> Response:
         headers["Retry-After"] = errors.retry_after(outcome.retry_after_s)
     return errors.error_response(
         "FSS.0503" if outcome.is_overload else "FSS.0429",
-        OVERLOAD_MESSAGE if outcome.is_overload else outcome.reason,
+        outcome.reason,
         request_id=wanted.request_id,
         headers=headers,
     )

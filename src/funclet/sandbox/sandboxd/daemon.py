@@ -102,8 +102,8 @@ class _Daemon:
                 end_by = min(end_by, time.monotonic() + _END_DEADLINE_S)
             events = self._selector.select(self._time_to_wait())
             for key, _ in events:
-                # An earlier event of the same round may have ended what this one is about.
-                if key.fd in self._selector.get_map():
+                # An earlier event of this round may have ended what this one is about, and its number be reused.
+                if self._selector.get_map().get(key.fd) is key:
                     key.data()
             self._meet_deadlines()
             self._flush()

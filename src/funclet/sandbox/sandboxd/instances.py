@@ -29,6 +29,7 @@ from funclet.sandbox.sandboxd.slots import Slot, Slots
 from funclet.sandbox.seccomp import build_filter
 
 _RUN_FOLDER = Path("/run/funclet")
+_TEMPORARY_PREFIX = "funclet-"
 _LOWEST_FREE_FD = 16
 _SOCKET_BUFFER_BYTES = 1024 * 1024
 
@@ -166,7 +167,7 @@ class FullMaker:
         found = cgroups.detect()
         if found is None:
             raise SandboxError("Control groups with memory, cpu and pids are missing: mount cgroup2 at /sys/fs/cgroup.")
-        _remove_dead_folders()
+        _remove_dead_folders(_RUN_FOLDER, "")
         # Mounts of ours are nobody else's, and end with this process.
         native.helper().unshare(native.CLONE_NEWNS)
         failure = native.attempt([Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/")])
@@ -255,7 +256,8 @@ class RootlessMaker:
         """See `Maker.open`."""
         self._filter = build_filter()
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"funclet-{os.getpid()}-", dir=base)).resolve()
+        _remove_dead_folders(Path(base), _TEMPORARY_PREFIX)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{os.getpid()}-", dir=base)).resolve()
         servers = tuple(self._settings.nameservers) or host_nameservers()
         self._skeleton = Skeleton(self._folder, nameservers=servers)
         self._skeleton.build()
@@ -343,7 +345,8 @@ def _out_of_the_way(fd: int) -> int:
     return moved
 
 
-def _remove_dead_folders() -> None:
-    for folder in _RUN_FOLDER.glob("*"):
-        if folder.name.isdigit() and not Path("/proc", folder.name).exists():
+def _remove_dead_folders(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}[0-9]*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,142 @@
+"""Thousands of generated requests against a real server: whatever is sent, the answer is whole and the server stays up.
+
+The requests are the same in every run. With `FUNCLET_RANDOM_TESTS=1` each run
+makes up others.
+"""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support import generated
+from tests.support.raw_http import RawConnection
+from tests.support.server import ServerProcess
+
+SIGNED_REQUESTS, BROKEN_REQUESTS = 4200, 1000
+FUNCTION_FAULT = re.compile(r"FSS\.4\d\d\d")
+# What would tell a client about our insides.
+INSIDES = re.compile(rb"Traceback \(most|site-packages|src/funclet|funclet/[a-z_/]+\.py|sqlite3?\.|File \\?\"")
+PROFILE = {
+    "deadline": None,
+    "database": None,
+    "derandomize": os.environ.get("FUNCLET_RANDOM_TESTS") != "1",
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+@pytest.fixture(scope="module")
+def target(scratch):
+    """A server that only these tests know: hardly anything on it stays as it was."""
+    folder = Path(tempfile.mkdtemp(prefix="generated-", dir=scratch))
+    folder.chmod(0o755)
+    server = ServerProcess(folder).start()
+    for name in generated.NAMES:
+        server.deploy(name, generated.ECHO)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def connection(target):
+    opened = RawConnection(target.api_url, timeout_s=60)
+    yield opened
+    opened.close()
+
+
+def check_answer(answer):
+    """Check what holds for every answer."""
+    assert answer is not None, "closed without an answer"
+    assert answer.headers.get("x-request-id"), answer
+    if answer.status < 400:
+        return
+    error = json.loads(answer.body)
+    if "error" in error:
+        assert isinstance(error["error"]["message"], str), answer
+        code = ""
+    else:
+        code = error["error_code"]
+        assert isinstance(code, str), answer
+        assert error["error_msg"], answer
+    assert answer.status < 500 or answer.status == 501 or FUNCTION_FAULT.fullmatch(code), answer
+    assert not INSIDES.search(answer.body), answer
+
+
+def check_types(request, answer):
+    """Check that a good answer has members of the documented types."""
+    if not request.operation or answer.status not in (200, 201, 202) or not answer.body:
+        return
+    if request.operation != "InvokeFunction":
+        body = json.loads(answer.body)
+        assert not generated.wrong_types(body, generated.answer_kind(request.operation)), answer
+    elif not request.is_v0:
+        shape = {"request_id": "string", "result": "string", "log": "string", "status": "integer"}
+        assert not [name for name, kind in shape.items() if generated.wrong_types(json.loads(answer.body)[name], kind)]
+
+
+def check_alive(server, name):
+    """Check that the server still works and has nothing to be ashamed of."""
+    urn = server.deploy(name, generated.ECHO)
+    answer = server.invoke(urn, {"still": "here"})
+
+    assert answer.json() == {"event": {"still": "here"}}
+    assert "Traceback" not in server.log(), server.log()[-5000:]
+
+
+def test_every_generated_request_gets_a_whole_answer(target, connection, record_property):
+    statuses = {}; ops={}
+
+    @settings(max_examples=SIGNED_REQUESTS, **PROFILE)
+    @given(request=generated.requests())
+    def property_(request):
+        answer = connection.ask(generated.render(request, connection.host), has_body=request.method != "HEAD")
+        check_answer(answer)
+        check_types(request, answer)
+        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        if os.environ.get("DBG"): ops[(request.operation, answer.status)]=ops.get((request.operation, answer.status),0)+1
+
+    property_()
+
+    record_property("statuses", statuses)
+    print(statuses, sorted(ops.items()))
+    assert sum(statuses.values()) >= SIGNED_REQUESTS
+    check_alive(target, "after_generated")
+
+
+@st.composite
+def broken(draw):
+    """Draw a request and what to do to its bytes."""
+    cut, skip = draw(st.floats(0, 1)), draw(st.integers(0, 40))
+    return draw(generated.requests()), cut, skip, draw(st.binary(max_size=20))
+
+
+def test_broken_bytes_never_break_the_server(target, record_property):
+    connection = RawConnection(target.api_url)
+    sent = 0
+
+    @settings(max_examples=BROKEN_REQUESTS, **PROFILE)
+    @given(how=broken())
+    def property_(how):
+        nonlocal sent
+        request, cut, skip, insertion = how
+        data = generated.render(request, connection.host)
+        at = int(cut * len(data))
+        try:
+            connection.send(data[:at] + insertion + data[at + skip :])
+            connection.end()
+            for answer in connection.answers():
+                check_answer(answer)
+        finally:
+            connection.close()
+        sent += 1
+
+    property_()
+
+    record_property("broken_requests", sent)
+    assert sent >= BROKEN_REQUESTS
+    check_alive(target, "after_broken")
