@@ -136,6 +136,8 @@ class Server:
             parts.catalog.forget(project_id, package, name)
             # A function or version that goes takes its triggers along.
             triggers_changed()
+            function = (project_id, package, name)
+            loops.start(_retire_outdated(parts.dispatcher, parts.catalog, function), name="retire instances")
 
         services = _services(
             self._settings,

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support import generated
 from tests.support.raw_http import RawConnection
 from tests.support.server import ServerProcess
 
-SIGNED_REQUESTS, BROKEN_REQUESTS = 4200, 1000
+SIGNED_REQUESTS, BROKEN_REQUESTS = int(os.environ.get("NSIGN", 6000)), 1000
 FUNCTION_FAULT = re.compile(r"FSS\.4\d\d\d")
 # What would tell a client about our insides.
 INSIDES = re.compile(rb"Traceback \(most|site-packages|src/funclet|funclet/[a-z_/]+\.py|sqlite3?\.|File \\?\"")
@@ -36,10 +37,12 @@ def target(scratch):
     folder = Path(tempfile.mkdtemp(prefix="generated-", dir=scratch))
     folder.chmod(0o755)
     server = ServerProcess(folder).start()
-    for name in generated.NAMES:
-        server.deploy(name, generated.ECHO)
-    yield server
-    server.stop()
+    try:
+        for name in generated.NAMES:
+            server.deploy(name, generated.ECHO)
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -89,16 +92,20 @@ def check_alive(server, name):
 
 
 def test_every_generated_request_gets_a_whole_answer(target, connection, record_property):
-    statuses = {}; ops={}
+    statuses, triggers = {}, generated.KnownTriggers()
+    ops = {}
 
     @settings(max_examples=SIGNED_REQUESTS, **PROFILE)
     @given(request=generated.requests())
     def property_(request):
+        request = replace(request, target=triggers.put_into(request.target))
         answer = connection.ask(generated.render(request, connection.host), has_body=request.method != "HEAD")
         check_answer(answer)
         check_types(request, answer)
+        triggers.learn(request, answer)
         statuses[answer.status] = statuses.get(answer.status, 0) + 1
-        if os.environ.get("DBG"): ops[(request.operation, answer.status)]=ops.get((request.operation, answer.status),0)+1
+        if os.environ.get("DBG"):
+            ops[(request.operation, answer.status)] = ops.get((request.operation, answer.status), 0) + 1
 
     property_()
 

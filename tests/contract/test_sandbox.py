@@ -64,7 +64,7 @@ def test_no_other_descriptor_is_open(level):
 def test_placeholders_lead_to_code_and_language_folder(level):
     async def body(lab):
         environment = {"CODE": "{code_root}/mine.txt", "RUNTIME": "{runtime_root}"}
-        async with lab.running(environment=environment) as box:
+        async with lab.running(path_environment=environment) as box:
             assert await box.ask("result = open(os.environ['CODE']).read()") == "mine"
             assert await box.ask("result = os.listdir(os.environ['RUNTIME'])") == ["program.py"]
 
@@ -73,7 +73,7 @@ def test_placeholders_lead_to_code_and_language_folder(level):
 
 def test_the_environment_is_exactly_that_of_the_spec(level):
     async def body(lab):
-        environment = {"LC_ALL": "C.UTF-8", "LÄNGE": "ü\n=", "EMPTY": ""}
+        environment = {"LC_ALL": "C.UTF-8", "LÄNGE": "ü\n=", "EMPTY": "", "BRACES": "{code_root}"}
         async with lab.running(environment=environment) as box:
             assert await box.ask("result = dict(os.environ)") == environment
 

@@ -32,6 +32,8 @@ _VARIABLE = (
     (re.compile(r"\b\d+\.\d+ per second"), "<number> per second"),
     (re.compile(r"\bmem \d+ MB/"), "mem <number> MB/"),
     (re.compile(r"\b(memory|storage|cpu) used: [0-9.]+(MB|U)"), r"\1 used: <number>\2"),
+    # Which parts of a line Python underlines in a traceback depends on its version.
+    (re.compile(r"^[ ~^]+\n", re.MULTILINE), ""),
     (re.compile(r"(?<=\S)  +"), "  "),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )

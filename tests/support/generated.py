@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ _PATH_VALUES = {
     "project_id": [PROJECT_ID],
     "function_urn": [*NAMES, *[f"{_PREFIX}:{name}" for name in NAMES], f"{_PREFIX}:gen0:v1", f"{_PREFIX}:gen1:!a1"],
     "trigger_type_code": ["TIMER", "APIG"],
+    # Stands for a trigger that was created meanwhile: see `KnownTriggers`.
+    "trigger_id": ["@0", "@1", "@2", "none"],
     "alias_name": ["a1", "a2"],
     "state": ["true", "false"],
 }
@@ -129,6 +132,7 @@ _HEADERS = (
     ("Range", "bytes=0-1"),
     ("If-None-Match", "*"),
 )
+_TRIGGER_PATH = re.compile(r"/v2/[0-9a-f]{32}/fgs/triggers/[^/]+/[^/]+/(?:@|%40)(\d)")
 _JSON_HEADER = ("Content-Type", "application/json")
 # Functions are deleted all the time, and without them there is nothing to be done.
 _OFTEN = {"CreateFunction": 12, "CreateFunctionVersion": 4, "CreateVersionAlias": 3, "InvokeFunction": 3}
@@ -293,9 +297,30 @@ def requests(draw):
         target=f"{path}?{query}" if query else path,
         headers=tuple(odd) if any(name == "Content-Type" for name, _ in odd) else (_JSON_HEADER, *odd),
         body=draw(_bodies(operation)) if takes_body else b"",
-        signing=draw(st.sampled_from(["valid"] * 16 + ["none", "wrong", "garbled", "stale"])),
+        signing=draw(st.sampled_from(["valid"] * 26 + ["none", "wrong", "garbled", "stale"])),
         framing=draw(st.sampled_from(["length"] * 6 + ["chunked", "HTTP/1.0"])),
     )
+
+
+class KnownTriggers:
+    """The triggers that were created, whose ids no strategy can know."""
+
+    def __init__(self):
+        self._paths = []
+
+    def learn(self, request, answer):
+        """Remember the trigger that an answer tells of."""
+        if answer.status == 201:
+            trigger = json.loads(answer.body)
+            path = request.target.partition("?")[0].rstrip("/")
+            self._paths.append(f"{path}/{trigger['trigger_type_code']}/{trigger['trigger_id']}")
+
+    def put_into(self, target):
+        """Return `target` with the path of the n-th newest trigger, if it asks for one."""
+        found = _TRIGGER_PATH.search(target)
+        if found is None or int(found[1]) >= len(self._paths):
+            return target
+        return self._paths[-1 - int(found[1])] + target[found.end() :]
 
 
 def render(generated, host):

@@ -199,7 +199,7 @@ def _bind(host: str, port: int) -> socket.socket:
 def _prepare(settings: config.Settings, listeners: "Listeners") -> "Credentials | None":
     """Make the data folder, the first credentials and the profile of the user; return what is new."""
     from funclet.services.identity import bootstrap_identity  # noqa: PLC0415 - as above
-    from funclet.store.folder import DataFolderLock  # noqa: PLC0415
+    from funclet.store.folder import DataFolderInUse, DataFolderLock  # noqa: PLC0415
     from funclet.store.protocol import StoreError  # noqa: PLC0415
     from funclet.store.sqlite import SqliteStore  # noqa: PLC0415
 
@@ -226,6 +226,8 @@ def _prepare(settings: config.Settings, listeners: "Listeners") -> "Credentials 
             (folder / name).mkdir(exist_ok=True)
         created, project_id = asyncio.run(bootstrap())
         lock.release()
+    except DataFolderInUse as error:
+        raise Failure(f"{error}.", exit_code=ExitCode.CONFLICT) from error
     except (StoreError, OSError) as error:
         raise Failure(
             f"The data folder {folder} cannot be used: {error}.", hint="Choose another one with --data-dir."

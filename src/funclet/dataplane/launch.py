@@ -53,6 +53,7 @@ def sandbox_spec(
         interpreter=interpreter,
         arguments=_arguments(language, runtime, memory_mib),
         environment=environment(version, runtime, memory_mib=memory_mib, timezone=options.timezone),
+        path_environment=path_environment(version),
         code_dir=code_dir,
         runtime_dir=language.folder,
         interpreter_links=tuple(link.replace("{name}", runtime.directory) for link in language.interpreter_links),
@@ -78,11 +79,10 @@ def _arguments(language: Language, runtime: RuntimeSpec, memory_mib: int) -> tup
 
 
 def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: int, timezone: str) -> Mapping[str, str]:
-    """Return the whole environment of an instance (runtimes.md 2.3); roots are still placeholders."""
+    """Return the environment of an instance (runtimes.md 2.3), but for the variables that hold paths of its code."""
     settings = version.settings
     plain = parse_variables("user_data", settings.user_data)
     encrypted = parse_variables("encrypted_user_data", settings.encrypted_user_data)
-    library_path = "{code_root}:{code_root}/lib"
     preset = {
         "RUNTIME_PROJECT_ID": version.project_id,
         "RUNTIME_FUNC_NAME": version.name,
@@ -97,9 +97,7 @@ def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: i
         "RUNTIME_INITIALIZER_HANDLER": settings.initializer_handler,
         "RUNTIME_INITIALIZER_TIMEOUT": str(settings.initializer_timeout_s),
         "RUNTIME_ROOT": RUNTIME_ROOT,
-        "RUNTIME_CODE_ROOT": "{code_root}",
         "RUNTIME_LOG_DIR": LOG_DIR,
-        "LD_LIBRARY_PATH": library_path,
     }
     defaults = {"PATH": _PATH, "HOME": "/home/snuser", "LANG": "C.UTF-8", "TZ": timezone, "_APP_SHARE_DIR": _SHARE_DIR}
     if settings.pre_stop_handler:
@@ -107,6 +105,11 @@ def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: i
     if runtime.language is not None and runtime.language.name == "nodejs":
         modules = f"/opt/function/runtime/{runtime.directory}/rtsp/nodejs/node_modules"
         defaults["NODE_PATH"] = modules
-    if "LD_LIBRARY_PATH" in plain:
-        preset["LD_LIBRARY_PATH"] = f"{library_path}:{plain['LD_LIBRARY_PATH']}"
     return defaults | plain | preset
+
+
+def path_environment(version: FunctionVersion) -> Mapping[str, str]:
+    """Return the variables that hold paths of the code, with placeholders; LD_LIBRARY_PATH of the user comes behind."""
+    own = parse_variables("user_data", version.settings.user_data).get("LD_LIBRARY_PATH", "")
+    preset = "{code_root}:{code_root}/lib"
+    return {"RUNTIME_CODE_ROOT": "{code_root}", "LD_LIBRARY_PATH": f"{preset}:{own}" if own else preset}

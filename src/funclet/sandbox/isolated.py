@@ -317,7 +317,10 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
         name=spec.name,
         interpreter=str(spec.interpreter),
         arguments=tuple(_filled(argument) for argument in spec.arguments),
-        environment={name: _filled(value) for name, value in spec.environment.items()},
+        environment={
+            **spec.environment,
+            **{name: _filled(value) for name, value in spec.path_environment.items()},
+        },
         code_dir=os.path.realpath(spec.code_dir),
         runtime_dir=os.path.realpath(spec.runtime_dir),
         interpreter_links=tuple(spec.interpreter_links),

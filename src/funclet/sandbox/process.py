@@ -214,7 +214,8 @@ def _launch(spec: SandboxSpec, *, connection: int, log: int) -> _Child:
         return text.replace("{code_root}", str(spec.code_dir)).replace("{runtime_root}", str(spec.runtime_dir))
 
     argv = [str(spec.interpreter), *(filled(argument) for argument in spec.arguments)]
-    environment = {name: filled(value) for name, value in spec.environment.items()}
+    paths = {name: filled(value) for name, value in spec.path_environment.items()}
+    environment = {**spec.environment, **paths}
     fds = [_out_of_the_way(fd) for fd in (connection, log)]
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:

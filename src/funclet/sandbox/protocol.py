@@ -44,7 +44,9 @@ class SandboxSpec:
     arguments: Sequence[str]
     """Its arguments; `{runtime_root}` and `{code_root}` are still in them: the driver knows the paths."""
     environment: Mapping[str, str]
-    """The whole environment; the same placeholders are filled in."""
+    """Variables as they are, braces included: authors may write what they like."""
+    path_environment: Mapping[str, str] = field(default_factory=dict)
+    """More variables, with the same placeholders as the arguments."""
     code_dir: Path
     """Unpacked code; seen read-only at `{code_root}`."""
     runtime_dir: Path

@@ -14,7 +14,9 @@ class DataFolderInUse(StoreError):
 
     def __init__(self, folder: Path, pid: int | None) -> None:
         who = f"the server with pid {pid}" if pid else "another server"
-        super().__init__(f"data folder '{folder}' is used by {who}; stop it or choose another folder")
+        super().__init__(
+            f"The data folder {folder} is used by {who}; stop it, or choose another folder with --data-dir"
+        )
         self.pid = pid
         """None when the other server has not written it yet."""
 
