@@ -24,7 +24,7 @@ format: $(VENV)/.test-ready  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 docs: $(VENV)/.test-ready  ## write the generated pages again
-	@$(BIN)/python tools/coverage.py
+	@$(BIN)/python tools/coverage.py && $(BIN)/python tools/settings.py
 
 clean:  ## remove everything that these commands have made in this folder
 	@rm -rf $(VENV) build dist .demo src/*.egg-info src/funclet/sandbox/_native*.so
@@ -40,6 +40,7 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml src/funclet/sandbox/_na
 	@echo "installing ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q runtimes/python3  # sandboxes see it read-only, so they cannot keep byte code
 	@touch $@
 
 $(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready | $(VENV)/bin/python

@@ -23,5 +23,6 @@ run "import contracts" $bin/lint-imports
 run "docstrings" $bin/interrogate -q src/funclet
 run "spelling" $bin/codespell
 run "coverage page" $bin/python tools/coverage.py --check
+run "settings and error pages" $bin/python tools/settings.py --check
 run "size of modules" $bin/python tools/sizes.py
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

@@ -21,6 +21,7 @@ need nodejs command -v node
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 if [ "${1:-run}" = test ]; then
     need util-linux command -v setpriv
+    need curl command -v curl
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -28,6 +28,11 @@ def _refuse(value: object) -> object:
     raise TypeError(type(value).__name__)
 
 
+def _flagged(text: str) -> "tuple[int, bytes]":
+    # NaN and Infinity are no JSON, though Python writes them. Where they may be, the server looks for itself.
+    return RAW if "NaN" in text or "Infinity" in text else JSON, text.encode()
+
+
 def _new_encoder() -> "make_encoder":
     # Circle markers, default, string encoder, indent, separators, sort_keys, skipkeys, allow_nan.
     return make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
@@ -73,11 +78,11 @@ class Codec:
             result.decode()
             return RAW, bytes(result)
         try:
-            return JSON, "".join(self._encode(result, 0)).encode()
+            return _flagged("".join(self._encode(result, 0)))
         except Exception:
             # The circle markers of the failed try are still in it.
             self._encode = _new_encoder()
         import json
 
         # Raises with the usual words, or succeeds because the author has replaced `json.JSONEncoder.default`.
-        return JSON, json.dumps(result).encode()
+        return _flagged(json.dumps(result))

@@ -360,3 +360,8 @@ def write_state(folder: Path, listeners: Listeners, level: str) -> None:
     partial = folder / "server.json.part"
     partial.write_text(json.dumps(state) + "\n", encoding="utf-8")
     partial.replace(folder / "server.json")
+
+
+def remove_state(folder: Path) -> None:
+    """Take back what `write_state` told; nothing happens if it is not there."""
+    (folder / "server.json").unlink(missing_ok=True)

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from funclet.client import Client, Credentials, Link, NetworkError
+from funclet.model.function import MEMORY_LADDER
+from funclet.server import host_memory_mib
 from tests.support.packages import zip_of
 from tests.support.server import AK, PROJECT_ID, SK
 from tests.support.waiting import eventually
@@ -61,6 +63,14 @@ def summary_of(answer):
 def limit_instances(server, urn, count):
     """Set the most instances a function may have; 0 disables it."""
     return server.client.send("PUT", f"/fgs/functions/{urn}/config-max-instance", {"max_instance_num": count})
+
+
+def begin_cold(server, urn, event):
+    """Begin the first request of a function; return its future and its instance, which is there already."""
+    before = set(server.instances())
+    future = server.begin(urn, event)
+    (instance,) = eventually(lambda: set(server.instances()) - before, because="an instance starts")
+    return future, instance
 
 
 # Starts and reuse
@@ -202,6 +212,36 @@ def test_an_answer_of_the_limit_passes_and_one_byte_more_does_not(server, runtim
     assert far_over.json()["error_code"] == "FSS.4004"
 
 
+@pytest.fixture
+def small_server(new_server):
+    """A server that may hold one instance of a size, not two; and that size in MB."""
+    host_mib = host_memory_mib()
+    size = next(size for size in MEMORY_LADDER if size * 1.5 >= host_mib * 0.05)
+    return new_server("--memory-fraction", str(size * 1.5 / host_mib)), size
+
+
+def test_an_idle_instance_gives_way_to_another_function(small_server):
+    server, size = small_server
+    one, other = (server.deploy(name, COUNTER, memory_size=size) for name in ("one", "other"))
+
+    answers = [server.invoke(urn).json()["calls"] for urn in (one, other, other, one)]
+
+    assert answers == [1, 1, 2, 1]
+
+
+def test_a_busy_instance_does_not_give_way(small_server):
+    server, size = small_server
+    one, other = (server.deploy(name, CLOCKED, memory_size=size) for name in ("one", "other"))
+
+    running, _ = begin_cold(server, one, {"sleep": 1})
+    refused = server.invoke(other)
+
+    assert (refused.status, refused.json()["error_code"]) == (503, "FSS.0503")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert running.result().status == 200
+    assert server.invoke(other).status == 200
+
+
 # Ends
 
 PYTHON_ENDS = """
@@ -305,6 +345,23 @@ def test_a_client_that_goes_away_does_not_stop_the_function(server):
     eventually(lambda: any("came to the end" in record["text"] for record in server.client.logs(urn)))
 
 
+@pytest.mark.parametrize("level", ["rootless", "process"])
+def test_ends_are_told_without_the_means_of_root_too(new_server, level):
+    server = new_server("--isolation", level)
+    python = server.deploy("ends-python", PYTHON_ENDS, timeout=3)
+    node = server.deploy("ends-node", NODE_ENDS, runtime=NODE, timeout=3)
+    hog = server.deploy(
+        "hog", "import time\n\ndef handler(event, context):\n    x = bytearray(400 << 20)\n    time.sleep(2)\n"
+    )
+
+    answers = [server.invoke(urn, {"do": do}) for urn in (python, node) for do in ("", "exit", "sleep", "")]
+    too_much = server.invoke(hog)
+
+    assert [answer.headers["x-func-err-code"] for answer in answers] == ["0", "4204", "4010", "0"] * 2
+    assert [answer.body for answer in answers if answer.status == 200] == [b"1"] * 4
+    assert too_much.headers["x-func-err-code"] == "4205"
+
+
 # Initializers
 
 
@@ -378,14 +435,6 @@ def test_a_runtime_that_is_not_there_is_named(server):
 
 
 # Changes
-
-
-def begin_cold(server, urn, event):
-    """Begin the first request of a function; return its future and its instance, which is there already."""
-    before = set(server.instances())
-    future = server.begin(urn, event)
-    (instance,) = eventually(lambda: set(server.instances()) - before, because="an instance starts")
-    return future, instance
 
 
 def version_of(number):

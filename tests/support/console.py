@@ -135,7 +135,9 @@ class Console:
         text = before + after
         if command.endswith("&"):
             self._unread = text
-            text = self._read(lambda found: found.endswith("\n") and len(normalised(found)) >= lines, within_s)
+            text = self._read(
+                lambda found: not lines or (found.endswith("\n") and len(normalised(found)) >= lines), within_s
+            )
         return text
 
     def _read(self, is_whole, within_s):

@@ -160,6 +160,12 @@ class Generated:
         return not any(name.lower() == "x-cff-request-version" and value == "v1" for name, value in self.headers)
 
 
+class _Raw(str):
+    """JSON text that no writer would write; `_json_text` puts it in as it is."""
+
+    __slots__ = ()
+
+
 _hostile_text = st.one_of(st.sampled_from(hostile.TEXTS), st.text(max_size=40))
 _hostile_json = st.one_of(
     st.sampled_from(hostile.JSON_VALUES),
@@ -168,7 +174,7 @@ _hostile_json = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.lists(st.sampled_from(hostile.JSON_VALUES), max_size=3),
     st.dictionaries(st.text(max_size=8), st.sampled_from(hostile.JSON_VALUES), max_size=3),
-    st.sampled_from(hostile.RAW_JSON).map(lambda token: _Raw(token)),
+    st.sampled_from(hostile.RAW_JSON).map(_Raw),
 )
 _files = st.one_of(
     st.sampled_from([name for name in hostile.archives() if name != "entries"]).map(hostile.archive_base64),
@@ -176,12 +182,6 @@ _files = st.one_of(
     st.binary(max_size=60).map(lambda data: "UEsD" + data.hex()),
     st.just(_BODIES["CreateFunction"]["func_code"]["file"]),
 )
-
-
-class _Raw(str):
-    """JSON text that no writer would write; `_json_text` puts it in as it is."""
-
-    __slots__ = ()
 
 
 def _json_text(value, *, ascii_only):

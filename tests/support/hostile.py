@@ -1,4 +1,4 @@
-"""Values that a server must survive: numbers, texts, JSON, archives, encodings. Shared by generated and listed tests."""
+"""Values that a server must survive: numbers, texts, JSON, archives, encodings. For generated and listed tests."""
 
 import base64
 import functools
@@ -104,7 +104,7 @@ NOT_BASE64 = ("%%%", "a", "AAA", "====", "UEsDB*AA", "é", "UEsD\u0000BBQ", "-_-
 @functools.cache
 def archives():
     """Return archives that must not be unpacked, by what is wrong with them."""
-    found = {
+    return {
         "climbs": zip_of({"../../evil.py": "x"}),
         "climbs inside": zip_of({"a/../../evil.py": "x"}),
         "absolute": zip_of({"/etc/evil": "x"}),
@@ -120,7 +120,6 @@ def archives():
         "nothing": b"PK\x05\x06" + bytes(18),
         "broken content": _with_broken_content(),
     }
-    return {name: found[name] for name in found}
 
 
 @functools.cache

@@ -139,14 +139,19 @@ class ServerProcess:
         self.process.wait(timeout=20)
         self._drop_client()
 
+    def kill_sandboxd(self):
+        """End the process that makes sandboxes with kill -9."""
+        os.kill(self.sandboxd_pid, signal.SIGKILL)
+        self.process.wait(timeout=20)
+        self._drop_client()
+
     def stop(self, *, timeout_s=40):
-        """End the server in an orderly way; return its exit status."""
+        """End the server in an orderly way; return its exit status. None when it has ended already."""
+        self._drop_client()
         if self.process is None or self.process.poll() is not None:
             return None
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=timeout_s)
-        self._drop_client()
-        return status
+        return self.process.wait(timeout=timeout_s)
 
     def _drop_client(self):
         if self._client is not None:

@@ -27,7 +27,10 @@ def error_response(
 ) -> Response:
     """Return the answer for a code of the error table; `status` overrides the one of the table."""
     return Response(
-        status=status or TABLE[code].status, body=error_body(code, message, request_id), headers=headers or {}
+        status=status or TABLE[code].status,
+        body=error_body(code, message, request_id),
+        # The id in the body must be the one that the listener sends.
+        headers={"X-Request-Id": request_id, **(headers or {})},
     )
 
 

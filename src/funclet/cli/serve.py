@@ -89,11 +89,28 @@ def start(settings: config.Settings) -> int:
     """
     from funclet.server import load_registry  # noqa: PLC0415 - the client side of fgs must not pay for the server
 
+    _refuse_impossible(settings)
     listeners = _listen(settings)
     created = _prepare(settings, listeners)
     # Looked for by whoever starts us: the server's own user may not be able to enter the folders of interpreters.
     start_ = _Start(settings, listeners, created, load_registry(settings))
     return _start_as_root(start_) if os.geteuid() == 0 else _start_as_user(start_)
+
+
+def _refuse_impossible(settings: config.Settings) -> None:
+    """Refuse what this user cannot have before anything is made: what a first start makes is shown only once."""
+    from funclet.cli import privileges  # noqa: PLC0415 - as above
+
+    try:
+        privileges.find_user(settings.user)
+    except privileges.PrivilegeError as error:
+        raise Failure(str(error)) from error
+    if os.geteuid() == 0:
+        return
+    if settings.user:
+        raise Failure("Only root can start the server as another user.", hint=f"sudo fgs serve --user {settings.user}")
+    if settings.isolation == "full":
+        raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
 
 
 def _start_as_root(start_: _Start) -> int:
@@ -125,8 +142,6 @@ def _start_as_user(start_: _Start) -> int:
     from funclet import server  # noqa: PLC0415 - as above
 
     isolation = start_.settings.isolation
-    if isolation == "full":
-        raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
     missing = "" if isolation == "process" else server.missing_for_isolation()
     if isolation == "rootless" and missing:
         raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
@@ -154,6 +169,7 @@ def _supervise(start_: _Start, prepare: Callable[[], None]) -> int:
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
         ),
+        of_server=(start_.listeners.api, start_.listeners.gateway),
     )
 
 
@@ -286,6 +302,7 @@ def _run(start_: _Start, control: socket.socket | None) -> int:
     except (SandboxError, StoreError, OSError) as error:
         click.echo(f"error: the server cannot run: {error}", err=True)
         return ExitCode.UNEXPECTED
+    server.remove_state(start_.settings.data_folder)
     return ExitCode.OK
 
 

@@ -224,7 +224,8 @@ def check_settings(settings: Settings) -> None:
         raise ModelError("FSS.1019", f"description is longer than {MAX_DESCRIPTION_LENGTH} characters.")
     _check_hooks(settings)
     check_user_data(settings.user_data, settings.encrypted_user_data)
-    _check_range("strategy_config.concurrency", settings.max_instances, *MAX_INSTANCES_RANGE, "", "FSS.1026")
+    name = "strategy_config.concurrency (max_instance_num)"
+    _check_range(name, settings.max_instances, *MAX_INSTANCES_RANGE, "", "FSS.1026")
     _check_concurrent_num(settings)
     if settings.tmp_mib not in (DEFAULT_TMP_MIB, LARGE_TMP_MIB):
         raise ModelError("FSS.0400", f"ephemeral_storage must be {DEFAULT_TMP_MIB} or {LARGE_TMP_MIB} (MB).")

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from funclet.sandbox import native
 from funclet.sandbox.sandboxd.daemon import Watch, serve
@@ -21,7 +21,11 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def supervise(
-    child: Callable[[socket.socket], int], *, settings: SandboxdSettings, user_ids: tuple[int, int] | None = None
+    child: Callable[[socket.socket], int],
+    *,
+    settings: SandboxdSettings,
+    user_ids: tuple[int, int] | None = None,
+    of_server: Sequence[socket.socket] = (),
 ) -> int:
     """Run `child` as the server and be its sandboxd; return the server's exit status when all is cleaned up.
 
@@ -33,6 +37,8 @@ def supervise(
         child: is given the socket for `IsolatedDriver` and returns an exit status.
         settings: what may be done for the server.
         user_ids: user and group the server runs as; None leaves it who we are.
+        of_server: sockets that are the server's alone; this process closes its copies. A listener that stayed open
+            here would take connections that nobody answers.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with signals_as_data() as signal_fd:
@@ -40,7 +46,8 @@ def supervise(
         if pid == 0:
             ours.close()
             os._exit(_be_server(child, theirs, user_ids))
-        theirs.close()
+        for unwanted in (theirs, *of_server):
+            unwanted.close()
         pidfd = os.pidfd_open(pid)
         try:
             serve(ours, settings, watches=[(signal_fd, _forward(signal_fd, pidfd)), (pidfd, lambda: True)])

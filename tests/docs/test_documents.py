@@ -1,0 +1,123 @@
+"""What must hold for all Markdown files: links, words that have no place in them, equal translations."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.support.markdown import fenced_blocks, headings, links, prose
+
+ROOT = Path(__file__).parents[2]
+LEFT_OUT = {".venv", ".git", ".demo", "node_modules", "build", ".pytest_cache", ".hypothesis"}
+PAGES = sorted(
+    path for path in ROOT.rglob("*.md") if not LEFT_OUT & set(path.relative_to(ROOT).parts) and path.is_file()
+)
+TRANSLATIONS = (
+    ("README.md", "README.zh-CN.md"),
+    ("docs/tutorial/first-steps.md", "docs/tutorial/first-steps.zh-CN.md"),
+)
+# Folders of one machine, and hosts that packages come from: both are nobody else's.
+OUT_OF_PLACE = re.compile(
+    r"(?<![\w.<])/(?:work|workspace|builds|github)/|pypi\.org|pythonhosted|registry\.npmjs|npmmirror|pypi\.tuna|crates\.io"
+    r"|deb\.debian\.org|/simple/?\b"
+)
+
+
+def names(paths):
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def anchors(path):
+    """Return the anchors of a page's headings, as forges make them."""
+    found = set()
+    for _, line in prose(path):
+        if re.match(r"#{1,6} ", line):
+            title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line.lstrip("#").strip()).lower()
+            found.add(re.sub(r"[^\w\- ]", "", title).replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_every_relative_link_resolves(page):
+    broken = []
+    for number, target in links(page):
+        address, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", address):
+            continue
+        place = (page.parent / unquote(address)).resolve() if address else page
+        is_there = place.exists() and place.is_relative_to(ROOT)
+        if not is_there or (anchor and place.suffix == ".md" and anchor not in anchors(place)):
+            broken.append(f"{page.relative_to(ROOT)}:{number}: {target}")
+
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_no_page_names_a_machine(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+
+    assert not [f"{number}: {line}" for number, line in enumerate(lines, start=1) if OUT_OF_PLACE.search(line)]
+
+
+@pytest.mark.parametrize("text", ["see /work/main", "https://pypi.org/simple", "(/builds/x)"])
+def test_machines_are_noticed(text):
+    assert OUT_OF_PLACE.search(text)
+
+
+def test_the_readme_can_be_read_in_one_go():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+@pytest.mark.parametrize(("original", "translation"), TRANSLATIONS)
+def test_a_translation_has_the_same_headings(original, translation):
+    assert headings(ROOT / translation) == headings(ROOT / original)
+
+
+@pytest.mark.parametrize(("original", "translation"), TRANSLATIONS)
+def test_a_translation_has_the_same_blocks(original, translation):
+    def tested(page):
+        blocks = fenced_blocks(ROOT / page)
+        return [(block.language, block.lines) for block in blocks if block.is_tested or block.language == "text"]
+
+    assert tested(translation) == tested(original)
+
+
+@pytest.mark.parametrize(("original", "translation"), TRANSLATIONS)
+def test_a_translation_links_to_the_same_pages(original, translation):
+    def targets(page):
+        found = {target.partition("#")[0].replace(".zh-CN.md", ".md") for _, target in links(ROOT / page)}
+        return found - {Path(original).name}
+
+    assert targets(translation) == targets(original)
+
+
+def test_generated_pages_are_up_to_date():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "settings.py"), "--check"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_promise_names_a_test_that_exists():
+    lines = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| What", "| ---"))]
+    missing = []
+    for row in rows:
+        match = re.search(r"\[(test_\w+)\]\((tests/[\w/.]+)\) \|$", row)
+        if not match or f"def {match[1]}(" not in (ROOT / match[2]).read_text(encoding="utf-8"):
+            missing.append(row)
+
+    assert len(rows) > 30
+    assert not missing
+
+
+def test_every_decision_is_in_the_index():
+    folder = ROOT / "docs" / "adr"
+    listed = {target for _, target in links(folder / "README.md")}
+
+    assert {path.name for path in folder.glob("0*.md")} <= listed
