@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from funclet.cli.frame import ExitCode
-from funclet.cli.hints import HINTS
+from funclet.cli.hints import HINTS, REMARKS
 from funclet.config import PREFIX, Settings
-from funclet.model.errors import TABLE
+from funclet.model.errors import TABLE, ErrorRow
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 _UNITS = {"_s": "seconds", "_ms": "milliseconds"}
@@ -22,10 +22,10 @@ _WHEN: Mapping[ExitCode, str] = {
     ExitCode.UNEXPECTED: "`fgs doctor` found something missing, or `fgs serve` could not run.",
     ExitCode.USAGE: "The command line, the project file or the event is wrong, or a value was refused (400, 406, 413).",
     ExitCode.CREDENTIALS: "No server, profile or credentials are named, or the server does not take them (401).",
-    ExitCode.DENIED: "The credentials do not allow it (403).",
+    ExitCode.DENIED: "The credentials do not allow it (403), or a quota is used up that answers with `FSS.0403`: that of versions.",
     ExitCode.NOT_FOUND: "The function, version, alias, trigger or error code does not exist (404).",
     ExitCode.CONFLICT: "It exists already, is in use, or does not allow the change (409, 412, 424, 426, 428).",
-    ExitCode.QUOTA: "A limit or quota is used up (429, and the quota codes of 403).",
+    ExitCode.QUOTA: "A limit or quota is used up (429, and 403 with a code from `FSS.1041` to `FSS.1049`).",
     ExitCode.NETWORK: "The server cannot be reached, or a port cannot be used.",
     ExitCode.SERVER: "The server failed (5xx).",
     ExitCode.FUNCTION_FAILED: "The function failed: an exception, its timeout, its memory, code that does not load.",
@@ -93,16 +93,18 @@ def errors_page() -> str:
         'The API answers `{"error_code": ..., "error_msg": ...}`; the message names the thing that is wrong.',
         "`fgs explain CODE` prints the same on a terminal.",
         "",
-        "Codes from `FSS.4001` on say how an invocation ended.",
-        "The status in the table is that of an instance that cannot go on;",
-        "a handler that raised answers 200 unless `handler_error_status` is 500, and its code is in the header",
-        "`X-Func-Err-Code`.",
+        "Codes from `FSS.4001` on say how an invocation ended; the header `X-Func-Err-Code` has the number.",
         "",
         "| Code | Status | Meaning | What to do |",
         "| --- | --- | --- | --- |",
-        *(f"| `{row.code}` | {row.status} | {row.meaning} | {_hint(row.code)} |" for row in TABLE.values()),
+        *(f"| `{row.code}` | {row.status} | {_meaning(row)} | {_hint(row.code)} |" for row in TABLE.values()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _meaning(row: ErrorRow) -> str:
+    remark = REMARKS.get(row.code, "")
+    return f"{row.meaning}. {remark}" if remark else row.meaning
 
 
 def _hint(code: str) -> str:

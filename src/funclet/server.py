@@ -46,7 +46,7 @@ from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
-from funclet.services.identity import IdentityService
+from funclet.services.identity import Credentials, IdentityService, bootstrap_identity
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
@@ -76,6 +76,15 @@ class Listeners:
     gateway_url: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose server this is."""
+
+    project_id: str
+    created: Credentials | None
+    """What a first start has made; None if there was a project already."""
+
+
 class Server:
     """One running server. `run` returns when it was told to stop and has drained."""
 
@@ -87,10 +96,11 @@ class Server:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
-    async def run(self, announce: Callable[[], None]) -> None:
+    async def run(self, *, identify: Callable[[Identity], None], announce: Callable[[Identity], None]) -> None:
         """Start everything, serve until SIGTERM or SIGINT, drain, stop everything.
 
         Args:
+            identify: called as soon as it is known whose server this is, before sandboxes are asked for.
             announce: called once requests are answered.
 
         Raises:
@@ -102,9 +112,9 @@ class Server:
             loop.add_signal_handler(number, self._signalled)
         # What is entered first is left last: HTTP stops first, the store last.
         async with AsyncExitStack() as stack:
-            await self._start(stack)
+            identity = await self._start(stack, identify)
             gc.freeze()
-            announce()
+            announce(identity)
             await self._stop.wait()
             log.info("stopping: running requests get %g seconds; once more to end at once", self._settings.drain_s)
 
@@ -113,8 +123,11 @@ class Server:
             self._hurry.set()
         self._stop.set()
 
-    async def _start(self, stack: AsyncExitStack) -> None:
-        parts = await self._open_parts(stack)
+    async def _start(self, stack: AsyncExitStack, identify: Callable[[Identity], None]) -> Identity:
+        store = self._open_store(stack)
+        identity = await self._bootstrap(store)
+        identify(identity)
+        parts = await self._open_parts(stack, store)
         queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
         worker = Worker(parts.store, parts.queue, parts.catalog, parts.dispatcher, parts.clock)
         await worker.open()
@@ -147,14 +160,33 @@ class Server:
             triggers_changed=triggers_changed,
         )
         await self._open_http(stack, parts, services, routes)
+        return identity
 
-    async def _open_parts(self, stack: AsyncExitStack) -> "_Parts":
-        """Open store and data plane: everything that stands below the services."""
-        settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
+    def _open_store(self, stack: AsyncExitStack) -> SqliteStore:
+        folder = self._settings.data_folder
         lock = DataFolderLock.take(folder)
         stack.callback(lock.release)
+        for name in ("packages", "code"):
+            (folder / name).mkdir(exist_ok=True)
         store = SqliteStore.open(folder / "funclet.db")
         stack.push_async_callback(store.close)
+        return store
+
+    async def _bootstrap(self, store: Store) -> Identity:
+        settings = self._settings
+        created = await bootstrap_identity(
+            store,
+            region=settings.region,
+            project_id=settings.project_id or None,
+            ak=settings.admin_ak or None,
+            sk=settings.admin_sk or None,
+        )
+        projects = await store.read(lambda tx: tx.identities.projects())
+        return Identity(project_id=projects[0].project_id, created=created)
+
+    async def _open_parts(self, stack: AsyncExitStack, store: SqliteStore) -> "_Parts":
+        """Open what stands below the services: logs, packages, data plane."""
+        settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
         logs = SqliteLogStore.open(folder / "logs.db")
         stack.push_async_callback(logs.close)
         blobs = Blobs(folder / "packages")

@@ -274,10 +274,17 @@ SUPERVISED = """
 import os, signal, socket, sys, time
 from pathlib import Path
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox import native
 from funclet.sandbox.sandboxd.supervise import supervise
 
 def server(control):
     seen = []
+    ids = {user_ids}
+    if ids:
+        os.setgroups([])
+        os.setresgid(ids[1], ids[1], ids[1])
+        os.setresuid(ids[0], ids[0], ids[0])
+        native.helper().set_parent_death_signal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
     signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
     print("server", os.getpid(), os.getuid(), os.getppid(), flush=True)
@@ -288,7 +295,7 @@ def server(control):
             if len(seen) > 1 or seen[0] == signal.SIGTERM:
                 {ending}
 
-sys.exit(supervise(server, settings=SandboxdSettings(allowed_folders=(Path("/var/tmp"),)), user_ids={user_ids}))
+supervise(server, settings=SandboxdSettings(allowed_folders=(Path("/var/tmp"),)))
 """
 
 
@@ -313,6 +320,30 @@ def test_the_server_is_an_ordinary_user():
         assert "CapEff:\t0000000000000000" in groups
         process.terminate()
         assert process.wait(10) == 5
+
+
+def test_what_the_first_process_knew_is_not_in_the_memory_of_sandboxd():
+    program = "secret = 'only-' + 'the-first-process-knows'\n" + SUPERVISED.format(ending="return 5", user_ids=None)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        eventually(lambda: b"sandboxd" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+
+        assert b"only-the-first-process-knows" not in writable_memory(process.pid)
+        process.terminate()
+        assert process.wait(10) == 5
+
+
+def writable_memory(pid):
+    """Return all memory of a process that is its own."""
+    found = []
+    with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            if "w" in rights and "vvar" not in line:
+                start, end = (int(part, 16) for part in span.split("-"))
+                memory.seek(start)
+                found.append(memory.read(end - start))
+    return b"".join(found)
 
 
 def test_the_exit_status_is_that_of_the_server():

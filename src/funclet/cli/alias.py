@@ -17,8 +17,13 @@ alias = FgsGroup("alias", help="List, create, update and delete aliases.", no_ar
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--canary", default="", metavar="VERSION=PERCENT", help="Send so much to another version."),
-        click.option("--description", default="", help="What it is for."),
+        click.option(
+            "--canary",
+            default="",
+            metavar="VERSION=PERCENT",
+            help="Send part of the requests to another version: v2=30.",
+        ),
+        click.option("--description", default="", help="Text that says what it is for."),
         click.argument("name"),
         session.function_argument(),
     ):

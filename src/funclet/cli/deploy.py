@@ -15,7 +15,7 @@ import click
 
 from funclet.cli import archive, changes, project, render, session
 from funclet.cli.changes import Change, Wish
-from funclet.cli.frame import ExitCode, Failure, Flags, note, say
+from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
 from funclet.cli.project import FunctionPlan, Project
 from funclet.cli.session import Address, Session, failure_of
 from funclet.client import ApiError
@@ -26,23 +26,48 @@ _GATEWAYS = ("APIG", "DEDICATEDGATEWAY", "APIC")
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:
     """Add what deploy, up and plan have in common."""
-    for option in (
-        click.argument("names", nargs=-1, metavar="[NAME]..."),
-        click.option("-f", "--file", "file", type=click.Path(dir_okay=False), help="Project file."),
-        click.option("--name", help="Deploy one function without a project file."),
-        click.option("--runtime", help="Its runtime, such as Python3.10."),
-        click.option("--code", type=click.Path(), help="Its folder, or a zip archive."),
-        click.option("--handler", default="index.handler", show_default=True, help="Its handler."),
-        click.option("--memory", type=int, default=project.DEFAULT_MEMORY_MIB, help="Its memory in MB."),
-        click.option("--env", multiple=True, metavar="K=V", help="One of its variables; may be repeated."),
-        click.option("--type", "part", type=click.Choice(["all", "code", "config"]), default="all", help="What."),
-        click.option("--function", "only_functions", is_flag=True, help="Leave the triggers alone."),
-        click.option("--trigger", "only_triggers", is_flag=True, help="Leave code and settings alone."),
-        click.option("--publish", is_flag=True, help="Publish a version."),
-        click.option("--alias", default="", help="Publish, and point this alias at the version."),
-        click.option("--description", default="", help="Description of the published version."),
-        click.option("--only-changed", is_flag=True, help="Skip functions whose code and settings are the same."),
-        click.option("--force", is_flag=True, help="Send the code even if the server has it."),
+    # Reversed, because the last decorator makes the first line of the help.
+    for option in reversed(
+        (
+            click.argument("names", nargs=-1, metavar="[NAME]..."),
+            click.option(
+                "-f",
+                "--file",
+                "file",
+                type=click.Path(dir_okay=False),
+                help="Project file; default: the nearest fgs.yaml or s.yaml.",
+            ),
+            click.option("--name", help="Deploy one function of this name, without a project file."),
+            click.option("--runtime", help="With --name: its runtime, such as Python3.10."),
+            click.option("--code", type=click.Path(), help="With --name: its folder, or a zip archive."),
+            click.option("--handler", default="index.handler", show_default=True, help="With --name: its handler."),
+            click.option(
+                "--memory",
+                type=int,
+                default=project.DEFAULT_MEMORY_MIB,
+                show_default=True,
+                help="With --name: its memory in MB.",
+            ),
+            click.option("--env", multiple=True, metavar="K=V", help="With --name: a variable; may be repeated."),
+            click.option(
+                "--type",
+                "part",
+                type=click.Choice(["all", "code", "config"]),
+                default="all",
+                help="What to send; default: all.",
+            ),
+            click.option(
+                "--function", "only_functions", is_flag=True, help="Only functions: leave the triggers alone."
+            ),
+            click.option(
+                "--trigger", "only_triggers", is_flag=True, help="Only triggers: leave code and settings alone."
+            ),
+            click.option("--publish", is_flag=True, help="Publish a version if something changed."),
+            click.option("--alias", default="", help="Like --publish, and point this alias at the version."),
+            click.option("--description", default="", help="Description of the published version."),
+            click.option("--only-changed", is_flag=True, help="Skip functions whose code and settings are the same."),
+            click.option("--force", is_flag=True, help="Send the code even if the server has it already."),
+        )
     ):
         function = option(function)
     return function
@@ -209,7 +234,11 @@ class _Deployment:
             errors = [{"code": f.code, "message": f.message} for f in self._failures]
             render.as_json({"resources": self._done, "urls": self._urls, "errors": errors})
         elif is_trial and not self._failures:
-            say(f"{len(self._done)} changes." if self._done else "No changes: the server has what the project wants.")
+            say(
+                f"{counted(len(self._done), 'change')}."
+                if self._done
+                else "No changes: the server has what the project wants."
+            )
         elif not self._failures:
             for url in self._urls:
                 say(f"url: {url}")

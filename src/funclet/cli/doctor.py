@@ -29,7 +29,7 @@ def doctor(flags: Flags) -> None:
     Exit code 0: everything is there; 1: something is missing, and the report says what to do.
     """
     findings = [*_isolation(), *_runtimes(), *_space()]
-    if flags.output == "json":
+    if flags.is_json:
         render.as_json([asdict(finding) for finding in findings])
     else:
         _show(findings)

@@ -22,7 +22,13 @@ def explain(flags: Flags, code: str | None) -> None:
     if row is None:
         message = f"The code '{code}' is not known.{did_you_mean(name, list(TABLE))}"
         raise Failure(message, exit_code=ExitCode.NOT_FOUND, hint="fgs explain lists them.")
-    document = {"code": row.code, "http_status": row.status, "meaning": row.meaning, "hint": hints.HINTS.get(name, "")}
+    document = {
+        "code": row.code,
+        "http_status": row.status,
+        "meaning": row.meaning,
+        "remark": hints.REMARKS.get(name, ""),
+        "hint": hints.HINTS.get(name, ""),
+    }
     render.item(flags, document, columns=tuple(document))
 
 

@@ -4,6 +4,7 @@ Import nothing slow here: `fgs --help` pays for it. `command` makes a command
 that takes the global options; commands that call the server use the one in `session`.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ class Flags:
         return self.text("output") == "json"
 
     @property
+    def color(self) -> bool | None:
+        """What `click.echo` is told about colours: False for none at all, None for those that the stream can show."""
+        is_plain = self.is_on("no_color") or os.environ.get("NO_COLOR") or not sys.stdout.isatty()
+        return False if is_plain else None
+
+    @property
     def verbosity(self) -> int:
         """How often -v was given."""
         return int(self.given.get("verbose", 0))
@@ -100,28 +107,28 @@ def global_options() -> list[click.Option]:
         (("-y", "--yes"), "Do not ask."),
         (("--dry-run",), "Show what would be done (deploy, remove)."),
         (("--insecure",), "Do not check the certificate of the server."),
-        (("--no-headers",), "Tables without their first line."),
-        (("--no-color",), "No colours (also: NO_COLOR)."),
+        (("--no-headers",), "Tables without the line of column names."),
+        (("--no-color",), "No colours; the same as the variable NO_COLOR."),
         (("--table",), "The same as -o table."),
     )
     values: tuple[tuple[tuple[str, ...], str, Any], ...] = (
         (("-o", "--output"), "How data is shown; default: table on a terminal, json elsewhere.", click.Choice(OUTPUTS)),
-        (("--fields",), "Members or columns to show: a,b.", str),
-        (("-P", "--profile", "-a", "--access"), "Profile of ~/.fgs/config.toml.", str),
-        (("--endpoint",), "Address of the API.", str),
+        (("--fields",), "Members or columns to show, such as func_name,runtime.", str),
+        (("-P", "--profile", "-a", "--access"), "Profile of ~/.fgs/config.toml; -a and --access mean the same.", str),
+        (("--endpoint",), "Address of the server, such as http://127.0.0.1:7180.", str),
         (("--region",), "Region name.", str),
         (("--project-id", "--project"), "Project id.", str),
         (("--ak",), "Access key (better: a profile or HW_ACCESS_KEY).", str),
         (("--sk",), "Secret key (visible in the process list; better: a profile).", str),
         (("--security-token",), "Token of a temporary access key.", str),
-        (("--token",), "User token instead of a key.", str),
+        (("--token",), "Token of a user, instead of an access key.", str),
         (("--ca",), "File of trusted certificates.", click.Path(dir_okay=False)),
-        (("--proxy",), "http://user:password@host:port.", str),
-        (("--timeout",), "Longest wait for an answer, such as 90s.", str),
-        (("--retries",), "Repetitions of requests that can be repeated; default 3.", click.IntRange(0, 20)),
-        (("--lang",), "Language of messages; only English so far.", click.Choice(["en", "zh"])),
+        (("--proxy",), "Proxy, as http://user:password@host:port.", str),
+        (("--timeout",), "Longest wait for one answer, such as 30s; default: 90s.", str),
+        (("--retries",), "How often a request that got no answer is sent again; default: 3.", click.IntRange(0, 20)),
+        (("--lang",), "Language of messages; so far all are in English.", click.Choice(["en", "zh"])),
         (("-C", "--project-dir"), "Folder of the project; default: here.", click.Path(file_okay=False, exists=True)),
-        (("-s", "--stage"), "Stage of fgs.yaml.", str),
+        (("-s", "--stage"), "Stage of fgs.yaml whose variables and profile are taken.", str),
     )
     options = [click.Option(names, is_flag=True, help=text) for names, text in switches]
     options += [click.Option(names, help=text, type=kind) for names, text, kind in values]
@@ -136,7 +143,9 @@ def global_options() -> list[click.Option]:
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> object:
     if value not in (None, False, 0) or (parameter.name == "retries" and value == 0):
-        context.ensure_object(Flags).given[str(parameter.name)] = value
+        flags = context.ensure_object(Flags)
+        flags.given[str(parameter.name)] = value
+        context.color = flags.color
     return value
 
 
@@ -178,14 +187,23 @@ class FgsGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or fail with the names that look like it."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        is_word = bool(args) and not args[0].startswith("-") and not ctx.resilient_parsing
+        if is_word and self.get_command(ctx, args[0]) is None:
             known = list(self.commands)
-            raise click.UsageError(
-                f"There is no command '{self.name} {args[0]}'.{did_you_mean(args[0], known)} "
-                f"It has: {', '.join(known)}.",
-                ctx,
+            guess = did_you_mean(args[0], known)
+            raise Failure(
+                f"There is no command '{self.name} {args[0]}'.{guess} It has: {', '.join(known)}.",
+                hint=("" if guess else self._example_for(ctx, args[0])) or f"{ctx.command_path} --help",
             )
         return super().resolve_command(ctx, args)
+
+    def _example_for(self, ctx: click.Context, word: str) -> str:
+        """Return the command that shows something of a function, for those who name the function only."""
+        for name in ("list", "get"):
+            arguments = [p for p in getattr(self.commands.get(name), "params", ()) if isinstance(p, click.Argument)]
+            if [argument.metavar for argument in arguments] == ["FUNCTION"]:
+                return f"{ctx.command_path} {name} {word}"
+        return ""
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -194,6 +212,12 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with its word in the singular or the plural: `1 alias`, `2 aliases`."""
+    ending = "" if number == 1 else "es" if word.endswith("s") else "s"
+    return f"{number} {word}{ending}"
 
 
 def command(

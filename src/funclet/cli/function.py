@@ -11,7 +11,7 @@ import click
 
 from funclet.cli import archive, render, session
 from funclet.cli.deploy import variables
-from funclet.cli.frame import Failure, FgsGroup, say
+from funclet.cli.frame import Failure, FgsGroup, counted, say
 from funclet.cli.remove import delete_function
 from funclet.cli.session import Address, Session
 
@@ -34,9 +34,9 @@ code = _group("code", "Download and replace the code of a function.")
 
 
 @session.command("list", examples=("fgs function list", "fgs ls --app shop -o wide"))
-@click.option("--app", default="", help="Only this app.")
-@click.option("--runtime", default="", help="Only this runtime.")
-@click.option("--filter", "text", default="", help="Only names that contain this.")
+@click.option("--app", default="", help="Only functions of this app.")
+@click.option("--runtime", default="", help="Only functions with this runtime.")
+@click.option("--filter", "text", default="", help="Only functions whose names contain this.")
 def list_(talk: Session, app: str, runtime: str, text: str) -> None:
     """List the functions of the project."""
     found = talk.client.list_functions(package=app, name=text)
@@ -63,7 +63,7 @@ def delete(talk: Session, address: Address) -> None:
 @session.command("get", examples=("fgs function config get hello", "fgs function config get hello:live -o json"))
 @session.function_argument()
 def config_get(talk: Session, address: Address) -> None:
-    """Show the settings."""
+    """Show the settings of a function or of one of its versions."""
     render.item(talk.flags, talk.at(address, talk.client.function_config), columns=_DETAILS)
 
 
@@ -75,14 +75,14 @@ def config_get(talk: Session, address: Address) -> None:
 @click.option("--memory", "memory_size", type=int, help="Memory in MB.")
 @click.option("--timeout", type=int, help="Timeout in seconds.")
 @click.option("--handler", help="Entry point, such as index.handler.")
-@click.option("--description", help="What it is for.")
+@click.option("--description", help="Text that says what the function is for.")
 @click.option("--initializer", "initializer_handler", help="Entry point that runs once per instance.")
-@click.option("--initializer-timeout", type=int, help="Its timeout in seconds.")
-@click.option("--max-instances", type=int, help="At most so many instances; 0 disables, -1 lifts the limit.")
+@click.option("--initializer-timeout", type=int, help="Timeout of that in seconds.")
+@click.option("--max-instances", type=int, help="At most so many instances; 0: the function is disabled, -1: no limit.")
 @click.option("--per-instance", type=int, help="Requests that one instance serves at once.")
 @click.option("--env", multiple=True, metavar="K=V", help="Set a variable; K= removes it. May be repeated.")
 def config_set(talk: Session, address: Address, pairs: Sequence[str], **options: Any) -> None:
-    """Change settings; MEMBER=VALUE names members as the API does."""
+    """Change settings of latest; MEMBER=VALUE names any member as the API does, such as memory_size=256."""
 
     def act(urn: str) -> dict[str, Any]:
         have = talk.client.function_config(urn)
@@ -120,14 +120,14 @@ def _value(text: str) -> Any:
 @session.function_argument()
 @click.option("--out", type=click.Path(dir_okay=False), help="File to write; default: NAME.zip.")
 def code_get(talk: Session, address: Address, out: str | None) -> None:
-    """Download the code package."""
+    """Download the code package of a function or of one of its versions."""
     data = talk.at(address, lambda urn: _download(talk, urn))
     path = Path(out or f"{address.name}.zip")
     path.write_bytes(data)
     if talk.flags.is_json:
         render.as_json({"file": str(path), "bytes": len(data)})
     else:
-        say(f"{path}: {len(data)} bytes")
+        say(f"{path}: {counted(len(data), 'byte')}")
 
 
 def _download(talk: Session, urn: str) -> bytes:

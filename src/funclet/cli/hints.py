@@ -1,4 +1,7 @@
-"""What to do about an error code: one line each, shown below the error and by `fgs explain`."""
+"""What to do about an error code (`HINTS`), and what its row in the error table does not say (`REMARKS`).
+
+One line each. A hint stands below the error; `fgs explain` and docs/reference/errors.md show both.
+"""
 
 from collections.abc import Mapping
 
@@ -17,4 +20,9 @@ HINTS: Mapping[str, str] = {
     "FSS.1154": "Delete its triggers first: fgs trigger list 'NAME:!ALIAS'",
     "FSS.1148": "fgs trigger list NAME",
     "FSS.1147": "Choose another --path, or look who has it: fgs trigger list NAME",
+}
+REMARKS: Mapping[str, str] = {
+    "FSS.0403": "Also sent when a function has as many versions as it may have.",
+    "FSS.4002": "A handler that raised answers HTTP 200 with the error as JSON and the header X-Func-Err-Code: 4002; "
+    "the status is 500 if the server runs with --handler-error-status 500.",
 }

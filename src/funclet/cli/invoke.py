@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from funclet.cli import expect, load, render, session
-from funclet.cli.frame import ExitCode, Failure, Flags, note, say
+from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
 from funclet.cli.session import Address, Session
 from funclet.client import Answer, error_of
 
@@ -63,21 +63,31 @@ class Result:
 
 @session.command("invoke", examples=('fgs invoke hello -d \'{"name":"fg"}\'', "fgs invoke hello:live -e event.json"))
 @session.function_argument()
-@click.option("-d", "--data", help="The event, as JSON text.")
+@click.option("-d", "--data", help="The event, as JSON text; default: an empty one.")
 @click.option("-e", "--event", help="File that holds the event; - for stdin.")
 @click.option("--async", "is_async", is_flag=True, help="Queue it and print the request id.")
 @click.option("--wait", is_flag=True, help="With --async: wait until it has run.")
-@click.option("--log", type=click.Choice(["tail", "none"]), help="Show its log; default: tail on a terminal.")
-@click.option("--memory", help="Memory in MB, for functions with dynamic memory.")
-@click.option("--raw", is_flag=True, help="The bytes of the answer and nothing else.")
+@click.option(
+    "--log",
+    type=click.Choice(["tail", "none"]),
+    help="Whether to show the end of its log; default: tail on a terminal.",
+)
+@click.option("--memory", help="Memory in MB for this run, for functions with dynamic memory.")
+@click.option("--raw", is_flag=True, help="Write the bytes of the answer and nothing else.")
 @click.option("--out", type=click.Path(dir_okay=False), help="File to write the answer to.")
 @click.option("--expect-status", type=int, help="Exit with 12 unless it answers with this status.")
 @click.option("--expect", "wanted", help="Exit with 12 unless this holds, such as 'body.ok == true'.")
 @click.option("--raise-on-status", is_flag=True, help="Exit with 12 when it answers with status 400 or above.")
-@click.option("-n", "--repeat", type=click.IntRange(1, 1_000_000), help="Run it so often and report times.")
-@click.option("-c", "--concurrency", type=click.IntRange(1, 256), default=1, help="With -n: so many at once.")
+@click.option(
+    "-n", "--repeat", type=click.IntRange(1, 1_000_000), help="Run it so many times, and report how long they took."
+)
+@click.option("-c", "--concurrency", type=click.IntRange(1, 256), default=1, help="With -n: run so many at once.")
 def invoke(talk: Session, address: Address, **options: Any) -> None:
-    """Run FUNCTION (name, app/name, name:version, name:!alias) and show its answer."""
+    """Run FUNCTION and show its answer.
+
+    FUNCTION is name, app/name, name:version, name:alias or a urn; name:!alias is an alias even if a version has
+    the same name.
+    """
     event = read_event(options["data"], options["event"])
     headers = {"X-Cff-Instance-Memory": str(options["memory"])} if options["memory"] else {}
     if options["repeat"]:
@@ -159,18 +169,8 @@ def _has_run(answer: Answer) -> bool:
 
 def failure_of(result: Result, address: Address) -> Failure:
     """Return the failure that the exit code is made of."""
-    found = result.value
-    kind = text = ""
-    if isinstance(found, dict):
-        found = _nested(found)
-        kind = str(found.get("errorType", ""))
-        text = str(found.get("errorMessage") or found.get("error_msg") or "")
-    message = f"{address} failed: {kind}{': ' if kind and text else ''}{text or 'no message'}"
-    stack = found.get("stackTrace") if isinstance(found, dict) else None
-    if isinstance(stack, list):
-        message += "".join(f"\n  {str(line).rstrip()}" for line in stack)
     return Failure(
-        message,
+        f"{address} failed: {describe(result.value)}",
         exit_code=ExitCode.FUNCTION_FAILED if result.is_function_fault else ExitCode.PLATFORM_FAILED,
         code=result.code,
         request_id=result.request_id,
@@ -179,14 +179,32 @@ def failure_of(result: Result, address: Address) -> Failure:
     )
 
 
-def _nested(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the error of the runtime when the API's error holds it as text."""
-    text = found.get("error_msg")
+def describe(found: Any) -> str:
+    """Return the error of a function for people: type, message, and the stack below.
+
+    Args:
+        found: the error JSON of the runtime, parsed or as text, perhaps inside of an error of the API; or plain text.
+    """
+    found = _parsed(found)
+    if isinstance(found, str):
+        return found.strip() or "no message"
+    if not isinstance(found, dict):
+        return "no message"
+    inner = _parsed(found.get("error_msg"))
+    found = inner if isinstance(inner, dict) else found
+    kind = str(found.get("errorType") or "")
+    text = str(found.get("errorMessage") or found.get("error_msg") or "")
+    stack = found.get("stackTrace")
+    lines = [str(line).rstrip() for line in stack] if isinstance(stack, list) else []
+    return "\n  ".join([f"{kind}{': ' if kind and text else ''}{text}" or "no message", *lines])
+
+
+def _parsed(value: Any) -> Any:
+    """Read a text that is a JSON object; return anything else as it is."""
     try:
-        inner = json.loads(text) if isinstance(text, str) and text.startswith("{") else None
+        return json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
     except ValueError:
-        inner = None
-    return inner if isinstance(inner, dict) else found
+        return value
 
 
 def _show(flags: Flags, result: Result, options: Mapping[str, Any], *, wants_log: bool) -> None:
@@ -267,13 +285,13 @@ def _queue(talk: Session, address: Address, event: bytes, *, wait: bool) -> None
     if talk.flags.is_json:
         render.as_json(record)
     else:
-        say(f"{record.get('status')} {request_id}" + (f" after {attempts} attempts" if attempts > 1 else ""))
+        say(f"{record.get('status')} {request_id}" + (f" after {counted(attempts, 'attempt')}" if attempts > 1 else ""))
     if record.get("status") != "SUCCESS":
         code = str(record.get("error_code") or "")
         fault = f"FSS.{code}"
         is_function = fault in _FUNCTION_FAULTS or record.get("status") == "FAIL"
         raise Failure(
-            str(record.get("error_message") or f"The invocation ended with {record.get('status')}."),
+            f"{address} failed: {describe(record.get('error_message'))}",
             exit_code=ExitCode.FUNCTION_FAILED if is_function else ExitCode.PLATFORM_FAILED,
             code=fault if code not in ("", "0") else "",
             request_id=request_id,
@@ -299,7 +317,7 @@ def _repeat(talk: Session, address: Address, event: bytes, headers: dict[str, st
         say(report.text())
     if report.failed:
         raise Failure(
-            f"{report.failed} of {report.count} invocations failed.",
+            f"{report.failed} of {counted(report.count, 'invocation')} failed.",
             exit_code=ExitCode.FUNCTION_FAILED if report.function_failed else ExitCode.PLATFORM_FAILED,
             hint=f"fgs logs {address.name} --failed",
         )

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from itertools import count as counter
 from typing import Any
 
+from funclet.cli.frame import counted
 from funclet.cli.session import Session
 from funclet.client import ClientError
 
@@ -66,9 +67,9 @@ class Report:
         found = self.document()
         outcomes = ", ".join(f"{number} {name}" for name, number in self.outcomes.items())
         return (
-            f"{found['count']} invocations in {found['duration_s']} s, {found['per_second']} per second\n"
+            f"{counted(self.count, 'invocation')} in {found['duration_s']} s, {found['per_second']} per second\n"
             f"p50 {found['p50_ms']:.1f} ms   p95 {found['p95_ms']:.1f} ms   p99 {found['p99_ms']:.1f} ms\n"
-            f"{outcomes}; {self.cold_starts} cold starts"
+            f"{outcomes}; {counted(self.cold_starts, 'cold start')}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from funclet.cli import render, session
-from funclet.cli.frame import Failure, Flags, note, parse_duration_s, say
+from funclet.cli.frame import Failure, note, parse_duration_s, say
 from funclet.cli.session import Address, Session
 from funclet.client import ApiError, NetworkError
 
@@ -22,16 +22,24 @@ Record = Mapping[str, Any]
 
 @session.command("logs", examples=("fgs logs hello --since 10m", "fgs logs hello -f --failed"))
 @session.function_argument()
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@click.option("--since", help="How far back, such as 10m or 2h.")
-@click.option("--start", help="From this time on: 2026-01-31T12:00:00 (local) or with Z.")
-@click.option("--end", help="Until this time.")
-@click.option("--request-id", default="", help="Only this invocation.")
+@click.option("-f", "--follow", is_flag=True, help="Show new records as they come, until Ctrl-C.")
+@click.option("--since", help="Only records of this last time, such as 10m or 2h.")
+@click.option("--start", help="Only from this time on: 2026-01-31T12:00:00 (local), or with Z (UTC).")
+@click.option("--end", help="Only until this time.")
+@click.option("--request-id", default="", help="Only the invocation with this request id.")
 @click.option("--failed", is_flag=True, help="Only invocations that failed.")
 @click.option("--cold", is_flag=True, help="Only invocations that started an instance.")
 @click.option("--version", default="", help="Only this version.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many.")
-@click.option("-o", "--output", "view", type=click.Choice(["pretty", "raw", "json"]), help="Default: pretty.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many records."
+)
+@click.option(
+    "-o",
+    "--output",
+    "view",
+    type=click.Choice(["pretty", "raw", "json"]),
+    help="raw: only what was written; default: pretty.",
+)
 def logs(talk: Session, address: Address, **options: Any) -> None:
     """Show what invocations of FUNCTION wrote, oldest first."""
     view = options["view"] or ("json" if talk.flags.is_json else "pretty")
@@ -44,7 +52,7 @@ def logs(talk: Session, address: Address, **options: Any) -> None:
     if view == "json":
         render.as_json(found)
         return
-    _write(talk.flags, found, view)
+    _write(found, view)
     if not found:
         note(talk.flags, f"{address} has no log records of this kind.")
 
@@ -103,27 +111,27 @@ def _follow(talk: Session, urn: str, filters: dict[str, str | int], options: Map
         is_lost = False
         if found:
             filters["after"] = int(found[-1]["id"])
-        _write(talk.flags, (record for record in found if _is_wanted(record, options)), view)
+        _write((record for record in found if _is_wanted(record, options)), view)
         time.sleep(_POLL_S)
 
 
-def _write(flags: Flags, records: Iterable[Record], view: str) -> None:
+def _write(records: Iterable[Record], view: str) -> None:
     for record in records:
         if view == "json":
             say(json.dumps(record, ensure_ascii=False))
         elif view == "raw":
             say(str(record.get("text", "")).rstrip("\n"))
         else:
-            _pretty(flags, record)
+            _pretty(record)
 
 
-def _pretty(flags: Flags, record: Record) -> None:
+def _pretty(record: Record) -> None:
     outcome = str(record.get("outcome"))
-    color = None if flags.is_on("no_color") else "green" if outcome == _SUCCESS else "red"
+    color = "green" if outcome == _SUCCESS else "red"
     cold = " cold" if record.get("cold") else ""
     duration_ms = float(record.get("duration_ms") or 0)
     head = f"{_local(str(record.get('time')))} {record.get('version')} {record.get('request_id')}"
-    say(f"{head} {click.style(outcome, fg=color) if color else outcome} {duration_ms:.1f} ms{cold}")
+    say(f"{head} {click.style(outcome, fg=color)} {duration_ms:.1f} ms{cold}")
     for line in str(record.get("text", "")).splitlines():
         say(f"  {line}")
 

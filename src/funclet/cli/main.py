@@ -21,7 +21,7 @@ from funclet.cli.frame import ExitCode, Failure, Flags, did_you_mean, global_opt
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "serve": ("serve", "serve", "Start a server on this machine."),
     "init": ("init", "init", "Start a project from a template."),
-    "up": ("deploy", "up", "Build and deploy the project (the same as deploy)."),
+    "up": ("deploy", "up", "Create or update everything in the project (the same as deploy)."),
     "deploy": ("deploy", "deploy", "Create or update functions, versions, aliases and triggers."),
     "plan": ("deploy", "plan", "Show what deploy would change."),
     "invoke": ("invoke", "invoke", "Run a function and show its answer."),
@@ -78,7 +78,8 @@ class RootGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or fail with the names that look like it."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS and args[0] not in ALIASES:
+        is_word = bool(args) and not args[0].startswith("-") and not ctx.resilient_parsing
+        if is_word and args[0] not in COMMANDS and args[0] not in ALIASES:
             ctx.fail(f"There is no command '{args[0]}'.{did_you_mean(args[0], [*COMMANDS, *ALIASES])}")
         return super().resolve_command(ctx, args)
 
@@ -122,7 +123,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code."""
     flags = Flags()
     try:
-        result = build().main(arguments, prog_name="fgs", standalone_mode=False, obj=flags)
+        result = build().main(arguments, prog_name="fgs", standalone_mode=False, obj=flags, color=flags.color)
     except Failure as error:
         render.failure(flags, error)
         return error.exit_code

@@ -3,6 +3,7 @@
 `known_names` never fails and never takes long: completion has to be quick.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -26,12 +27,21 @@ def known_names(flags: Flags) -> list[str]:
         cached = _read(path, place)
         if cached is not None:
             return cached
-        names = sorted(str(row.get("func_name")) for row in session.client.list_functions())
-        session.close()
-        path.write_text(json.dumps({"place": place, "names": names}), encoding="utf-8")
-    except (Failure, ClientError, OSError):
+        try:
+            names = sorted({str(row.get("func_name")) for row in session.client.list_functions()})
+        finally:
+            session.close()
+    except (Failure, ClientError):
         return []
+    _write(path, place, names)
     return names
+
+
+def _write(path: Path, place: str, names: list[str]) -> None:
+    # A folder that cannot be written makes completion slower, nothing worse.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(json.dumps({"place": place, "names": names}), encoding="utf-8")
 
 
 def _read(path: Path, place: str) -> list[str] | None:

@@ -46,7 +46,13 @@ def find_user(name: str) -> tuple[int, int]:
 
 
 def give_folder(folder: Path, ids: tuple[int, int]) -> None:
-    """Give a folder and everything in it to a user."""
+    """Make a folder that belongs to a user; one that belongs to somebody else is given to them with all that is in it.
+
+    A folder that is theirs is left alone: they may have put links there that root must not follow.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid == ids[0]:
+        return
     for path, _, files in os.walk(folder):
         os.chown(path, *ids, follow_symlinks=False)
         for file in files:

@@ -8,19 +8,28 @@ import click
 
 from funclet.cli import project, render, session
 from funclet.cli.changes import LATEST, published
-from funclet.cli.frame import Failure, confirm, note, say
+from funclet.cli.frame import Failure, confirm, counted, note, say
 from funclet.cli.session import Address, Session, parse_address
 
 KINDS = ("function", "trigger", "version", "alias", "all")
 
 
 @session.command("remove", examples=("fgs remove hello -y", "fgs remove alias hello --alias-name live"))
-@click.argument("words", nargs=-1, metavar=f"[{'|'.join(KINDS)}] [NAME]")
+@click.argument("words", nargs=-1, metavar=f"[{'|'.join(KINDS)}] [FUNCTION]")
 @click.option("--version-name", default="", help="The version to delete.")
 @click.option("--alias-name", default="", help="The alias to delete.")
-@click.option("-f", "--file", "file", type=click.Path(dir_okay=False), help="Project file, for 'all' or no name.")
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    type=click.Path(dir_okay=False),
+    help="Project file whose functions to delete; default: the nearest.",
+)
 def remove(talk: Session, words: Sequence[str], version_name: str, alias_name: str, file: str | None) -> None:
-    """Delete a function, or its versions, aliases or triggers; without a name those of the project."""
+    """Delete FUNCTION, or one of its versions or aliases, or its triggers.
+
+    Without FUNCTION, or with 'all', the functions of the project are deleted. Asks first, and says what goes with it.
+    """
     kind, names = _read(words)
     removed: list[dict[str, Any]] = []
     for address in [parse_address(name) for name in names] or _of_project(talk, file):
@@ -76,12 +85,8 @@ def _belongings(talk: Session, address: Address) -> str:
     versions = published(talk.client.list_versions(urn))
     aliases = talk.client.list_aliases(urn)
     triggers = talk.client.list_triggers(urn)
-    parts = [
-        f"{len(found)} {word}{'' if len(found) == 1 else 's'}"
-        for found, word in ((versions, "version"), (aliases, "aliase" if len(aliases) > 1 else "alias"))
-        if found
-    ]
-    parts += [f"{len(triggers)} trigger{'' if len(triggers) == 1 else 's'}"] if triggers else []
+    belongings = ((versions, "version"), (aliases, "alias"), (triggers, "trigger"))
+    parts = [counted(len(found), word) for found, word in belongings if found]
     return f" with {', '.join(parts)}" if parts else ""
 
 

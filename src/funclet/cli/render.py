@@ -74,8 +74,7 @@ def failure(flags: Flags, error: Failure) -> None:
         click.echo(json.dumps({"error": found}, ensure_ascii=False), err=True)
         return
     head = f"error {error.code}:" if error.code else "error:"
-    color = None if flags.is_on("no_color") else "red"
-    click.echo(f"{click.style(head, fg=color) if color else head} {error.message}", err=True)
+    click.echo(f"{click.style(head, fg='red')} {error.message}", err=True, color=flags.color)
     if error.request_id:
         click.echo(f"request id: {error.request_id}", err=True)
     if error.hint:

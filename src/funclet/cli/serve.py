@@ -1,20 +1,20 @@
 """`fgs serve`: one command from an empty folder to a running server.
 
-The order matters: settings, ports, data folder and credentials first, while the
-process may still do everything; then it forks. The child becomes an ordinary
-user and serves; the parent stays small and, as root, is the only one that can
-make sandboxes.
+The order matters: settings, ports and interpreters first, while the process may
+still do everything; then it forks. The child becomes an ordinary user, opens
+the data and serves. The parent writes the profile of whoever started it, forgets
+all it knew, and is from then on the only one that can make sandboxes.
 """
 
-import asyncio
+import json
 import logging
 import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -24,7 +24,7 @@ from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
     from funclet.runtimes.registry import Registry
-    from funclet.server import Listeners
+    from funclet.server import Identity, Listeners
     from funclet.services.identity import Credentials
 
 LOCAL_PROFILE = "local"
@@ -35,6 +35,9 @@ def _options() -> list[click.Parameter]:
     options: list[click.Parameter] = []
     for setting in fields(config.Settings):
         assert setting.default is not MISSING
+        if setting.metadata["secret"]:
+            # Command lines can be read by everyone on the machine.
+            continue
         several = isinstance(setting.default, tuple)
         choices = setting.metadata["choices"]
         shown = "" if several or setting.default in ("", -1) else f" Default: {setting.default}."
@@ -77,7 +80,6 @@ class _Start:
 
     settings: config.Settings
     listeners: "Listeners"
-    created: "Credentials | None"
     registry: "Registry"
 
 
@@ -91,9 +93,8 @@ def start(settings: config.Settings) -> int:
 
     _refuse_impossible(settings)
     listeners = _listen(settings)
-    created = _prepare(settings, listeners)
     # Looked for by whoever starts us: the server's own user may not be able to enter the folders of interpreters.
-    start_ = _Start(settings, listeners, created, load_registry(settings))
+    start_ = _Start(settings, listeners, load_registry(settings))
     return _start_as_root(start_) if os.geteuid() == 0 else _start_as_user(start_)
 
 
@@ -123,7 +124,9 @@ def _start_as_root(start_: _Start) -> int:
         ids = privileges.find_user(settings.user)
         privileges.give_folder(settings.data_folder, ids)
     except (privileges.PrivilegeError, OSError) as error:
-        raise Failure(str(error)) from error
+        raise Failure(
+            f"The data folder {settings.data_folder} cannot be used: {error}", hint="Choose another with --data-dir."
+        ) from error
     folders = _program_folders(start_.registry)
     missing = server.missing_for_isolation()
     if settings.isolation in ("auto", "full") and not missing:
@@ -146,31 +149,56 @@ def _start_as_user(start_: _Start) -> int:
     if isolation == "rootless" and missing:
         raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
     if isolation == "process" or missing:
-        return _run(start_, None)
+        return _run(start_, None, lambda identity: _keep_profile(start_, identity))
     return _supervise(start_, lambda: None)
 
 
-def _supervise(start_: _Start, prepare: Callable[[], None]) -> int:
+def _supervise(start_: _Start, prepare: Callable[[], None]) -> NoReturn:
     """Fork the server, which calls `prepare` first, and become its sandboxd."""
     from funclet import server  # noqa: PLC0415 - as above
     from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
     from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
 
     folder = start_.settings.data_folder
+    read_fd, write_fd = os.pipe()
 
     def child(control: socket.socket) -> int:
+        os.close(read_fd)
         prepare()
-        return _run(start_, control)
+        return _run(start_, control, lambda identity: _tell(write_fd, identity))
 
-    return supervise(
+    def hear() -> None:
+        os.close(write_fd)
+        with os.fdopen(read_fd, "rb") as pipe:
+            told = pipe.read()
+        if told:
+            _keep_profile(start_, _told_identity(told))
+
+    supervise(
         child,
         settings=SandboxdSettings(
             allowed_folders=(folder / "code", server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
         ),
+        meanwhile=hear,
         of_server=(start_.listeners.api, start_.listeners.gateway),
     )
+
+
+def _tell(write_fd: int, identity: "Identity") -> None:
+    """Tell the first process whose server this is; it alone may write in the home of whoever started it."""
+    with os.fdopen(write_fd, "wb") as pipe:
+        pipe.write(json.dumps(asdict(identity)).encode())
+
+
+def _told_identity(told: bytes) -> "Identity":
+    from funclet.server import Identity  # noqa: PLC0415 - as above
+    from funclet.services.identity import Credentials  # noqa: PLC0415
+
+    members = json.loads(told)
+    created = members["created"]
+    return Identity(project_id=members["project_id"], created=Credentials(**created) if created else None)
 
 
 def _program_folders(registry: "Registry") -> Sequence[Path]:
@@ -212,97 +240,67 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _prepare(settings: config.Settings, listeners: "Listeners") -> "Credentials | None":
-    """Make the data folder, the first credentials and the profile of the user; return what is new."""
-    from funclet.services.identity import bootstrap_identity  # noqa: PLC0415 - as above
-    from funclet.store.folder import DataFolderInUse, DataFolderLock  # noqa: PLC0415
-    from funclet.store.protocol import StoreError  # noqa: PLC0415
-    from funclet.store.sqlite import SqliteStore  # noqa: PLC0415
+def _keep_profile(start_: _Start, identity: "Identity") -> None:
+    """Let `fgs` on this machine find the server: profile `local`, chosen unless another one was.
 
-    folder = settings.data_folder
-
-    async def bootstrap() -> "tuple[Credentials | None, str]":
-        store = SqliteStore.open(folder / "funclet.db")
-        try:
-            created = await bootstrap_identity(
-                store,
-                region=settings.region,
-                project_id=settings.project_id or None,
-                ak=settings.admin_ak or None,
-                sk=settings.admin_sk or None,
-            )
-            projects = await store.read(lambda tx: tx.identities.projects())
-            return created, projects[0].project_id
-        finally:
-            await store.close()
-
+    A server that was there already only has its address renewed: it may have been started on another port.
+    """
+    path, api_url, created = profiles.path_of(os.environ), start_.listeners.api_url, identity.created
     try:
-        lock = DataFolderLock.take(folder)
-        for name in ("packages", "code"):
-            (folder / name).mkdir(exist_ok=True)
-        created, project_id = asyncio.run(bootstrap())
-        lock.release()
-    except DataFolderInUse as error:
-        raise Failure(f"{error}.", exit_code=ExitCode.CONFLICT) from error
-    except (StoreError, OSError) as error:
-        raise Failure(
-            f"The data folder {folder} cannot be used: {error}.", hint="Choose another one with --data-dir."
-        ) from error
-    if created is not None:
-        _write_profile(settings.region, listeners.api_url, created)
-    else:
-        _renew_profile(project_id, listeners.api_url)
-    return created
+        known = profiles.load(path)
+        mine = known.table.get(LOCAL_PROFILE, {})
+        values = {"endpoint": api_url}
+        if created is not None:
+            values |= {
+                "region": start_.settings.region,
+                "project_id": created.project_id,
+                "ak": created.access,
+                "sk": created.secret,
+            }
+        elif mine.get("project_id") != identity.project_id or mine.get("endpoint") == api_url:
+            return
+        changed = known.with_values(LOCAL_PROFILE, values)
+        current = known.current if known.current in known.table else LOCAL_PROFILE
+        profiles.save(path, profiles.Profiles(current=current, table=changed.table))
+    except (Failure, OSError) as error:
+        # The server is what was asked for; the profile is a convenience.
+        click.echo(f"warning: profile '{LOCAL_PROFILE}' was not written: {error}", err=True)
 
 
-def _write_profile(region: str, api_url: str, created: "Credentials") -> None:
-    """Let `fgs` on this machine find the server: profile `local`, chosen unless another one was."""
-    path = profiles.path_of(os.environ)
-    known = profiles.load(path)
-    values = {
-        "endpoint": api_url,
-        "region": region,
-        "project_id": created.project_id,
-        "ak": created.access,
-        "sk": created.secret,
-    }
-    changed = known.with_values(LOCAL_PROFILE, values)
-    current = known.current if known.current in known.table else LOCAL_PROFILE
-    profiles.save(path, profiles.Profiles(current=current, table=changed.table))
-
-
-def _renew_profile(project_id: str, api_url: str) -> None:
-    """Follow a server that was started again on another port, if the profile is of this server."""
-    path = profiles.path_of(os.environ)
-    known = profiles.load(path)
-    mine = known.table.get(LOCAL_PROFILE, {})
-    if mine.get("project_id") == project_id and mine.get("endpoint") != api_url:
-        profiles.save(path, known.with_values(LOCAL_PROFILE, {"endpoint": api_url}))
-
-
-def _run(start_: _Start, control: socket.socket | None) -> int:
+def _run(start_: _Start, control: socket.socket | None, identify: "Callable[[Identity], None]") -> int:
     """Be the server."""
     import uvloop  # noqa: PLC0415 - as above
 
     from funclet import server  # noqa: PLC0415
     from funclet.sandbox.protocol import SandboxError  # noqa: PLC0415
+    from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
     from funclet.store.protocol import StoreError  # noqa: PLC0415
 
+    settings = start_.settings
     driver = server.make_driver(control)
 
-    def announce() -> None:
-        server.write_state(start_.settings.data_folder, start_.listeners, driver.level)
-        _banner(start_, driver.level)
+    def announce(identity: "Identity") -> None:
+        server.write_state(settings.data_folder, start_.listeners, driver.level)
+        _banner(start_, driver.level, identity.created)
 
     async def serve_until_stopped() -> None:
-        await server.Server(start_.settings, start_.listeners, driver, start_.registry).run(announce)
+        this = server.Server(settings, start_.listeners, driver, start_.registry)
+        await this.run(identify=identify, announce=announce)
 
     try:
         uvloop.run(serve_until_stopped())
-    except (SandboxError, StoreError, OSError) as error:
-        click.echo(f"error: the server cannot run: {error}", err=True)
+    except DataFolderInUse as error:
+        click.echo(f"error: {error}", err=True)
+        return ExitCode.CONFLICT
+    except (StoreError, OSError) as error:
+        click.echo(f"error: The data folder {settings.data_folder} cannot be used: {error}", err=True)
+        click.echo("hint: Choose another one with --data-dir.", err=True)
+        return ExitCode.USAGE
+    except SandboxError as error:
+        click.echo(f"error: Instances cannot be made: {error}", err=True)
+        click.echo("hint: 'fgs doctor' says what this machine allows.", err=True)
         return ExitCode.UNEXPECTED
-    server.remove_state(start_.settings.data_folder)
+    server.remove_state(settings.data_folder)
     return ExitCode.OK
 
 
@@ -313,8 +311,8 @@ _LEVELS = {
 }
 
 
-def _banner(start_: _Start, level: str) -> None:
-    settings, listeners, created = start_.settings, start_.listeners, start_.created
+def _banner(start_: _Start, level: str, created: "Credentials | None") -> None:
+    settings, listeners = start_.settings, start_.listeners
     lines = [
         f"Funclet {__version__}",
         f"  API        {listeners.api_url}",

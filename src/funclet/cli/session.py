@@ -3,6 +3,7 @@
 `command` makes such a command; `Session` is what it works with.
 """
 
+import difflib
 import functools
 import json
 import os
@@ -25,7 +26,9 @@ T = TypeVar("T")
 DEFAULT_APP = "default"
 MISSING_FUNCTION = frozenset({"FSS.1051", "FSS.0404"})
 MISSING_VERSION = "FSS.1052"
+MISSING_ALIAS = "FSS.1053"
 _TRACE_VERBOSITY = 3
+_MAX_GUESSES = 3
 _TRACE_CHARACTERS = 2000
 _SECRET_WORDS = ("secret", "password", "token", "authorization", "encrypted", "user_data", "credential")
 
@@ -89,7 +92,8 @@ def parse_address(text: str) -> Address:
         return Address(app=fields[1], name=fields[2], qualifier=":".join(fields[3:]))
     app, slash, rest = text.rpartition("/")
     name, colon, qualifier = rest.partition(":")
-    if not name or ":" in qualifier or (slash and not app) or (colon and qualifier in ("", "!")) or "/" in app:
+    is_wrong_app = (slash and not app) or "/" in app or ":" in app
+    if not name or ":" in qualifier or is_wrong_app or (colon and qualifier in ("", "!")):
         hint = "Write name, app/name, name:version, name:!alias or a urn."
         raise Failure(f"'{text}' does not name a function.", hint=hint)
     return Address(app=app, name=name, qualifier=qualifier)
@@ -147,33 +151,52 @@ class Session:
 
         When the function is not in the default app, the app that has it is looked up; when there is no
         version of that name, an alias of that name is tried, if `follow_alias`.
+
+        Raises:
+            ApiError: the server refused; says which function was perhaps meant.
+            Failure: several apps have the function.
         """
         self.subject = address.name
         try:
             return act(self.urn(address))
         except ApiError as error:
-            other = self._elsewhere(address, error, follow_alias=follow_alias)
-            if other is None:
+            can_be_alias = address.qualifier not in ("", "latest") and not address.qualifier.startswith("!")
+            if error.code == MISSING_VERSION and can_be_alias and follow_alias:
+                return self._at_alias(address, act, error)
+            if error.code not in MISSING_FUNCTION:
                 raise
+            other = self._elsewhere(address, error)
         return self.at(other, act, follow_alias=follow_alias)
+
+    def _at_alias(self, address: Address, act: Callable[[str], T], refusal: ApiError) -> T:
+        try:
+            return act(self.urn(replace(address, qualifier=f"!{address.qualifier}")))
+        except ApiError as error:
+            if error.code != MISSING_ALIAS:
+                raise
+            message = f"{address.name} has no version or alias '{address.qualifier}'"
+            raise _reworded(refusal, message) from error
 
     def existing(self, urn: str) -> str:
         """Return the urn of a function if there is one; to be used with `at`."""
         self.client.function_config(urn)
         return urn
 
-    def _elsewhere(self, address: Address, error: ApiError, *, follow_alias: bool) -> Address | None:
-        can_be_alias = address.qualifier not in ("", "latest") and not address.qualifier.startswith("!")
-        if error.code == MISSING_VERSION and can_be_alias and follow_alias:
-            return replace(address, qualifier=f"!{address.qualifier}")
-        if error.code not in MISSING_FUNCTION or address.app:
-            return None
-        found = [row for row in self.client.list_functions(name=address.name) if row.get("func_name") == address.name]
-        apps = sorted({str(row.get("package")) for row in found} - {DEFAULT_APP})
+    def _elsewhere(self, address: Address, refusal: ApiError) -> Address:
+        """Return where a function is that is not where it was looked for; else raise with a guess."""
+        try:
+            rows = self.client.list_functions()
+        except ClientError:
+            # This call was only to help: what matters is the refusal.
+            raise refusal from None
+        known = [Address(app=str(row.get("package")), name=str(row.get("func_name"))) for row in rows]
+        apps = sorted({place.app for place in known if place.name == address.name} - {DEFAULT_APP})
+        if address.app or not apps:
+            raise _reworded(refusal, refusal.message + _guess(address, known)) from refusal
         if len(apps) > 1:
             names = ", ".join(f"{app}/{address.name}" for app in apps)
             raise Failure(f"Several apps have a function '{address.name}'.", hint=f"Name one of: {names}")
-        return replace(address, app=apps[0]) if apps else None
+        return replace(address, app=apps[0])
 
     def _resolve(self) -> dict[str, str]:
         given = {**self._from_environment(), **self._from_flags()}
@@ -250,6 +273,20 @@ class Session:
         if seen.body:
             note(self.flags, f"> {_masked_body(seen.body)}")
         note(self.flags, f"< {seen.status} in {seen.duration_s * 1000:.1f} ms")
+
+
+def _reworded(refusal: ApiError, message: str) -> ApiError:
+    return ApiError(status=refusal.status, code=refusal.code, message=message, request_id=refusal.request_id)
+
+
+def _guess(address: Address, known: Sequence[Address]) -> str:
+    """Return a question that names the functions whose names are close; empty if the function is there."""
+    if any((place.app, place.name) == (address.app or DEFAULT_APP, address.name) for place in known):
+        return ""
+    # Compared without the app, so that one typing error in a short name still counts as close.
+    close = difflib.get_close_matches(address.name, {place.name for place in known}, n=_MAX_GUESSES)
+    names = sorted(str(place) for place in known if place.name in close)[:_MAX_GUESSES]
+    return f" Did you mean {' or '.join(repr(name) for name in names)}?" if names else ""
 
 
 def proxy_for(endpoint: str, environ: Mapping[str, str]) -> str:

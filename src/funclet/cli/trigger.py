@@ -1,6 +1,8 @@
 """`fgs trigger`: list, create, update and delete triggers of a function."""
 
 import json
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +39,23 @@ def get(talk: Session, address: Address, name: str) -> None:
 @session.command("create", examples=("fgs trigger create hello --type TIMER --schedule 3m",
                                      "fgs trigger create hello --type APIG --path /hello --auth NONE"))  # fmt: skip
 @session.function_argument()
-@click.option("--type", "type_code", required=True, help="TIMER, APIG, ...")
-@click.option("--name", default="", help="Its name; default: made up.")
-@click.option("--schedule", default="", help="TIMER: every 3m, 2h or 1d.")
+@click.option("--type", "type_code", required=True, help="Kind of trigger: TIMER or APIG.")
+@click.option("--name", default="", help="Its name; default: timer-1, timer-2, ... or one made of the function's.")
+@click.option("--schedule", default="", help="TIMER: how often, such as 3m, 2h or 1d.")
 @click.option("--cron", default="", help="TIMER: expression with six fields, seconds first.")
 @click.option("--event", default="", help="TIMER: text that the function gets as user_event.")
-@click.option("--path", default="", help="APIG: path; default: /NAME.")
-@click.option("--auth", type=click.Choice(["NONE", "IAM", "APP"], case_sensitive=False), default="IAM", help="APIG.")
-@click.option("--method", default="ANY", help="APIG: GET, POST, ... or ANY.")
-@click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires.")
+@click.option("--path", default="", help="APIG: path of the URL; default: / and the name of the function.")
+@click.option(
+    "--auth",
+    type=click.Choice(["NONE", "IAM", "APP"], case_sensitive=False),
+    default="IAM",
+    show_default=True,
+    help="APIG: what callers have to prove; NONE: nothing.",
+)
+@click.option("--method", default="ANY", show_default=True, help="APIG: GET, POST, ... or ANY.")
+@click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires; default: ACTIVE.")
 @click.option("--alias", default="", help="Fire this alias instead of latest.")
-@click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="event_data as JSON.")
+@click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="JSON file with the whole event_data.")
 def create(talk: Session, address: Address, *, type_code: str, from_file: str | None, **options: Any) -> None:
     """Create a trigger."""
     place = (
@@ -58,9 +66,10 @@ def create(talk: Session, address: Address, *, type_code: str, from_file: str | 
         if from_file:
             data = _read(Path(from_file))
         else:
-            count = len(talk.client.list_triggers(urn)) if not options["name"] else 0
             entry = {key: value for key, value in options.items() if value and key not in ("alias", "status")}
-            plan = project.trigger_plan({"type": type_code, **entry}, function=address.name, number=count)
+            if type_code.upper() == "TIMER" and not options["name"]:
+                entry["name"] = _free_timer_name(talk.client.list_triggers(urn))
+            plan = project.trigger_plan({"type": type_code, **entry}, function=address.name)
             data = dict(plan.event_data)
         body = {"trigger_type_code": type_code.upper(), "event_data": data}
         return talk.client.create_trigger(
@@ -75,9 +84,13 @@ def create(talk: Session, address: Address, *, type_code: str, from_file: str | 
 @session.function_argument()
 @click.argument("name", metavar="ID_OR_NAME")
 @click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires.")
-@click.option("--schedule", default="", help="TIMER: every 3m, 2h or 1d.")
-@click.option("--cron", default="", help="TIMER: expression with six fields.")
-@click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="Members of event_data as JSON.")
+@click.option("--schedule", default="", help="TIMER: how often, such as 3m, 2h or 1d.")
+@click.option("--cron", default="", help="TIMER: expression with six fields, seconds first.")
+@click.option(
+    "--from-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="JSON file with the members of event_data to change.",
+)
 def update(talk: Session, address: Address, name: str, **options: Any) -> None:
     """Change a trigger, or switch it on and off."""
     found = _find(talk, address, name)
@@ -105,6 +118,12 @@ def delete(talk: Session, address: Address, name: str) -> None:
         render.as_json({"removed": [{"kind": "trigger", "name": found.get("trigger_id")}]})
     else:
         say(f"deleted {found.get('trigger_type_code')} trigger {trigger_name(found)} of {address.name}")
+
+
+def _free_timer_name(triggers: Sequence[dict[str, Any]]) -> str:
+    """Return `timer-<n>`, where n counts the timers, or the next number that is free."""
+    names = [_plain_name(row) for row in triggers if row.get("trigger_type_code") == "TIMER"]
+    return next(name for name in (f"timer-{n}" for n in count(len(names) + 1)) if name not in names)
 
 
 def _find(talk: Session, address: Address, name: str) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def get(talk: Session, address: Address, name: str) -> None:
 @session.command("publish", examples=("fgs version publish hello", "fgs version publish hello --name v2"))
 @session.function_argument()
 @click.option("--name", default="", help="Name of the version; default: the next free v<number>.")
-@click.option("--description", default="", help="What is in it.")
-@click.option("--digest", default="", help="Refuse if the code is not this one.")
+@click.option("--description", default="", help="Text that says what is new in it.")
+@click.option("--digest", default="", help="Publish only if the code has this digest (see fgs function get).")
 def publish(talk: Session, address: Address, name: str, description: str, digest: str) -> None:
     """Freeze the code and the settings of latest under a name."""
 

@@ -6,6 +6,7 @@ instance. Measuring never asks sandboxd: the descriptors for it came with the st
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -221,7 +222,13 @@ class IsolatedSandbox:
         if self._watch is not None:
             peak, cpu_s = self._watch.take()
             return Usage(memory_peak_bytes=peak, cpu_s=cpu_s, tmp_bytes=0)
-        return Usage(memory_peak_bytes=self._take_peak(), cpu_s=self._cpu_s(), tmp_bytes=self._tmp_bytes())
+        try:
+            return Usage(memory_peak_bytes=self._take_peak(), cpu_s=self._cpu_s(), tmp_bytes=self._tmp_bytes())
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            # It has ended and its control group is gone; the news of that is still on its way.
+            return Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
 
     def limit_cpu(self) -> None:
         """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share."""

@@ -230,10 +230,16 @@ class _Daemon:
         running.stop_asked = True
         running.out_of_memory = running.out_of_memory or message.out_of_memory
         if message.grace_ms <= 0 or not running.is_started:
-            running.signal(signal.SIGKILL)
+            self._kill(running)
             return
         running.signal(signal.SIGTERM)
         heapq.heappush(self._deadlines, (time.monotonic() + message.grace_ms / 1000, message.id, "stop"))
+
+    def _kill(self, running: Running) -> None:
+        # A group that is going away needs no boost.
+        with contextlib.suppress(SandboxError):
+            self._maker.boost_cpu(running)
+        running.signal(signal.SIGKILL)
 
     def _limit_cpu(self, message: LimitCpu) -> None:
         running = self._running.get(message.id)
@@ -253,7 +259,7 @@ class _Daemon:
                 running.out_of_memory = running.out_of_memory or self._maker.was_out_of_memory(running)
                 if not running.out_of_memory:
                     continue
-            running.signal(signal.SIGKILL)
+            self._kill(running)
 
     def _end_all(self) -> None:
         """Begin the end: nobody is there to be told any more."""
@@ -263,7 +269,7 @@ class _Daemon:
             self._selector.unregister(self._control)
         for running in self._running.values():
             running.stop_asked = True
-            running.signal(signal.SIGKILL)
+            self._kill(running)
 
     def _forget(self, running: Running) -> None:
         del self._running[running.id]

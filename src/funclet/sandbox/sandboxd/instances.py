@@ -98,6 +98,10 @@ class Maker(Protocol):
         """End the CPU boost."""
         ...
 
+    def boost_cpu(self, running: Running) -> None:
+        """Give the CPU boost again, for a quick end."""
+        ...
+
     def was_out_of_memory(self, running: Running) -> bool:
         """Tell whether the kernel killed a process of it for memory."""
         ...
@@ -215,6 +219,11 @@ class FullMaker:
         if self._cgroups is not None and running.group is not None:
             self._cgroups.limit_cpu(running.group)
 
+    def boost_cpu(self, running: Running) -> None:
+        """See `Maker.boost_cpu`."""
+        if self._cgroups is not None and running.group is not None:
+            self._cgroups.boost_cpu(running.group)
+
     def was_out_of_memory(self, running: Running) -> bool:
         """See `Maker.was_out_of_memory`."""
         group = running.group
@@ -283,6 +292,9 @@ class RootlessMaker:
 
     def limit_cpu(self, running: Running) -> None:
         """Do nothing: without control groups no CPU share can be held."""
+
+    def boost_cpu(self, running: Running) -> None:
+        """Do nothing: there is no limit."""
 
     def was_out_of_memory(self, running: Running) -> bool:  # noqa: ARG002  # the kernel does not know
         """Return false: only the server's driver watches."""

@@ -12,22 +12,26 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from funclet.sandbox import native
 from funclet.sandbox.sandboxd.daemon import Watch, serve
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def supervise(
     child: Callable[[socket.socket], int],
     *,
     settings: SandboxdSettings,
-    user_ids: tuple[int, int] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
     of_server: Sequence[socket.socket] = (),
-) -> int:
-    """Run `child` as the server and be its sandboxd; return the server's exit status when all is cleaned up.
+) -> NoReturn:
+    """Run `child` as the server, and turn this process into its sandboxd for good.
+
+    sandboxd is executed anew, so nothing that this process knew, such as credentials, is left in its memory. Its exit
+    status is that of the server, once all is cleaned up.
 
     The server gets SIGTERM, SIGINT and SIGHUP exactly once each time they arrive here; it stands in a process group of
     its own, so that Ctrl-C in a terminal is not doubled. It decides what a first and a second one mean. When it ends,
@@ -36,21 +40,34 @@ def supervise(
     Args:
         child: is given the socket for `IsolatedDriver` and returns an exit status.
         settings: what may be done for the server.
-        user_ids: user and group the server runs as; None leaves it who we are.
+        meanwhile: is called here, beside the running child, before this process forgets everything.
         of_server: sockets that are the server's alone; this process closes its copies. A listener that stayed open
             here would take connections that nobody answers.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Blocked until sandboxd can forward them: one that comes now must not end it before the server.
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        os._exit(_be_server(child, theirs))
+    for unwanted in (theirs, *of_server):
+        unwanted.close()
+    try:
+        meanwhile()
+    finally:
+        ours.set_inheritable(True)
+        command = [sys.executable, "-I", "-m", __package__ or "", str(ours.fileno()), settings.to_json(), str(pid)]
+        os.execve(sys.executable, command, {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"})  # noqa: S606
+
+
+def serve_and_wait(control: socket.socket, settings: SandboxdSettings, pid: int) -> int:
+    """Be the sandboxd of the server with this pid, which is our child; return its exit status."""
+    pidfd = os.pidfd_open(pid)
     with signals_as_data() as signal_fd:
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            os._exit(_be_server(child, theirs, user_ids))
-        for unwanted in (theirs, *of_server):
-            unwanted.close()
-        pidfd = os.pidfd_open(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         try:
-            serve(ours, settings, watches=[(signal_fd, _forward(signal_fd, pidfd)), (pidfd, lambda: True)])
+            serve(control, settings, watches=[(signal_fd, _forward(signal_fd, pidfd)), (pidfd, lambda: True)])
             return _wait(pidfd, signal_fd)
         finally:
             os.close(pidfd)
@@ -83,14 +100,10 @@ def _wait(pidfd: int, signal_fd: int) -> int:
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
-def _be_server(child: Callable[[socket.socket], int], control: socket.socket, user_ids: tuple[int, int] | None) -> int:
+def _be_server(child: Callable[[socket.socket], int], control: socket.socket) -> int:
     try:
-        _default_signals()
         os.setpgid(0, 0)
-        if user_ids is not None:
-            os.setgroups([])
-            os.setresgid(user_ids[1], user_ids[1], user_ids[1])
-            os.setresuid(user_ids[0], user_ids[0], user_ids[0])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         if native.is_available():
             # A change of user forgets it: a `child` that changes its user must ask again.
             native.helper().set_parent_death_signal(signal.SIGTERM)
@@ -105,17 +118,11 @@ def _be_server(child: Callable[[socket.socket], int], control: socket.socket, us
         sys.stderr.flush()
 
 
-def _default_signals() -> None:
-    signal.set_wakeup_fd(-1)
-    for number in _FORWARDED:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-
-
 @contextlib.contextmanager
 def signals_as_data() -> Iterator[int]:
     """Yield a descriptor from which the numbers of arriving signals can be read."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    before = {number: signal.signal(number, lambda *_: None) for number in _FORWARDED}
+    before = {number: signal.signal(number, lambda *_: None) for number in FORWARDED}
     previous_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     try:
         yield read_fd
