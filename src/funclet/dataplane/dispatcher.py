@@ -185,6 +185,14 @@ class Dispatcher:
         self._retired.append(pool)
 
     def _new_pool(self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int) -> Pool:
+        def siblings() -> list[Pool]:
+            wanted = (version.function_id, version.version)
+            return [
+                entry.pool
+                for (*names, size), entry in self._pools.items()
+                if tuple(names) == wanted and size != memory_mib
+            ]
+
         async def start_instance() -> tuple[Instance, FunctionFailed | None]:
             return await self._start_instance(version, runtime, memory_mib)
 
@@ -198,6 +206,8 @@ class Dispatcher:
             make_room=self._make_room,
             tasks=self._tasks,
             clock=self._clock,
+            # Only a function with dynamic memory has instances of several sizes.
+            siblings=siblings if version.settings.dynamic_memory else tuple,
         )
 
     async def _start_instance(

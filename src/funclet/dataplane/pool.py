@@ -8,7 +8,7 @@ leaves a usable instance behind.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from funclet.base.clock import Clock
@@ -84,6 +84,8 @@ class Pool:
     """Evicts idle instances of other pools until so many MiB are free; False if that is not possible."""
     tasks: TaskOwner
     clock: Clock
+    siblings: Callable[[], "Iterable[Pool]"] = tuple
+    """Pools of the same version in other sizes: the maximum holds for all of them together."""
     is_retired: bool = False
     """A newer revision has taken over: nothing new starts, what ends is not kept."""
     _idle: list[Instance] = field(default_factory=list)
@@ -105,7 +107,7 @@ class Pool:
             self._stop(instance)
         if self.clock.monotonic() < self._back_off.until and self._back_off.outcome is not None:
             return self._back_off.outcome
-        if self._is_full() and (self.wait_s <= 0 or len(self._waiters) >= self.max_waiting):
+        if self._is_full() and not self._take_place() and (self.wait_s <= 0 or len(self._waiters) >= self.max_waiting):
             return Refused(reason="Your request has been controlled by overload sdk, please retry later")
         return await self._wait()
 
@@ -114,7 +116,7 @@ class Pool:
         self._busy.discard(instance)
         if not instance.is_usable or (self.is_retired and not self._waiters):
             self._stop(instance)
-            self._start_for_waiters()
+            self.start_for_waiters()
             return
         instance.release()
         self._hand_over(instance)
@@ -142,6 +144,29 @@ class Pool:
         self._idle.remove(instance)
         await self._stop(instance)
 
+    def give_up_idle(self) -> bool:
+        """Stop the instance that has been idle longest; False if none is idle."""
+        if not self._idle:
+            return False
+        self._stop(self._idle.pop(0))
+        return True
+
+    def start_for_waiters(self) -> None:
+        """Start what waiting requests need, as far as the maximum allows."""
+        while self._starting < len(self._waiters) and self._may_start():
+            self._starting += 1
+            self.tasks.start(self._start_one(), name="start instance")
+
+    @property
+    def count(self) -> int:
+        """How many instances are there or on their way."""
+        return len(self._idle) + len(self._busy) + self._starting
+
+    @property
+    def has_waiters(self) -> bool:
+        """Whether requests wait for an instance."""
+        return bool(self._waiters)
+
     @property
     def statistics(self) -> PoolStatistics:
         """Return how many instances are in which state."""
@@ -155,17 +180,21 @@ class Pool:
         return not (self._idle or self._busy or self._starting or self._waiters)
 
     def _is_full(self) -> bool:
-        total = len(self._idle) + len(self._busy) + self._starting
         # A start in progress that nobody waits for is a free place.
-        return 0 <= self.max_instances <= total and self._starting <= len(self._waiters)
+        return not self._may_start() and self._starting <= len(self._waiters)
 
     def _may_start(self) -> bool:
-        return self.max_instances < 0 or len(self._idle) + len(self._busy) + self._starting < self.max_instances
+        taken = self.count + sum(sibling.count for sibling in self.siblings())
+        return self.max_instances < 0 or taken < self.max_instances
+
+    def _take_place(self) -> bool:
+        """Stop an idle instance of another size, for its place; False if there is none."""
+        return any(sibling.give_up_idle() for sibling in self.siblings())
 
     async def _wait(self) -> Given:
         waiter = _Waiter(asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
-        self._start_for_waiters()
+        self.start_for_waiters()
         # Whoever has a start coming waits for it: the start has deadlines of its own.
         deadline = None if len(self._waiters) <= self._starting else self.wait_s
         try:
@@ -182,11 +211,6 @@ class Pool:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-
-    def _start_for_waiters(self) -> None:
-        while self._starting < len(self._waiters) and self._may_start():
-            self._starting += 1
-            self.tasks.start(self._start_one(), name="start instance")
 
     async def _start_one(self) -> None:
         """Start one instance and hand it, or the failure, to whoever waits longest."""
@@ -226,11 +250,11 @@ class Pool:
         waiter = self._waiters[0]
         waiter.failed_starts += 1
         if failure.kind is FailureKind.INIT and waiter.failed_starts < INIT_ATTEMPTS:
-            self._start_for_waiters()
+            self.start_for_waiters()
             return
         self._waiters.popleft()
         _give(waiter, failure)
-        self._start_for_waiters()
+        self.start_for_waiters()
 
     def _hand_over(self, instance: Instance) -> None:
         while self._waiters:
@@ -238,10 +262,13 @@ class Pool:
             if not waiter.future.done():
                 waiter.future.set_result(self._reserve(instance))
                 return
-        if self.is_retired:
+        wanting = next((sibling for sibling in self.siblings() if sibling.has_waiters), None)
+        if self.is_retired or wanting is not None:
             self._stop(instance)
         else:
             self._idle.append(instance)
+        if wanting is not None:
+            wanting.start_for_waiters()
 
     def _reserve(self, instance: Instance) -> Instance:
         instance.reserve()

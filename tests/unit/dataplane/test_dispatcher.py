@@ -496,3 +496,47 @@ def test_dynamic_memory_has_pools_of_its_own():
             assert driver.made[1].spec.arguments == ("{runtime_root}/bootstrap.py", "460")
 
     run(scenario())
+
+
+def test_the_maximum_holds_for_all_sizes_together():
+    async def scenario():
+        behaviour, opened = gate()
+        async with dispatcher(FakeDriver(behaviour)) as subject:
+            version = configured(max_instances=1, dynamic_memory=True)
+            first = asyncio.create_task(subject.invoke(invocation(version)))
+            await until(lambda: subject.statistics()["busy"] == 1)
+            second = await subject.invoke(invocation(version, memory_mib=512))
+            opened.set()
+            await first
+
+            assert isinstance(second, Refused)
+
+    run(scenario())
+
+
+def test_an_idle_instance_of_another_size_gives_its_place():
+    async def scenario():
+        async with dispatcher(FakeDriver()) as subject:
+            version = configured(max_instances=1, dynamic_memory=True)
+            for memory_mib in (128, 512, 256):
+                assert isinstance(await subject.invoke(invocation(version, memory_mib=memory_mib)), Completed)
+
+            await until(lambda: subject.statistics()["memory_mib"] == 256)
+
+    run(scenario())
+
+
+def test_a_request_that_waits_for_another_size_gets_the_place_that_becomes_free():
+    async def scenario():
+        behaviour, opened = gate()
+        async with dispatcher(FakeDriver(behaviour), wait_s=5) as subject:
+            version = configured(max_instances=1, dynamic_memory=True)
+            first = asyncio.create_task(subject.invoke(invocation(version)))
+            await until(lambda: subject.statistics()["busy"] == 1)
+            second = asyncio.create_task(subject.invoke(invocation(version, memory_mib=512)))
+            await until(lambda: subject.statistics()["waiting"] == 1)
+            opened.set()
+
+            assert [type(outcome) for outcome in await asyncio.gather(first, second)] == [Completed, Completed]
+
+    run(scenario())
