@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from funclet.cli.archive import pack
@@ -25,9 +26,10 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".demo"
 WARM_CALLS = 100
 PORTS = (7180, 7181)
+# Name, folder, and the runtimes that its code runs on, best first.
 FUNCTIONS = (
-    ("hello-python", "Python3.10", ROOT / "examples" / "hello-python"),
-    ("hello-nodejs", "Node.js20.15", ROOT / "examples" / "hello-nodejs"),
+    ("hello-python", ROOT / "examples" / "hello-python", ("Python3.10", "Python3.12", "Python3.9")),
+    ("hello-nodejs", ROOT / "examples" / "hello-nodejs", ("Node.js20.15", "Node.js18.15")),
 )
 
 
@@ -124,13 +126,27 @@ def invoke_async(client: Client, name: str, urn: str) -> None:
     sys.exit("The asynchronous request did not end within 30 s.")
 
 
-def tour(client: Client) -> None:
-    """Deploy both functions and invoke them in every way."""
+def runnable(client: Client) -> frozenset[str]:
+    """Return the runtimes that have an interpreter on this machine."""
+    rows = client.send("GET", "/fgs/runtimetypes")
+    return frozenset(str(row["type"]) for row in rows if row["is_runnable"])
+
+
+def tour(client: Client) -> Sequence[str]:
+    """Deploy the functions and invoke them in every way; return the names of those that could be."""
     print("\nA tour through the public API:", flush=True)
-    for name, runtime, folder in FUNCTIONS:
+    present = runnable(client)
+    shown = []
+    for name, folder, wanted in FUNCTIONS:
+        runtime = next((runtime for runtime in wanted if runtime in present), None)
+        if runtime is None:
+            show(f"{name} is left out", f"no interpreter for {', '.join(wanted)}; fgs doctor says more")
+            continue
         urn = deploy(client, name, runtime, folder)
         invoke(client, name, urn)
         invoke_async(client, name, urn)
+        shown.append(name)
+    return shown
 
 
 def main() -> int:
@@ -139,24 +155,26 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the tour")
     once = parser.parse_args().once
     server = start_server()
+    missed = 0
     try:
         client, profile = connect()
-        tour(client)
+        shown = tour(client)
         client.close()
+        missed = int(len(shown) < len(FUNCTIONS))
         if once:
-            return stop(server)
+            return stop(server) or missed
         print(
             "\nThe server goes on until Ctrl-C. In another terminal:\n"
             f"  export FGS_ENDPOINT={profile['endpoint']} FGS_REGION={profile['region']}"
             f" FGS_PROJECT_ID={profile['project_id']}\n"
             f"  export HW_ACCESS_KEY={profile['ak']} HW_SECRET_KEY={profile['sk']}\n"
-            f'  {Path(sys.executable).parent / "fgs"} invoke hello-python -d \'{{"name": "you"}}\'',
+            f'  {Path(sys.executable).parent / "fgs"} invoke {(shown or ["NAME"])[0]} -d \'{{"name": "you"}}\'',
             flush=True,
         )
-        return server.wait()
+        return server.wait() or missed
     except KeyboardInterrupt:
         # The terminal has sent the signal to the server too.
-        return server.wait()
+        return server.wait() or missed
     except BaseException:
         stop(server)
         raise

@@ -22,7 +22,7 @@ _WHEN: Mapping[ExitCode, str] = {
     ExitCode.UNEXPECTED: "`fgs doctor` found something missing, or `fgs serve` could not run.",
     ExitCode.USAGE: "The command line, the project file or the event is wrong, or a value was refused (400, 406, 413).",
     ExitCode.CREDENTIALS: "No server, profile or credentials are named, or the server does not take them (401).",
-    ExitCode.DENIED: "The credentials do not allow it (403), or a quota is used up that answers with `FSS.0403`: that of versions.",
+    ExitCode.DENIED: "The credentials do not allow it (403); also the quota of versions, which answers `FSS.0403`.",
     ExitCode.NOT_FOUND: "The function, version, alias, trigger or error code does not exist (404).",
     ExitCode.CONFLICT: "It exists already, is in use, or does not allow the change (409, 412, 424, 426, 428).",
     ExitCode.QUOTA: "A limit or quota is used up (429, and 403 with a code from `FSS.1041` to `FSS.1049`).",

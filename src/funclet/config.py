@@ -16,6 +16,7 @@ PREFIX = "FGS_"
 EDITIONS = ("lab", "huawei", "ctyun", "otc")
 ISOLATION = ("auto", "full", "rootless", "process")
 NETWORK = ("auto", "nat", "off")
+SWITCH = ("on", "off")
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
     {
@@ -61,6 +62,9 @@ class Settings:
     idle_release_s: float = _setting(60.0, "Seconds after which an idle instance is stopped, 1 to 3600.")
     admission_wait_ms: int = _setting(-1, "How long a request waits at the instance maximum. -1: as the edition says.")
     handler_error_status: int = _setting(200, "HTTP status of a handler that raised: 200 as the cloud, or 500.")
+    stems: str = _setting(
+        "on", "Whether runtimes are started ahead (about 60 MB), for fast cold starts.", choices=SWITCH
+    )
     drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
     runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH. May be given several times.")

@@ -199,7 +199,11 @@ class Server:
             memory_mib=int(host_memory_mib() * settings.memory_fraction),
             idle_release_s=settings.idle_release_s,
             wait_s=settings.wait_s,
-            launch=LaunchOptions(network=choose_network(settings, self._driver), timezone=settings.timezone),
+            launch=LaunchOptions(
+                network=choose_network(settings, self._driver),
+                timezone=settings.timezone,
+                use_stems=settings.stems == "on",
+            ),
         )
         dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add)
         dispatcher.open()

@@ -9,10 +9,16 @@ RUNTIMES = Path(__file__).parents[2] / "runtimes"
 sys.path.insert(0, str(RUNTIMES / "conformance"))
 
 from runner import CASES, Case, load_cases, run_case  # noqa: E402 - the suite is a folder, not a package
-from runtime_process import Language  # noqa: E402 - as above
+from runtime_process import Language, Start  # noqa: E402 - as above
 
 LANGUAGES = [Language.read(path.parent) for path in sorted(RUNTIMES.glob("*/runtime.toml"))]
-PAIRS = [(language, case) for language in LANGUAGES for case in load_cases(CASES) if language.name in case.files]
+RUNS = [
+    pytest.param(language, case, start, id=f"{language.name}-{case.name}-{start.value}")
+    for language in LANGUAGES
+    for case in load_cases(CASES)
+    if language.name in case.files
+    for start in case.starts
+]
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +27,6 @@ def interpreters() -> dict[str, Path]:
     return {language.name: language.find_interpreter() for language in LANGUAGES}
 
 
-@pytest.mark.parametrize(("language", "case"), PAIRS, ids=[f"{lang.name}-{case.name}" for lang, case in PAIRS])
-def test_runtime_follows_the_contract(language: Language, case: Case, interpreters: dict[str, Path]):
-    run_case(case, language, interpreters[language.name])
+@pytest.mark.parametrize(("language", "case", "start"), RUNS)
+def test_runtime_follows_the_contract(language: Language, case: Case, start: Start, interpreters: dict[str, Path]):
+    run_case(case, language, interpreters[language.name], start)

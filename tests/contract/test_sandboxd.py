@@ -55,6 +55,7 @@ def request(folder, **changes):
         "interpreter": str(PYTHON),
         "arguments": ("-c", "import time; time.sleep(100)"),
         "environment": {},
+        "stem_environment": {},
         "code_dir": str(folder / "code" / "one"),
         "runtime_dir": str(folder / "runtime"),
         "interpreter_links": (),

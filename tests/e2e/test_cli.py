@@ -28,6 +28,7 @@ def shell(server, tmp_path):
             cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False, input=stdin,
         )  # fmt: skip
         assert done.returncode == code, f"fgs {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        fgs.errors = done.stderr
         return done.stdout
 
     fgs.environment = environment
@@ -146,6 +147,32 @@ def test_failed_function_is_exit_code_10(shell, tmp_path, name):
     shell("invoke", name, code=10)
     shell("invoke", name, "-n", "3", code=10)
     eventually(lambda: shell("logs", name, "--failed").count("boom"), within_s=10, because="failures in the log")
+
+
+def test_failed_function_looks_the_same_when_it_was_queued(shell, tmp_path, name):
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    raise ValueError('boom')\n")
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path))
+
+    shown = []
+    for words in ([], ["--async", "--wait"]):
+        shell("invoke", name, *words, code=10)
+        shown.append(shell.errors.partition("error ")[2].partition("request id")[0])
+
+    assert "ValueError" in shown[0]
+    assert shown[0] == shown[1]
+
+
+def test_wrong_names_are_explained(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    shell("up", folder=tmp_path / name)
+
+    shell("invoke", f"{name}:v9", code=5)
+    version_errors = shell.errors
+    shell("invoke", f"{name}x", code=5)
+
+    assert f"{name} has no version or alias 'v9'" in version_errors
+    assert f"hint: fgs version list {name}" in version_errors
+    assert f"Did you mean '{name}'?" in shell.errors
 
 
 def test_async_with_wait(shell, tmp_path, name):

@@ -6,7 +6,7 @@
 import re
 import stat
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
@@ -47,20 +47,17 @@ def pack(code: Path) -> bytes:
     Raises:
         Failure: there is no code, or it is more than the server takes (exit code 13).
     """
-    if code.is_file() and code.suffix in (".zip", ".jar"):
-        data = code.read_bytes()
-        if not zipfile.is_zipfile(BytesIO(data)):
-            raise _failure(f"{code} is not a zip archive.")
-    elif code.is_dir():
-        data = _pack_folder(code)
-    else:
-        raise _failure(f"There is no code at {code}.", hint="Set 'code' to a folder or a zip archive.")
+    try:
+        if code.is_file() and code.suffix in (".zip", ".jar"):
+            data = _read_archive(code)
+        elif code.is_dir():
+            data = _pack_folder(code)
+        else:
+            raise _failure(f"There is no code at {code}.", hint="Set 'code' to a folder or a zip archive.")
+    except OSError as error:
+        raise _failure(f"{error.filename or code} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_ARCHIVE_BYTES:
-        size_mb = len(data) / 1024 / 1024
-        raise _failure(
-            f"The package of {code} has {size_mb:.1f} MB; 50 MB can be uploaded.",
-            hint=f"Leave out what the function does not need, in {IGNORE_FILE}.",
-        )
+        raise _too_large(code, len(data))
     return data
 
 
@@ -70,8 +67,7 @@ def files_of(folder: Path) -> list[Path]:
     Raises:
         Failure: there are too many, or a link leads out of the folder.
     """
-    extra = (folder / IGNORE_FILE).read_text(encoding="utf-8").splitlines() if (folder / IGNORE_FILE).exists() else []
-    ignore = Ignore([*ALWAYS_IGNORED, *extra])
+    ignore = Ignore([*ALWAYS_IGNORED, *_ignored_by(folder)])
     found: list[Path] = []
     folders = [folder]
     while folders:
@@ -88,12 +84,30 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
+def _ignored_by(folder: Path) -> Sequence[str]:
+    path = folder / IGNORE_FILE
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except ValueError as error:
+        raise _failure(f"{path} is not text in UTF-8.") from error
+
+
 def _is_inside(path: Path, folder: Path) -> bool:
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise _failure(f"The link {path} leads out of {folder}.", hint=f"Copy the file, or name it in {IGNORE_FILE}.")
     if path.is_symlink() and path.is_dir():
         raise _failure(f"{path} links to a folder, which a package cannot hold.", hint="Copy the folder instead.")
     return path.is_file()
+
+
+def _read_archive(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_ARCHIVE_BYTES:
+        raise _too_large(path, size)
+    data = path.read_bytes()
+    if not zipfile.is_zipfile(BytesIO(data)):
+        raise _failure(f"{path} is not a zip archive.")
+    return data
 
 
 def _pack_folder(folder: Path) -> bytes:
@@ -104,10 +118,7 @@ def _pack_folder(folder: Path) -> bytes:
     left = MAX_UNPACKED_BYTES
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for path in paths:
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise _failure(f"{path} cannot be read: {error.strerror}.") from error
+            data = path.read_bytes()
             left -= len(data)
             if left < 0:
                 raise _failure(f"The files of {folder} have more than {MAX_UNPACKED_BYTES} bytes.")
@@ -130,6 +141,13 @@ def _compile(pattern: str) -> re.Pattern[str]:
         translated = {"**/": "(?:.*/)?", "/**": "/.*", "*": "[^/]*", "?": "[^/]"}
         text += translated.get(part, re.escape(part))
     return re.compile(("" if is_anchored else "(?:.*/)?") + text + ("/" if only_folder else "/?"))
+
+
+def _too_large(code: Path, size: int) -> Failure:
+    return _failure(
+        f"The package of {code} has {size / 1024 / 1024:.1f} MB; 50 MB can be uploaded.",
+        hint=f"Leave out what the function does not need, in {IGNORE_FILE}.",
+    )
 
 
 def _failure(message: str, *, hint: str = "") -> Failure:

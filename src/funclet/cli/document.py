@@ -3,7 +3,7 @@
 `read` parses a file; `Document.fail` makes the failure that names file and line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from funclet.cli.frame import Failure
+from funclet.cli.frame import Failure, did_you_mean
 
 _MAX_BYTES = 1024 * 1024
 _MAX_DEPTH = 32
@@ -36,6 +36,46 @@ class Document:
             known = known[:-1]
         name = ".".join(str(part) for part in trail)
         return Failure(f"{self.path.name}:{self.lines.get(known, 1)}: {name}: {message}", hint=hint)
+
+    def mapping(self, value: Any, trail: Trail) -> Mapping[str, Any]:
+        """Return a value that must be a mapping; nothing counts as an empty one.
+
+        Raises:
+            Failure: it is something else.
+        """
+        if value is not None and not isinstance(value, dict):
+            raise self.fail(trail, "must be a mapping of names to values.")
+        return value or {}
+
+    def sequence(self, value: Any, trail: Trail) -> Sequence[Any]:
+        """Return a value that must be a list; nothing counts as an empty one.
+
+        Raises:
+            Failure: it is something else.
+        """
+        if value is not None and not isinstance(value, list):
+            raise self.fail(trail, "must be a list.")
+        return value or []
+
+    def number(self, value: Any, trail: Trail) -> int:
+        """Return a value that must be a whole number.
+
+        Raises:
+            Failure: it is something else.
+        """
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.fail(trail, f"'{value}' is not a whole number.")
+        return value
+
+    def refuse_unknown(self, value: Mapping[str, Any], known: Collection[str], trail: Trail, what: str) -> None:
+        """Refuse members that do not exist, so that a typing error cannot pass unseen.
+
+        Raises:
+            Failure: there is such a member; guesses which was meant.
+        """
+        for name in sorted(set(value) - set(known)):
+            message = f"is not a member of {what}.{did_you_mean(name, list(known))}"
+            raise self.fail((*trail, name), message, hint=f"Known: {', '.join(sorted(known))}")
 
 
 def read(path: Path) -> Document:
@@ -71,6 +111,7 @@ class _Builder:
         self.lines: dict[Trail, int] = {}
         self._path = path
         self._count = 0
+        self._flat: set[int] = set()
         self._constructor = yaml.SafeLoader("")
 
     def build(self, node: yaml.Node, trail: Trail) -> Any:
@@ -91,10 +132,23 @@ class _Builder:
         return node.value if isinstance(value, (date, bytes)) else value
 
     def _mapping(self, node: yaml.MappingNode, trail: Trail) -> dict[str, Any]:
-        self._constructor.flatten_mapping(node)
+        self._flatten(node, trail)
         found: dict[str, Any] = {}
         for key, value in node.value:
             name = str(key.value)
             found[name] = self.build(value, (*trail, name))
             self.lines[(*trail, name)] = key.start_mark.line + 1
         return found
+
+    def _flatten(self, node: yaml.MappingNode, trail: Trail) -> None:
+        """Bring in what `<<` names, once for each node, after its own members were seen not to be there twice."""
+        if id(node) in self._flat:
+            return
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
+                name = ".".join(str(part) for part in (*trail, key.value))
+                raise Failure(f"{self._path.name}:{key.start_mark.line + 1}: {name}: is there twice.")
+            seen.add(str(key.value))
+        self._constructor.flatten_mapping(node)
+        self._flat.add(id(node))

@@ -5,6 +5,7 @@ that takes the global options; commands that call the server use the one in `ses
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from enum import IntEnum
 from typing import Any
 
 import click
+
+FUNCTION_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
+FUNCTION_NAME_RULE = "1 to 60 letters, digits, '_' and '-', first a letter, last no '_' or '-'."
 
 
 class ExitCode(IntEnum):

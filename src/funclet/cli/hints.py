@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 HINTS: Mapping[str, str] = {
     "FSS.0429": "Try again later, or raise the limits: fgs function config set NAME --max-instances N",
-    "FSS.1005": "The runtime of a function is fixed; remove the function, or give the new one another name.",
+    "FSS.1005": "See fgs api ListRuntimeTypes. A function keeps its runtime: remove it first, or choose another name.",
     "FSS.1016": "Change the code or the settings first; latest is already published.",
     "FSS.1051": "fgs function list",
     "FSS.0404": "fgs function list",
@@ -18,6 +18,7 @@ HINTS: Mapping[str, str] = {
     "FSS.1066": "fgs alias list NAME",
     "FSS.1094": "Take the version out of the alias first: fgs alias list NAME",
     "FSS.1154": "Delete its triggers first: fgs trigger list 'NAME:!ALIAS'",
+    "FSS.1146": "Choose another --name, or look who has it: fgs trigger list NAME",
     "FSS.1148": "fgs trigger list NAME",
     "FSS.1147": "Choose another --path, or look who has it: fgs trigger list NAME",
 }

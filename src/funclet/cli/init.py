@@ -12,10 +12,9 @@ from typing import Any
 import click
 
 from funclet.cli import frame, render
-from funclet.cli.frame import ExitCode, Failure, Flags, pass_flags, say
+from funclet.cli.frame import FUNCTION_NAME, FUNCTION_NAME_RULE, ExitCode, Failure, Flags, pass_flags, say
 
 TEMPLATES = Path(__file__).parent / "templates"
-_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
 # Template folders per language; the vendor's names for the same are understood.
 _LANGUAGES: Mapping[str, str] = {"Python": "python", "Node.js": "nodejs"}
 _DEFAULT_RUNTIMES: Mapping[str, str] = {"python": "Python3.10", "nodejs": "Node.js20.15"}
@@ -72,9 +71,18 @@ class _Choice:
 @frame.command("init", examples=("fgs init hello", "fgs init shop --template apig --runtime Node.js20.15 --yes"))
 @click.argument("name", required=False)
 @click.option("--template", help="hello-world or apig; default: hello-world.")
-@click.option("--runtime", help="Such as Python3.10 or Node.js20.15; default: by the files that are there.")
-@click.option("--type", "kind", type=click.Choice(["event"]), default="event", help="Kind of function.")
-@click.option("--trigger", type=click.Choice(["apig", "timer"]), help="A trigger to begin with.")
+@click.option(
+    "--runtime",
+    help="Such as Python3.10 or Node.js20.15; default: Node.js if there is a package.json here, else Python.",
+)
+@click.option(
+    "--type", "kind", type=click.Choice(["event"]), default="event", help="Kind of function; so far all are for events."
+)
+@click.option(
+    "--trigger",
+    type=click.Choice(["apig", "timer"]),
+    help="Trigger to begin with; default: apig for that template, else none.",
+)
 @click.option("--dir", "folder", type=click.Path(file_okay=False), help="Folder to create; default: NAME.")
 @pass_flags
 def init(flags: Flags, **options: Any) -> None:
@@ -93,9 +101,10 @@ def _choose(flags: Flags, options: Mapping[str, Any]) -> _Choice:
     asks = sys.stdin.isatty() and not flags.is_on("yes")
     base = Path(flags.text("project_dir") or ".")
     name = options["name"] or (click.prompt("Name of the function", default="hello", err=True) if asks else "")
-    if not _NAME.fullmatch(name):
-        hint = "1 to 60 letters, digits, '_' and '-', first a letter: fgs init hello"
-        raise Failure(f"'{name}' is no name for a function." if name else "Name the function.", hint=hint)
+    if not name:
+        raise Failure("Name the function.", hint="fgs init hello")
+    if not FUNCTION_NAME.fullmatch(name):
+        raise Failure(f"'{name}' is no name for a function.", hint=FUNCTION_NAME_RULE)
     template, language = _template(options["template"] or (_ask_template() if asks else "hello-world"))
     detected = _DEFAULT_RUNTIMES[language or _detected(base)]
     runtime = options["runtime"] or (click.prompt("Runtime", default=detected, err=True) if asks else detected)

@@ -18,7 +18,7 @@ import click
 from funclet.cli import expect, load, render, session
 from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
 from funclet.cli.session import Address, Session
-from funclet.client import Answer, error_of
+from funclet.client import Answer, ApiError, error_of
 
 MAX_EVENT_BYTES = 6 * 1024 * 1024
 _POLL_S = 0.3
@@ -280,7 +280,7 @@ def _queue(talk: Session, address: Address, event: bytes, *, wait: bool) -> None
         return
     note(talk.flags, f"request {request_id} is queued; waiting")
     record = _wait(talk, urn, request_id)
-    attempts = len(talk.client.logs(urn, request_id=request_id, limit=100))
+    attempts = _attempts(talk, urn, request_id)
     record = {**record, "attempts": attempts} if attempts else record
     if talk.flags.is_json:
         render.as_json(record)
@@ -297,6 +297,14 @@ def _queue(talk: Session, address: Address, event: bytes, *, wait: bool) -> None
             request_id=request_id,
             hint=f"fgs logs {address.name} --request-id {request_id}",
         )
+
+
+def _attempts(talk: Session, urn: str, request_id: str) -> int:
+    """Return how often it was run; 0 if the server does not say, which must not hide how it ended."""
+    try:
+        return len(talk.client.logs(urn, request_id=request_id, limit=100))
+    except ApiError:
+        return 0
 
 
 def _wait(talk: Session, urn: str, request_id: str) -> dict[str, Any]:

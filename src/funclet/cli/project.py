@@ -6,25 +6,32 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from funclet.cli import document
 from funclet.cli.document import Document, Trail
-from funclet.cli.frame import Failure
+from funclet.cli.frame import FUNCTION_NAME, FUNCTION_NAME_RULE, Failure
 
 FILE_NAMES = ("fgs.yaml", "s.yaml", "s.yml")
 DEFAULT_MEMORY_MIB = 128
 DEFAULT_TIMEOUT_S = 30
 _SUBSTITUTION = re.compile(r"\$\{\s*([a-z]+)(?:\.([\w.]+)|\(([^)]*)\))\s*\}")
 _MAX_SUBSTITUTED_FILE_BYTES = 64 * 1024
+_MEMBERS = ("version", "name", "region", "profile", "defaults", "vars", "stages", "functions", "flows", "alarms")
 _FUNCTION_MEMBERS = {
     "type", "name", "app", "code", "handler", "runtime", "memory", "timeout", "env", "description",
     "initializer", "initializer_timeout", "concurrency", "triggers", "aliases", "dependencies", "agency",
     "secrets", "logs", "tags", "test_events", "async", "reserved", "port", "mounts",
 }  # fmt: skip
+_CONCURRENCY: Mapping[str, str] = {"max_instances": "concurrency", "per_instance": "concurrent_num"}
+TRIGGER_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "TIMER": ("type", "name", "schedule", "cron", "event", "status", "alias"),
+    "APIG": ("type", "name", "path", "auth", "method", "match", "protocol", "timeout_ms", "group", "status", "alias"),
+}
+_GATEWAY_TIMEOUT_MS = 5000
 _UNBUILT_MEMBERS = ("async", "reserved", "port", "mounts", "tags", "logs")
 
 
@@ -162,10 +169,18 @@ class _Reader:
     def __init__(self, found: Document, stage: str) -> None:
         self._found = found
         self._notes: list[str] = []
-        stages = found.value.get("stages") or {}
+        found.refuse_unknown(found.value, _MEMBERS, (), "fgs.yaml")
+        if found.value.get("version", 1) != 1:
+            raise found.fail(("version",), "must be 1.")
+        stages = found.mapping(found.value.get("stages"), ("stages",))
         if stage and stage not in stages:
-            raise found.fail(("stages",), f"there is no stage '{stage}'.", hint=f"There are: {', '.join(stages)}")
-        variables = dict(found.value.get("vars") or {}) | dict((stages.get(stage) or {}).get("vars") or {})
+            have = ", ".join(stages) or "none"
+            raise found.fail(("stages",), f"there is no stage '{stage}'.", hint=f"There are: {have}")
+        chosen = found.mapping(stages.get(stage), ("stages", stage))
+        variables = {
+            **found.mapping(found.value.get("vars"), ("vars",)),
+            **found.mapping(chosen.get("vars"), ("stages", stage, "vars")),
+        }
         self._value: Mapping[str, Any] = substitute(
             {key: found.value.get(key) for key in ("defaults", "functions")}, variables, found, ()
         )
@@ -175,34 +190,46 @@ class _Reader:
         functions = self._value.get("functions")
         if not isinstance(functions, dict) or not functions:
             raise self._found.fail(("functions",), "name at least one function here.")
-        plans = tuple(self._function(name, body) for name, body in functions.items())
+        defaults = self._found.mapping(self._value.get("defaults"), ("defaults",))
+        self._found.refuse_unknown(defaults, _FUNCTION_MEMBERS, ("defaults",), "a function")
+        plans = tuple(self._function(name, body, defaults) for name, body in functions.items())
+        self._refuse_clash(tuple(functions), plans)
         for member in ("flows", "alarms"):
             if self._found.value.get(member):
                 self._notes.append(f"'{member}' is not deployed yet")
         return Project(functions=plans, notes=tuple(self._notes))
 
-    def _function(self, name: str, body: Any) -> FunctionPlan:
+    def _refuse_clash(self, members: Sequence[str], plans: Sequence[FunctionPlan]) -> None:
+        seen: dict[tuple[str, str], str] = {}
+        for member, plan in zip(members, plans, strict=True):
+            other = seen.setdefault((plan.app, plan.name), member)
+            if other != member:
+                message = f"its name '{plan.name}' is also that of functions.{other}."
+                raise self._found.fail(("functions", member, "name"), message, hint="Name one of them otherwise.")
+
+    def _function(self, name: str, body: Any, defaults: Mapping[str, Any]) -> FunctionPlan:
         trail: Trail = ("functions", name)
         if not isinstance(body, dict):
             raise self._found.fail(trail, "must be a mapping with code, handler and runtime.")
-        unknown = sorted(set(body) - _FUNCTION_MEMBERS)
-        if unknown:
-            raise self._found.fail((*trail, unknown[0]), "is not a member of a function.")
+        self._found.refuse_unknown(body, _FUNCTION_MEMBERS, trail, "a function")
         self._notes += [f"'{'.'.join(map(str, trail))}.{m}' is not deployed yet" for m in _UNBUILT_MEMBERS if m in body]
-        merged = {**(self._value.get("defaults") or {}), **body}
+        merged = {**defaults, **body}
         if merged.get("type", "event") != "event":
             raise self._found.fail((*trail, "type"), f"'{merged['type']}' functions cannot be deployed yet; use event.")
         for required in ("code", "runtime"):
             if not merged.get(required):
                 raise self._found.fail(trail, f"'{required}' is missing.")
+        chosen = str(merged.get("name", name))
+        if not FUNCTION_NAME.fullmatch(chosen):
+            raise self._found.fail((*trail, "name"), f"'{chosen}' is no name for a function.", hint=FUNCTION_NAME_RULE)
         code = (self._found.path.parent / str(merged["code"])).resolve()
         return FunctionPlan(
-            name=str(merged.get("name", name)),
+            name=chosen,
             app=str(merged.get("app", "default")),
             code=code,
             settings=self._settings(merged, trail),
-            aliases=self._aliases(merged.get("aliases") or {}, trail),
-            triggers=self._triggers(merged.get("triggers") or [], trail, name),
+            aliases=self._aliases(merged.get("aliases"), trail),
+            triggers=self._triggers(merged.get("triggers"), trail, name),
         )
 
     def _settings(self, body: Mapping[str, Any], trail: Trail) -> dict[str, Any]:
@@ -223,69 +250,82 @@ class _Reader:
             settings["env"] = as_variables(body["env"] or {}, self._found, (*trail, "env"))
         if body.get("secrets"):
             settings["secrets"] = self._secrets(body["secrets"], (*trail, "secrets"))
-        if isinstance(body.get("dependencies"), list):
-            settings["depend_version_list"] = [str(entry) for entry in body["dependencies"]]
-        concurrency = body.get("concurrency")
-        if isinstance(concurrency, dict):
-            names = {"max_instances": "concurrency", "per_instance": "concurrent_num"}
-            settings["strategy_config"] = {names[key]: value for key, value in concurrency.items() if key in names}
+        if "dependencies" in body:
+            entries = self._found.sequence(body["dependencies"], (*trail, "dependencies"))
+            settings["depend_version_list"] = [str(entry) for entry in entries]
+        if body.get("concurrency") is not None:
+            settings["strategy_config"] = self._concurrency(body["concurrency"], (*trail, "concurrency"))
         return settings
+
+    def _concurrency(self, body: Any, trail: Trail) -> dict[str, int]:
+        found = self._found.mapping(body, trail)
+        self._found.refuse_unknown(found, _CONCURRENCY, trail, "concurrency")
+        return {_CONCURRENCY[name]: self._found.number(value, (*trail, name)) for name, value in found.items()}
 
     def _secrets(self, names: Any, trail: Trail) -> dict[str, str]:
         found = {}
-        for name in names if isinstance(names, list) else []:
+        for name in self._found.sequence(names, trail):
             if str(name) not in os.environ:
                 raise self._found.fail(trail, f"'{name}' is not set.", hint=f"Set the variable {name} and try again.")
             found[str(name)] = os.environ[str(name)]
         return found
 
     def _number(self, body: Mapping[str, Any], name: str, trail: Trail, default: int) -> int:
-        value = body.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            place = (*trail, name) if (*trail, name) in self._found.lines else ("defaults", name)
-            raise self._found.fail(place, f"'{value}' is not a whole number.")
-        return value
+        place = (*trail, name) if (*trail, name) in self._found.lines else ("defaults", name)
+        return self._found.number(body.get(name, default), place)
 
     def _aliases(self, body: Any, trail: Trail) -> tuple[AliasPlan, ...]:
         plans = []
-        for name, entry in body.items() if isinstance(body, dict) else []:
+        for name, entry in self._found.mapping(body, (*trail, "aliases")).items():
+            place: Trail = (*trail, "aliases", name)
             one = entry if isinstance(entry, dict) else {"version": entry}
-            canary: Any = one.get("canary") if isinstance(one.get("canary"), dict) else {}
+            canary = self._found.mapping(one.get("canary"), (*place, "canary"))
             if not one.get("version"):
-                raise self._found.fail((*trail, "aliases", name), "'version' is missing.")
+                raise self._found.fail(place, "'version' is missing.")
             plans.append(
                 AliasPlan(
                     name=str(name),
                     version=str(one["version"]),
                     canary=str(canary.get("version", "")),
-                    weight=int(canary.get("weight", 0)),
+                    weight=self._found.number(canary.get("weight", 0), (*place, "canary", "weight")),
                 )
             )
         return tuple(plans)
 
     def _triggers(self, body: Any, trail: Trail, function: str) -> tuple[TriggerPlan, ...]:
-        plans = []
-        for i, entry in enumerate(body if isinstance(body, list) else []):
+        plans: list[TriggerPlan] = []
+        for i, entry in enumerate(self._found.sequence(body, (*trail, "triggers"))):
             place: Trail = (*trail, "triggers", i)
             if not isinstance(entry, dict) or not entry.get("type"):
                 raise self._found.fail(place, "'type' is missing, such as apig or timer.")
+            timers = sum(plan.type_code == "TIMER" for plan in plans)
             try:
-                plans.append(trigger_plan(entry, function=function, number=i))
+                plans.append(trigger_plan(entry, function=function, timers=timers))
             except Failure as error:
                 raise self._found.fail(place, error.message, hint=error.hint) from error
         return tuple(plans)
 
 
-def trigger_plan(entry: Mapping[str, Any], *, function: str, number: int = 0) -> TriggerPlan:
+def trigger_plan(entry: Mapping[str, Any], *, function: str, timers: int = 0) -> TriggerPlan:
     """Return the trigger that a short description means, such as `{type: timer, schedule: 3m}`.
 
+    Args:
+        entry: the description.
+        function: name of the function, which paths and names are made of.
+        timers: how many timers the function has already; the next nameless one is called after their number.
+
     Raises:
-        Failure: a member is missing.
+        Failure: a member is missing, unknown, or not what it should be.
     """
     type_code = str(entry["type"]).upper()
+    known = TRIGGER_MEMBERS.get(type_code, entry)
+    unknown = sorted(set(entry) - set(known))
+    if unknown:
+        hint = f"Known: {', '.join(known)}"
+        raise Failure(f"A trigger of type {type_code} has no member '{unknown[0]}'.", hint=hint)
     qualifier = f"!{entry['alias']}" if entry.get("alias") else ""
     if type_code == "TIMER":
-        data = _timer_data(entry, number)
+        data = _timer_data(entry, timers)
     elif type_code in ("APIG", "DEDICATEDGATEWAY"):
         data = _gateway_data(entry, function)
     else:
@@ -295,12 +335,12 @@ def trigger_plan(entry: Mapping[str, Any], *, function: str, number: int = 0) ->
     )
 
 
-def _timer_data(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _timer_data(entry: Mapping[str, Any], timers: int) -> dict[str, Any]:
     schedule, cron = entry.get("schedule"), entry.get("cron")
     if bool(schedule) == bool(cron):
         raise Failure("A timer needs a schedule or a cron expression.", hint="schedule: 3m, or cron: '0 0 8 * * ?'")
     return {
-        "name": str(entry.get("name") or f"timer-{number + 1}"),
+        "name": str(entry.get("name") or f"timer-{timers + 1}"),
         "schedule_type": "Cron" if cron else "Rate",
         "schedule": str(cron or schedule),
         "user_event": str(entry.get("event") or ""),
@@ -308,6 +348,9 @@ def _timer_data(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def _gateway_data(entry: Mapping[str, Any], function: str) -> dict[str, Any]:
+    timeout_ms = entry.get("timeout_ms", _GATEWAY_TIMEOUT_MS)
+    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int):
+        raise Failure(f"timeout_ms '{timeout_ms}' is not a whole number.")
     name = "API_" + re.sub(r"[^A-Za-z0-9]", "_", str(entry.get("name") or function))
     data: dict[str, Any] = {
         "name": name[:64],
@@ -320,6 +363,6 @@ def _gateway_data(entry: Mapping[str, Any], function: str) -> dict[str, Any]:
         "req_method": str(entry.get("method", "ANY")).upper(),
         "backend_type": "FUNCTION",
         "type": 1,
-        "func_info": {"timeout": int(entry.get("timeout_ms", 5000))},
+        "func_info": {"timeout": timeout_ms},
     }
     return data | ({"group_id": str(entry["group"])} if entry.get("group") else {})

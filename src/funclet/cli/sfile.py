@@ -55,7 +55,7 @@ def load(found: Document) -> Project:
         Failure: something in it is wrong; names file and line.
     """
     top = "resources" if "resources" in found.value else "services"
-    services = substitute({top: found.value[top]}, dict(found.value.get("vars") or {}), found, ())[top]
+    services = substitute({top: found.value[top]}, found.mapping(found.value.get("vars"), ("vars",)), found, ())[top]
     notes: list[str] = []
     plans = []
     for name, service in services.items() if isinstance(services, dict) else []:
@@ -85,15 +85,18 @@ def _function(found: Document, trail: Trail, props: Any) -> FunctionPlan:
         raise found.fail((*place, "code"), "only 'codeType: zip' with 'code.codeUri' can be deployed.")
     settings: dict[str, Any] = {"memory_size": 128, "timeout": 30}
     settings |= {wire: body[member] for member, wire in _SETTINGS.items() if body.get(member) is not None}
+    for member in ("memorySize", "timeout"):
+        found.number(body.get(member, 0), (*place, member))
     for wire in ("env", "secrets"):
         if wire in settings:
             settings[wire] = as_variables(settings[wire], found, (*place, wire))
-    strategy = dict(body.get("strategyConfig") or {})
+    strategy = found.mapping(body.get("strategyConfig"), (*place, "strategyConfig"))
     pairs = {"concurrency": body.get("concurrency"), "concurrent_num": body.get("concurrentNum")}
     pairs |= {"concurrency": strategy.get("concurrency", pairs["concurrency"])}
     if any(value is not None for value in pairs.values()):
         settings["strategy_config"] = {key: value for key, value in pairs.items() if value is not None}
-    triggers = [props["trigger"]] if props.get("trigger") else list(props.get("triggers") or [])
+    several = found.sequence(props.get("triggers"), (*trail, "triggers"))
+    triggers = [props["trigger"]] if props.get("trigger") else several
     return FunctionPlan(
         name=str(body["functionName"]),
         app=str(body.get("package", "default")),

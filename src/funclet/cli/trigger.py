@@ -66,7 +66,9 @@ def create(talk: Session, address: Address, *, type_code: str, from_file: str | 
         if from_file:
             data = _read(Path(from_file))
         else:
-            entry = {key: value for key, value in options.items() if value and key not in ("alias", "status")}
+            members = project.TRIGGER_MEMBERS.get(type_code.upper(), ("name", "path", "event"))
+            wanted = [name for name in members if name not in ("alias", "status")]
+            entry = {key: value for key, value in options.items() if value and key in wanted}
             if type_code.upper() == "TIMER" and not options["name"]:
                 entry["name"] = _free_timer_name(talk.client.list_triggers(urn))
             plan = project.trigger_plan({"type": type_code, **entry}, function=address.name)

@@ -19,7 +19,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.instance import Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pool import Pool, StartFailed
-from funclet.model.function import FunctionVersion
+from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
     Completed,
     FailureKind,
@@ -33,7 +33,7 @@ from funclet.model.invocation import (
     Report,
 )
 from funclet.runtimes.registry import Registry, RuntimeSpec
-from funclet.sandbox.protocol import SandboxDriver
+from funclet.sandbox.protocol import SandboxDriver, SandboxSpec
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,9 @@ class Dispatcher:
 
     def open(self) -> None:
         """Begin to release idle instances. The driver is open already; whoever opened it closes it after us."""
+        if self._options.launch.use_stems:
+            for runtime in self._registry.newest():
+                self._driver.keep_stems(self._typical_spec(runtime))
         self._reaper = self._tasks.start(self._reap(), name="release idle instances")
 
     async def close(self) -> None:
@@ -222,6 +225,7 @@ class Dispatcher:
             memory_mib=memory_mib,
             code_dir=code_dir,
             options=self._options.launch,
+            links=self._registry.links_of(runtime),
         )
         instance = Instance(
             version,
@@ -237,6 +241,36 @@ class Dispatcher:
             await asyncio.shield(instance.abort())
             raise
         return instance, failure
+
+    def _typical_spec(self, runtime: RuntimeSpec) -> SandboxSpec:
+        """Return the sandbox of a function that sets nothing: the first one of each language starts fast too."""
+        language = runtime.language
+        assert language is not None
+        version = FunctionVersion(
+            project_id="",
+            region="",
+            package="",
+            name="",
+            function_id="",
+            version="",
+            settings=Settings(
+                runtime=runtime.name,
+                handler=language.default_handler,
+                timeout_s=language.default_timeout_s,
+                memory_mib=language.default_memory_mib,
+            ),
+            code=Code(digest="", size=0, code_type=""),
+            modified_at=0.0,
+        )
+        return sandbox_spec(
+            version,
+            runtime,
+            name="stem",
+            memory_mib=language.default_memory_mib,
+            code_dir=language.folder,
+            options=self._options.launch,
+            links=self._registry.links_of(runtime),
+        )
 
     async def _make_room(self, memory_mib: int) -> bool:
         """Stop the instances that have been idle longest, whosever they are, until `memory_mib` are free."""

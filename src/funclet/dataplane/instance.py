@@ -8,6 +8,7 @@ This is the only place where `sandbox` and `runtimes` meet.
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -107,6 +108,7 @@ class Instance:
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
         self._start_log = b""
+        self._late_environment: Mapping[str, str] | None = None
         self._last_usage: Usage | None = None
         """Taken just before the end, because a sandbox that is gone cannot be measured."""
         self._tmp_bytes = version.settings.tmp_mib * 1024 * 1024
@@ -124,7 +126,7 @@ class Instance:
         streams = await self._sandbox.start(spec)
         self._output = OutputReader(streams.log_fd)
         self._connection = await FrameConnection.open(streams.connection)
-        fault = await self._get_ready()
+        fault = await self._get_ready(streams.late_environment)
         self.start_ms = (self._clock.monotonic() - began) * 1000
         if fault is not None:
             return self._failed(fault, self._usage(fault), duration_ms=self.start_ms, log=self._start_log)
@@ -209,9 +211,10 @@ class Instance:
             raise RuntimeError(f"an instance cannot go from {self.state} to {state}")
         self.state = state
 
-    async def _get_ready(self) -> _Fault | None:
-        """READY, LOAD, INIT; the log lines of load and initialize go before those of the first request."""
+    async def _get_ready(self, late_environment: Mapping[str, str] | None) -> _Fault | None:
+        """READY, for a stem SPECIALISE, LOAD, INIT; the log lines of these go before those of the first request."""
         settings = self.version.settings
+        self._late_environment = late_environment
         fault = await self._phase("load", FrameType.LOAD, max(MIN_LOAD_DEADLINE_S, settings.initializer_timeout_s))
         if fault is None and settings.initializer_handler:
             fault = await self._phase("initialize", FrameType.INIT, settings.initializer_timeout_s)
@@ -228,6 +231,7 @@ class Instance:
             async with asyncio.timeout(deadline_s):
                 if kind is FrameType.LOAD:
                     await self._connection.ready()
+                    await self._specialise(request_id)
                 answer = await self._connection.exchange(kind, request_id, timeout_ms=int(deadline_s * 1000))
             fault = _fault_of(answer)
         except TimeoutError:
@@ -245,6 +249,13 @@ class Instance:
             storage_bytes=usage.tmp_bytes,
         )
         return fault
+
+    async def _specialise(self, request_id: str) -> None:
+        """Tell a runtime that was started ahead whose it is."""
+        if self._late_environment is not None:
+            assert self._connection is not None
+            body = json.dumps(dict(self._late_environment)).encode()
+            await self._connection.exchange(FrameType.SPECIALISE, request_id, body=body)
 
     def _start_timeout(self, phase: str, deadline_s: float) -> _Fault:
         if phase == "load":

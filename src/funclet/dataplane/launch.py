@@ -1,7 +1,7 @@
 """From a function version to the sandbox it runs in: environment, limits, commands. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ RUNTIME_ROOT = "/home/snuser/runtime"
 LOG_DIR = "/home/snuser/log"
 # Old PHP functions know the platform by exactly this value; harmless elsewhere (runtimes.md 2.3).
 _SHARE_DIR = "/var/share/CFF/processrouter"
+# What a process reads only when it starts: a function that sets one of these cannot run in a stem.
+_STARTUP_PREFIXES = ("LD_", "LC_", "LANG", "PYTHON", "NODE_", "MALLOC_", "GLIBC_", "GCONV_", "UV_", "OPENSSL_", "SSL_")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -23,6 +25,8 @@ class LaunchOptions:
 
     network: Network
     timezone: str = "UTC"
+    use_stems: bool = True
+    """Whether instances may be started ahead."""
 
 
 def sandbox_spec(
@@ -33,6 +37,7 @@ def sandbox_spec(
     memory_mib: int,
     code_dir: Path,
     options: LaunchOptions,
+    links: Sequence[str],
 ) -> SandboxSpec:
     """Return the sandbox that one instance of `version` needs.
 
@@ -43,6 +48,7 @@ def sandbox_spec(
         memory_mib: size of the instance; with dynamic memory not that of the version.
         code_dir: where its code is unpacked.
         options: of the operator.
+        links: where old code looks for the interpreter, below `/opt/function/runtime`.
     """
     language, interpreter = runtime.language, runtime.interpreter
     assert language is not None
@@ -54,9 +60,10 @@ def sandbox_spec(
         arguments=_arguments(language, runtime, memory_mib),
         environment=environment(version, runtime, memory_mib=memory_mib, timezone=options.timezone),
         path_environment=path_environment(version),
+        stem_environment=stem_environment(version, runtime) if options.use_stems else {},
         code_dir=code_dir,
         runtime_dir=language.folder,
-        interpreter_links=tuple(link.replace("{name}", runtime.directory) for link in language.interpreter_links),
+        interpreter_links=links,
         memory_mib=memory_mib,
         cpu_millicores=cpu_millicores(memory_mib),
         tmp_mib=settings.tmp_mib,
@@ -113,3 +120,12 @@ def path_environment(version: FunctionVersion) -> Mapping[str, str]:
     own = parse_variables("user_data", version.settings.user_data).get("LD_LIBRARY_PATH", "")
     preset = "{code_root}:{code_root}/lib"
     return {"RUNTIME_CODE_ROOT": "{code_root}", "LD_LIBRARY_PATH": f"{preset}:{own}" if own else preset}
+
+
+def stem_environment(version: FunctionVersion, runtime: RuntimeSpec) -> Mapping[str, str]:
+    """Return the variables of a stem that could become an instance of `version`; empty if none can."""
+    if any(name.startswith(_STARTUP_PREFIXES) for name in parse_variables("user_data", version.settings.user_data)):
+        return {}
+    common = environment(version, runtime, memory_mib=version.settings.memory_mib, timezone="UTC")
+    own = {name: common[name] for name in ("PATH", "HOME", "LANG", "NODE_PATH") if name in common}
+    return {**own, **path_environment(version), "FUNCLET_STEM": "1"}

@@ -30,6 +30,7 @@ class FrameType(IntEnum):
     INVOKE = 4
     DONE = 5
     PRESTOP = 6
+    SPECIALISE = 7
 
 
 class RuntimeGone(Exception):

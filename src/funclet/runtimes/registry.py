@@ -70,6 +70,8 @@ class RuntimeSpec:
     """Version of that executable, such as `3.11.2`."""
     note: str = ""
     """Why there is no interpreter, or which version stands in."""
+    asked_version: tuple[int, ...] = ()
+    """Version of the language that the name asks for."""
 
     @property
     def is_runnable(self) -> bool:
@@ -130,6 +132,27 @@ class Registry:
             known = ", ".join(sorted(self._runtimes))
             raise ModelError("FSS.1005", f"runtime '{name[:80]}' is unknown; choose one of: {known}.")
         return runtime
+
+    def links_of(self, runtime: RuntimeSpec) -> tuple[str, ...]:
+        """Return all paths below `/opt/function/runtime` that lead to the interpreter of a runtime.
+
+        Those of other names that the same interpreter runs are among them, so that one stem can serve all names.
+        """
+        return tuple(
+            link.replace("{name}", other.directory)
+            for other in self.all()
+            if other.language is not None and other.interpreter == runtime.interpreter
+            for link in other.language.interpreter_links
+        )
+
+    def newest(self) -> Sequence[RuntimeSpec]:
+        """Return the newest runnable runtime of each language."""
+        by_language = {
+            runtime.language.name: runtime
+            for runtime in sorted(self._runtimes.values(), key=lambda one: one.asked_version)
+            if runtime.language is not None and runtime.is_runnable
+        }
+        return tuple(by_language.values())
 
     def all(self) -> Sequence[RuntimeSpec]:
         """Return every runtime of the catalogue by name."""
@@ -210,6 +233,7 @@ def _resolve(
         interpreter=chosen.path if chosen else None,
         interpreter_version=chosen.text if chosen else "",
         note=note,
+        asked_version=asked,
     )
 
 

@@ -145,22 +145,35 @@ static int set_attributes(int fd, const char *path, unsigned flags, uint64_t att
 
 /* The source is opened without following any symbolic link: whoever may write below a checked folder must not be able
  * to lead a privileged mount elsewhere between check and use. */
-static int bind_tree(const struct step *step)
+static int open_tree_without_links(const char *path, uint64_t attributes)
 {
     struct how_to_open how = {.flags = O_PATH | O_CLOEXEC, .resolve = NO_SYMLINKS | NO_MAGICLINKS};
-    int source = (int)syscall(NR_OPENAT2, AT_FDCWD, step->t, &how, sizeof how);
+    int source = (int)syscall(NR_OPENAT2, AT_FDCWD, path, &how, sizeof how);
     if (source < 0)
-        return step->b && (errno == ENOENT || errno == EACCES) ? 0 : -1;
+        return -1;
     int tree = (int)syscall(NR_OPEN_TREE, source, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE_);
-    int result = -1;
-    if (tree >= 0 && set_attributes(tree, "", AT_EMPTY_PATH, (uint64_t)step->a) == 0)
-        result = (int)syscall(NR_MOVE_MOUNT, tree, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
+    if (tree >= 0 && set_attributes(tree, "", AT_EMPTY_PATH, attributes)) {
+        int saved = errno;
+        close(tree);
+        errno = saved;
+        tree = -1;
+    }
+    int saved = errno;
+    close(source);
+    errno = saved;
+    return tree;
+}
+
+static int bind_tree(const struct step *step)
+{
+    int tree = open_tree_without_links(step->t, (uint64_t)step->a);
+    if (tree < 0)
+        return step->b && (errno == ENOENT || errno == EACCES) ? 0 : -1;
+    int result = (int)syscall(NR_MOVE_MOUNT, tree, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
     if (result != 0 && step->b && errno == ENOENT)
         result = 0;
     int saved = errno;
-    close(source);
-    if (tree >= 0)
-        close(tree);
+    close(tree);
     errno = saved;
     return result;
 }
@@ -535,7 +548,37 @@ static PyObject *native_mount_detached(PyObject *self, PyObject *args)
     return mount_fd < 0 ? NULL : PyLong_FromLong(mount_fd);
 }
 
+PyDoc_STRVAR(clone_tree_doc, "clone_tree(path, attributes) -> fd\n\n"
+                             "A detached copy of the mounts at a path that has no symbolic link.");
+
+static PyObject *native_clone_tree(PyObject *self, PyObject *args)
+{
+    const char *path;
+    unsigned int attributes;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "sI", &path, &attributes))
+        return NULL;
+    int tree = open_tree_without_links(path, attributes);
+    return tree < 0 ? PyErr_SetFromErrnoWithFilename(PyExc_OSError, path) : PyLong_FromLong(tree);
+}
+
+PyDoc_STRVAR(attach_doc, "attach(tree_fd, path)\n\nMount what clone_tree returned.");
+
+static PyObject *native_attach(PyObject *self, PyObject *args)
+{
+    const char *path;
+    int tree;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "is", &tree, &path))
+        return NULL;
+    if (syscall(NR_MOVE_MOUNT, tree, "", AT_FDCWD, path, MOVE_F_EMPTY_PATH))
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"clone_tree", native_clone_tree, METH_VARARGS, clone_tree_doc},
+    {"attach", native_attach, METH_VARARGS, attach_doc},
     {"spawn", native_spawn, METH_VARARGS, spawn_doc},
     {"unshare", native_unshare, METH_VARARGS, namespace_doc},
     {"setns", native_setns, METH_VARARGS, setns_doc},

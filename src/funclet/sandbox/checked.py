@@ -31,6 +31,10 @@ class CheckedDriver:
         """Return a sandbox that is not started yet."""
         return CheckedSandbox(self._driver.create())
 
+    def keep_stems(self, spec: SandboxSpec) -> None:
+        """See `SandboxDriver.keep_stems`."""
+        self._driver.keep_stems(spec)
+
     def check_host(self) -> Sequence[HostCheck]:
         """See `SandboxDriver.check_host`."""
         return self._driver.check_host()

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
@@ -21,6 +22,7 @@ from funclet.sandbox.sandboxd.messages import (
     Create,
     Exited,
     Failed,
+    Keep,
     LimitCpu,
     Message,
     Ready,
@@ -58,6 +60,11 @@ class IsolatedDriver:
     def create(self) -> "IsolatedSandbox":
         """Return a sandbox that is not started yet."""
         return IsolatedSandbox(self)
+
+    def keep_stems(self, spec: SandboxSpec) -> None:
+        """See `SandboxDriver.keep_stems`."""
+        request = _request(0, spec)
+        self.say(Keep(**{field.name: getattr(request, field.name) for field in fields(Keep)}))
 
     def check_host(self) -> Sequence[HostCheck]:
         """Return what sandboxd found, or try it as the user of this process."""
@@ -159,9 +166,8 @@ class IsolatedDriver:
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(message)
             case Started():
-                self._sandboxes[message.id].on_started(
-                    message.pid, dict(zip(message.descriptors, descriptors, strict=True))
-                )
+                ends = dict(zip(message.descriptors, descriptors, strict=True))
+                self._sandboxes[message.id].on_started(message.pid, ends, is_stem=message.is_stem)
             case Failed():
                 self._sandboxes.pop(message.id).on_failed(message.error)
             case Exited():
@@ -193,6 +199,7 @@ class IsolatedSandbox:
         self._driver = driver
         self._id = 0
         self._memory_mib = 0
+        self._environment: Mapping[str, str] = {}
         self._started: asyncio.Future[Streams] | None = None
         self._exited: asyncio.Future[Exit] | None = None
         self._meters: dict[str, int] = {}
@@ -205,6 +212,7 @@ class IsolatedSandbox:
         self._memory_mib = spec.memory_mib
         self._id = self._driver.register(self)
         message = _request(self._id, spec)
+        self._environment = message.environment
         if len(render(message)) > MAX_PACKET_BYTES // 2:
             self._driver.forget(self._id)
             raise SandboxError(f"Arguments and environment of '{spec.name}' are too large.")
@@ -249,10 +257,14 @@ class IsolatedSandbox:
         """Ask for the end of every process; does not wait."""
         self._driver.say(Stop(id=self._id, grace_ms=0))
 
-    def on_started(self, pid: int, descriptors: Mapping[str, int]) -> None:
+    def on_started(self, pid: int, descriptors: Mapping[str, int], *, is_stem: bool) -> None:
         """Take what sandboxd made."""
         self._meters = {name: fd for name, fd in descriptors.items() if name in {"peak", "cpu", "tmp"}}
-        streams = Streams(connection=socket.socket(fileno=descriptors["connection"]), log_fd=descriptors["log"])
+        streams = Streams(
+            connection=socket.socket(fileno=descriptors["connection"]),
+            log_fd=descriptors["log"],
+            late_environment=self._environment if is_stem else None,
+        )
         streams.connection.setblocking(False)
         if "peak" not in self._meters:
             self._watch = MemoryWatch(
@@ -328,6 +340,7 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
             **spec.environment,
             **{name: _filled(value) for name, value in spec.path_environment.items()},
         },
+        stem_environment={name: _filled(value) for name, value in spec.stem_environment.items()},
         code_dir=os.path.realpath(spec.code_dir),
         runtime_dir=os.path.realpath(spec.runtime_dir),
         interpreter_links=tuple(spec.interpreter_links),

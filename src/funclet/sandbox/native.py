@@ -65,6 +65,14 @@ class Helper(Protocol):
         """Ask for a signal when the parent dies. A change of user clears it: call after that."""
         ...
 
+    def clone_tree(self, path: str, attributes: int, /) -> int:
+        """Return a descriptor of a detached copy of the mounts at a path without symbolic links."""
+        ...
+
+    def attach(self, tree_fd: int, path: str, /) -> None:
+        """Mount what `clone_tree` returned."""
+        ...
+
     def mount_detached(self, kind: str, source: str, attributes: int, /) -> int:
         """Mount a file system that no folder shows yet; it lasts as long as the returned descriptor."""
         ...

@@ -87,6 +87,9 @@ class ProcessDriver:
         """Return a sandbox that is not started yet."""
         return ProcessSandbox(self._sandboxes)
 
+    def keep_stems(self, spec: SandboxSpec) -> None:
+        """Do nothing: a plain process cannot get its code later."""
+
     def check_host(self) -> Sequence[HostCheck]:
         """Say that this level isolates nothing."""
         detail = "functions run as the server's user and can read what it can read; use it for development only"

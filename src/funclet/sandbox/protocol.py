@@ -53,6 +53,8 @@ class SandboxSpec:
     """Language folder; seen read-only at `{runtime_root}`."""
     interpreter_links: Sequence[str] = ()
     """Paths below `/opt/function/runtime` that must lead to the interpreter."""
+    stem_environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of a sandbox that is started ahead, with placeholders; empty: this one must be started anew."""
     memory_mib: int
     cpu_millicores: int
     """Share of CPU after `limit_cpu`; before it, a start may use a whole core."""
@@ -72,6 +74,8 @@ class Streams:
     """Our end of the frame socket, non-blocking."""
     log_fd: int
     """Read end of the log pipe, non-blocking."""
+    late_environment: Mapping[str, str] | None = None
+    """Set when the sandbox was started ahead: the environment that its runtime must still be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,10 @@ class SandboxDriver(Protocol):
 
     def create(self) -> Sandbox:
         """Return a sandbox that is not started yet."""
+        ...
+
+    def keep_stems(self, spec: SandboxSpec) -> None:
+        """Start sandboxes like this one ahead, where this kind can; its code and variables do not matter."""
         ...
 
     def check_host(self) -> Sequence[HostCheck]:

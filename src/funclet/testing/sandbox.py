@@ -134,6 +134,7 @@ class FakeDriver:
     def __init__(self, behaviour: Behaviour = echo, *, failing_starts: int = 0) -> None:
         self.behaviour = behaviour
         self.made: list[FakeSandbox] = []
+        self.kept: list[SandboxSpec] = []
         self._failing_starts = failing_starts
 
     def create(self) -> Sandbox:
@@ -141,6 +142,10 @@ class FakeDriver:
         sandbox = FakeSandbox(self.behaviour, fails_to_start=len(self.made) < self._failing_starts)
         self.made.append(sandbox)
         return sandbox
+
+    def keep_stems(self, spec: SandboxSpec) -> None:
+        """Remember what was to be started ahead."""
+        self.kept.append(spec)
 
     def check_host(self) -> Sequence[HostCheck]:
         """Return nothing: every host can pretend."""

@@ -2,14 +2,16 @@
 
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from funclet.cli.frame import ExitCode, Failure, parse_duration_s
+from funclet.cli.frame import ExitCode, Failure, counted, parse_duration_s
 from funclet.cli.main import ALIASES, COMMANDS, build
 from funclet.cli.session import exit_of, proxy_for
 
@@ -45,6 +47,39 @@ def test_typing_error_gets_a_question(fgs_alone, words, guess):
 
     assert ran.code in (2, 5)
     assert f"Did you mean '{guess}'" in ran.err or guess in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["function", "code", "hello"], "fgs function code get hello"),
+        (["function", "hello"], "fgs function get hello"),
+        (["trigger", "hello"], "fgs trigger list hello"),
+        (["version", "hello"], "fgs version list hello"),
+        (["function", "lst"], "fgs function --help"),
+        (["configure", "lab"], "fgs configure --help"),
+    ],
+)
+def test_name_of_a_function_instead_of_a_command_is_understood(fgs_alone, words, hint):
+    ran = fgs_alone(*words)
+
+    assert ran.code == ExitCode.USAGE
+    assert ran.err.splitlines()[-1] == f"hint: {hint}"
+
+
+def test_group_alone_shows_its_help(fgs_alone):
+    ran = fgs_alone("function", "code")
+
+    assert ran.code == ExitCode.USAGE
+    assert "Download the code package" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("number", "word", "expected"),
+    [(0, "change", "0 changes"), (1, "change", "1 change"), (2, "alias", "2 aliases"), (1, "alias", "1 alias")],
+)
+def test_things_are_counted_in_singular_and_plural(number, word, expected):
+    assert counted(number, word) == expected
 
 
 @pytest.mark.parametrize("words", [["ls"], ["f", "list"], ["function", "ls"], ["list-nothing"]])
@@ -272,6 +307,136 @@ def test_names_of_functions_are_completed_and_kept(fgs, stub, home):
     assert first == [f"hello-{i:03}" for i in range(10)]
     assert second[0] == "hello-010"
     assert len(stub.seen) == 1
+
+
+def _run_bash(script: str, home: Path, **environment: str) -> str:
+    """Run a script in a bash that knows the completion of `fgs`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "--noprofile", "-c", f"source <(fgs completion bash)\n{script}"],
+        env={**os.environ, "PATH": path, "HOME": str(home), **environment},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout
+
+
+def _tab(*words: str) -> str:
+    """Return the script that does what bash does at Tab behind the words, and prints what it offers."""
+    listed = " ".join(f"'{word}'" for word in words)
+    return (
+        "words=$(complete -p fgs) && [[ $words =~ -F\\ ([^ ]+) ]] || exit 1\n"
+        f"COMP_WORDS=({listed}) COMP_CWORD={len(words) - 1}\n"
+        'COMPREPLY=() && "${BASH_REMATCH[1]}" fgs "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"\n'
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("fgs", "inv"), ["invoke"]),
+        (("fgs", "function", "co"), ["code", "config"]),
+        (("fgs", "function", "code", ""), ["get", "update"]),
+        (("fgs", "invoke", "--expect"), ["--expect", "--expect-status"]),
+        (("fgs", "trigger", "create", "hello", "--status", ""), ["ACTIVE", "DISABLED"]),
+        (("fgs", "completion", "z"), ["zsh"]),
+        (("fgs", "nosuch", "x"), [""]),
+        (("fgs", "function", "nosuch", "x"), [""]),
+    ],
+)
+def test_bash_completes_commands_and_options_without_a_server(home, words, offered):
+    assert sorted(_run_bash(_tab(*words), home).splitlines()) == offered
+
+
+def test_bash_completes_names_of_functions(fgs, stub, home):
+    """Also when the settings come from the environment alone, so that there is no folder for the cache yet."""
+    stub.on("GET", FUNCTIONS, 200, {"functions": [{"func_name": name} for name in ("hello", "help", "other")]})
+
+    script = _tab("fgs", "invoke", "he") + "\n" + _tab("fgs", "logs", "oth")
+
+    assert _run_bash(script, home).split() == ["hello", "help", "other"]
+    assert len(stub.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "expected"),
+    [
+        ("zsh", "fgs inv", ["plain", "invoke", "Run a function and show its answer."]),
+        ("fish", "fgs inv", ["plain,invoke\tRun a function and show its answer."]),
+    ],
+)
+def test_other_shells_get_names_with_their_help(home, shell, words, expected):
+    """What the scripts for zsh and fish ask for, line by line; those shells themselves are not needed."""
+    variables = {"COMP_WORDS": words, "COMP_CWORD": "1" if shell == "zsh" else "inv"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from funclet.cli.main import main; main()"],
+        env={**os.environ, **variables, "_FGS_COMPLETE": f"{shell}_complete"},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+
+    assert done.stdout.splitlines() == expected
+
+
+def _on_a_terminal(words: list[str], **environment: str) -> str:
+    """Run `fgs` with a terminal as stdout and stderr, and return what it shows."""
+    ours, theirs = pty.openpty()
+    code = "import sys; from funclet.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    variables = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | environment
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stdout=theirs, stderr=theirs, env=variables)
+    os.close(theirs)
+    shown = b""
+    try:
+        # Linux tells the end of a terminal whose other side is closed as an error.
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:
+        pass
+    finally:
+        os.close(ours)
+        process.wait(timeout=30)
+    return shown.decode()
+
+
+COLORED = (["explain", "FSS.9"], ["doctor"], ["logs", "hello"])
+
+
+@pytest.fixture
+def one_record(fgs, stub):
+    record = {"id": 1, "time": "2026-03-10T08:00:00.000Z", "outcome": "success", "text": "\x1b[31mred\x1b[0m"}
+    stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello"})
+    stub.on("GET", f"/funclet/functions/{P}:default:hello/logs", 200, {"records": [record]})
+    return fgs
+
+
+@pytest.mark.parametrize("words", COLORED, ids=" ".join)
+def test_terminals_get_colours(one_record, words):
+    assert "\x1b[" in _on_a_terminal(words)
+
+
+@pytest.mark.parametrize("words", COLORED, ids=" ".join)
+@pytest.mark.parametrize("where", ["variable", "flag before", "flag behind"])
+def test_no_colours_when_they_are_not_wanted(one_record, words, where):
+    line = {"variable": words, "flag before": ["--no-color", *words], "flag behind": [*words, "--no-color"]}[where]
+
+    shown = _on_a_terminal(line, **({"NO_COLOR": "1"} if where == "variable" else {}))
+
+    assert shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("words", COLORED, ids=" ".join)
+def test_no_colours_off_a_terminal(one_record, words):
+    ran = one_record(*words)
+
+    assert "\x1b" not in ran.out + ran.err
+
+
+def test_report_of_the_doctor_is_text_also_off_a_terminal(fgs_alone):
+    report = fgs_alone("doctor").out
+
+    assert report.startswith("isolation\n")
+    assert isinstance(fgs_alone("doctor", "-o", "json").json, list)
 
 
 def test_every_command_has_two_examples():

@@ -7,6 +7,7 @@ import pytest
 
 from funclet.cli import expect
 from funclet.cli.frame import Failure
+from funclet.cli.invoke import describe
 
 P = "0123456789abcdef0123456789abcdef"
 HELLO = f"/fgs/functions/{P}:default:hello"
@@ -155,7 +156,47 @@ def test_async_wait_tells_failure_and_attempts(fgs, stub):
 
     assert ran.code == 10
     assert "after 2 attempts" in ran.out
-    assert "error FSS.4002: boom" in ran.err
+    assert "error FSS.4002: hello failed: boom" in ran.err
+
+
+STACK = {"errorMessage": "boom", "errorType": "ValueError", "stackTrace": ["File index.py, line 3", "  raise it"]}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (STACK, "ValueError: boom\n  File index.py, line 3\n    raise it"),
+        (json.dumps(STACK, indent=4), "ValueError: boom\n  File index.py, line 3\n    raise it"),
+        ({"error_code": "FSS.4001", "error_msg": json.dumps({"errorMessage": "boom"})}, "boom"),
+        ({"error_code": "FSS.4010", "error_msg": "took too long"}, "took too long"),
+        ("took too long", "took too long"), ("{broken", "{broken"), ("", "no message"), (None, "no message"),
+        ({}, "no message"), ({"errorType": "Odd"}, "Odd"),
+    ],
+)  # fmt: skip
+def test_errors_of_functions_are_described_for_people(found, expected):
+    assert describe(found) == expected
+
+
+def test_async_wait_shows_the_error_as_the_synchronous_form_does(fgs, stub):
+    stub.on("POST", INVOKE, 200, STACK, **(OK | {"X_Func_Err_Code": "4002", "X_Is_Func_Err": "true"}))
+    stub.on("POST", f"{INVOKE}-async", 202, {"request_id": "r-1"})
+    record = {"request_id": "r-1", "status": "FAIL", "error_code": 4002, "error_message": json.dumps(STACK, indent=4)}
+    stub.on("GET", f"{HELLO}/async-invocations", 200, {"invocations": [record]})
+
+    errors = [fgs("invoke", "hello", *words).err.partition("error ")[2] for words in ([], ["--async", "--wait"])]
+
+    assert "ValueError: boom" in errors[0]
+    assert errors[0] == errors[1]
+
+
+def test_repeat_once_is_told_in_the_singular(fgs, stub):
+    stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello"})
+    stub.on("POST", INVOKE, 200, {}, **OK)
+
+    out = fgs("invoke", "hello", "-n", "1").out
+
+    assert out.startswith("1 invocation in ")
+    assert out.endswith("0 cold starts\n")
 
 
 def test_repeat_reports_percentiles(fgs, stub):
@@ -219,6 +260,13 @@ def test_logs_are_shown_with_time_and_outcome(fgs, records):
 
     assert "latest r-1 success 3.2 ms cold" in out[0]
     assert out[1:3] == ["  one", "  two"]
+
+
+@pytest.mark.parametrize("flag", ["-n", "--limit"])
+def test_number_of_records_is_limited(fgs, stub, records, flag):
+    fgs("logs", "hello", flag, "5")
+
+    assert stub.seen[-1].query == "limit=5"
 
 
 def test_raw_logs_are_the_text_alone(fgs, records):

@@ -126,6 +126,23 @@ def test_file_of_the_vendors_component_is_read(folder):
         ("${vars.tier}", "${vars.missing}", 10, "has no value"),
         ("${vars.tier}", "${file(../../etc/passwd)}", 10, "outside"),
         ("schedule: 3m", "name: x", 14, "schedule"),
+        ("auth: none", "auht: none", 13, "has no member 'auht'"),
+        ("path: /shop", "timeout_ms: soon", 13, "whole number"),
+        ("max_instances: 20", "max_instance: 20", 11, "Did you mean 'max_instances'"),
+        ("max_instances: 20", "max_instances: many", 11, "whole number"),
+        ("{max_instances: 20}", "20", 11, "must be a mapping"),
+        ('{live: {version: "@current"}}', "[live]", 15, "must be a mapping"),
+        ('"@current"}', "v1, canary: {version: v2, weight: x}}", 15, "whole number"),
+        ("{tier: dev}", "[dev]", 2, "must be a mapping"),
+        ("{runtime: Python3.10, memory: 256}", "Python3.10", 5, "must be a mapping"),
+        ("memory: 256", "mem: 256", 5, "Did you mean 'memory'"),
+        ("  prod: {vars: {tier: prod}}", "  - prod", 3, "must be a mapping"),
+        ("version: 1", "version: 2", 1, "must be 1"),
+        ("defaults:", "default:", 5, "Did you mean 'defaults'"),
+        ("  hello:", "  he/llo:", 7, "no name for a function"),
+        ("handler: index.handler", "code: ./other", 9, "there twice"),
+        ("handler: index.handler", "secrets: DB", 9, "must be a list"),
+        ("handler: index.handler", "dependencies: a", 9, "must be a list"),
         ("functions:", "functions: [", 7, "not YAML"),
     ],
 )
@@ -139,6 +156,55 @@ def test_wrong_file_names_the_line(folder, old, new, line, text):
     assert caught.value.message.startswith("fgs.yaml:")
     if text != "not YAML":
         assert caught.value.message.startswith(f"fgs.yaml:{line}:")
+
+
+def test_trigger_that_is_no_list_names_the_line(folder):
+    (folder / "fgs.yaml").write_text("functions:\n  a:\n    code: .\n    runtime: x\n    triggers: {type: timer}\n")
+
+    with pytest.raises(Failure, match=r"fgs\.yaml:5: functions\.a\.triggers: must be a list"):
+        project.load(folder / "fgs.yaml")
+
+
+def test_two_functions_of_one_name_are_refused(folder):
+    (folder / "fgs.yaml").write_text(
+        "defaults: {code: ./code, runtime: Python3.10}\nfunctions:\n  one: {}\n  two: {name: one}\n"
+    )
+
+    with pytest.raises(Failure, match=r"fgs\.yaml:4: functions\.two\.name: .* functions\.one"):
+        project.load(folder / "fgs.yaml")
+
+
+def test_merged_members_are_no_clash(folder):
+    (folder / "fgs.yaml").write_text(
+        "defaults: &base {code: ./code, runtime: Python3.10}\n"
+        "functions:\n  one: {<<: *base, code: ./one}\n  two: {<<: *base}\n"
+    )
+
+    assert [function.code.name for function in project.load(folder / "fgs.yaml").functions] == ["one", "code"]
+
+
+def test_timers_are_numbered_among_timers(folder):
+    (folder / "fgs.yaml").write_text(FILE.replace(", alias: live", ""))
+
+    (function,) = project.load(folder / "fgs.yaml").functions
+
+    assert function.triggers[1].event_data["name"] == "timer-1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("memorySize: 256", "memorySize: lots", "whole number"),
+        ("concurrency: 10", "strategyConfig: 10", "must be a mapping"),
+        ("  region: cn-east-3\n  functionName: hello\n", "  - x\n", "must be a mapping"),
+        ("      trigger:\n", "      triggers:\n", "must be a list"),
+    ],
+)
+def test_wrong_file_of_the_vendors_component_is_refused(folder, old, new, text):
+    (folder / "s.yaml").write_text(S_FILE.replace(old, new))
+
+    with pytest.raises(Failure, match=rf"^s\.yaml:\d+: .*{text}"):
+        project.load(folder / "s.yaml")
 
 
 def test_aliases_of_yaml_cannot_blow_up(folder):
@@ -228,6 +294,42 @@ def test_what_is_no_code_is_refused(tmp_path, name):
         archive.pack(tmp_path / name)
 
     assert caught.value.exit_code == ExitCode.PACKAGING
+
+
+def test_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied", "/code/secret")
+
+    # Root may read everything, and the tests run as root too.
+    monkeypatch.setattr(Path, "iterdir", refuse)
+
+    with pytest.raises(Failure, match=r"/code/secret cannot be read: Permission denied") as caught:
+        archive.pack(folder / "code")
+
+    assert caught.value.exit_code == ExitCode.PACKAGING
+
+
+def test_ignore_file_that_is_no_text_is_named(folder):
+    (folder / "code" / ".fgsignore").write_bytes(b"\xff\xfe*.log")
+
+    with pytest.raises(Failure, match=r"\.fgsignore is not text"):
+        archive.pack(folder / "code")
+
+
+@pytest.mark.parametrize("as_archive", [True, False])
+def test_package_that_is_too_large_says_how_large(folder, as_archive):
+    size = archive.MAX_ARCHIVE_BYTES + 1024 * 1024
+    if as_archive:
+        with (folder / "big.zip").open("wb") as file:
+            file.truncate(size)
+    else:
+        (folder / "code" / "noise").write_bytes(os.urandom(size))
+
+    with pytest.raises(Failure, match=r"has 51\.0 MB; 50 MB can be uploaded") as caught:
+        archive.pack(folder / ("big.zip" if as_archive else "code"))
+
+    assert caught.value.exit_code == ExitCode.PACKAGING
+    assert ".fgsignore" in caught.value.hint
 
 
 def test_archive_is_taken_as_it_is(folder):
@@ -366,7 +468,15 @@ def test_plan_shows_and_exits_with_14(fgs, stub, bare, folder):
 
     assert ran.code == ExitCode.DRIFT
     assert "+ function hello" in ran.out
+    assert "6 changes." in ran.out
     assert {seen.method for seen in stub.seen} == {"GET"}
+
+
+def test_plan_of_one_change_is_told_in_the_singular(fgs, stub, bare, folder):
+    os.chdir(folder)
+    (folder / "fgs.yaml").write_text("functions:\n  hello: {code: ./code, runtime: Python3.10}\n")
+
+    assert fgs("plan").out.splitlines() == ["+ function hello", "1 change."]
 
 
 def test_deploy_without_a_project_is_a_usage_error(fgs, tmp_path):
@@ -376,11 +486,27 @@ def test_deploy_without_a_project_is_a_usage_error(fgs, tmp_path):
     assert "fgs init" in ran.err
 
 
-def test_deploy_of_missing_code_is_exit_code_13(fgs, folder):
+@pytest.mark.parametrize(("place", "text"), [("./cod", "There is no code at"), ("./empty", "There are no files in")])
+def test_deploy_without_code_is_exit_code_13(fgs, folder, place, text):
     os.chdir(folder)
-    (folder / "fgs.yaml").write_text(FILE.replace("./code", "./cod"))
+    (folder / "empty").mkdir()
+    (folder / "fgs.yaml").write_text(FILE.replace("./code", place))
 
-    assert fgs("up").code == ExitCode.PACKAGING
+    ran = fgs("up")
+
+    assert ran.code == ExitCode.PACKAGING
+    assert text in ran.err
+
+
+def test_deploy_of_a_broken_file_names_the_line_and_sends_nothing(fgs, stub, folder):
+    os.chdir(folder)
+    (folder / "fgs.yaml").write_text(FILE.replace("memory: 256", "memory: lots"))
+
+    ran = fgs("up")
+
+    assert ran.code == ExitCode.USAGE
+    assert ran.err == "error: fgs.yaml:5: defaults.memory: 'lots' is not a whole number.\n"
+    assert stub.seen == []
 
 
 def test_other_runtime_is_refused_with_a_way_out(fgs, stub, folder):

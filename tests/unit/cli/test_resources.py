@@ -33,7 +33,7 @@ def test_addresses(text, app, name, qualifier):
     assert parse_address(text) == Address(app=app, name=name, qualifier=qualifier)
 
 
-@pytest.mark.parametrize("text", ["", "a/", "/a", "a:", "a:!", "a/b/c", "a:b:c:d:e"])
+@pytest.mark.parametrize("text", ["", "a/", "/a", "a:", "a:!", "a/b/c", "a:b/c", "a:b:c:d:e"])
 def test_wrong_addresses_are_refused(text):
     with pytest.raises(Failure, match="does not name a function"):
         parse_address(text)
@@ -44,6 +44,58 @@ def test_qualifier_that_is_no_version_is_taken_as_alias(fgs, stub):
     stub.on("GET", f"{HELLO}:!live/config", 200, {"func_name": "hello", "version": "v1"})
 
     assert fgs("describe", "hello:live", "-o", "json").json["version"] == "v1"
+
+
+def test_qualifier_that_is_neither_version_nor_alias_is_named(fgs, stub):
+    stub.on("POST", f"{HELLO}:v9/invocations", 404, {"error_code": "FSS.1052", "error_msg": "no version"})
+    stub.on("POST", f"{HELLO}:!v9/invocations", 404, {"error_code": "FSS.1053", "error_msg": "no alias"})
+
+    ran = fgs("invoke", "hello:v9")
+
+    assert ran.code == 5
+    assert "hello has no version or alias 'v9'\n" in ran.err
+    assert "hint: fgs version list hello\n" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "guess"),
+    [
+        (["invoke", "helo"], " Did you mean 'hello'?"),
+        (["logs", "helo"], " Did you mean 'hello'?"),
+        (["function", "get", "hello:v1x"], ""),
+        (["invoke", "shopp/thumb"], " Did you mean 'shop/thumb'?"),
+        (["remove", "thumbs", "-y"], " Did you mean 'shop/thumb'?"),
+        (["describe", "zzzzz"], ""),
+    ],
+)
+def test_mistyped_name_of_a_function_gets_a_question(fgs, stub, words, guess):
+    rows = [{"func_name": "hello", "package": "default"}, {"func_name": "thumb", "package": "shop"}]
+    stub.on("GET", "/fgs/functions", 200, {"functions": rows})
+
+    ran = fgs(*words)
+
+    lists = [seen for seen in stub.seen if seen.path == f"/v2/{P}/fgs/functions"]
+    assert ran.code == 5
+    assert ("Did you mean" in ran.err, len(lists)) == (bool(guess), 1)
+    assert f"{guess}\n" in ran.err
+
+
+def test_list_that_fails_does_not_hide_what_is_wrong(fgs, stub):
+    stub.on("GET", "/fgs/functions", 500, {"error_code": "FSS.0500", "error_msg": "broken"})
+
+    ran = fgs("describe", "helo")
+
+    assert ran.code == 5
+    assert "error FSS.1051" in ran.err
+    assert "broken" not in ran.err
+
+
+def test_nothing_is_listed_when_all_is_well(fgs, stub):
+    stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello"})
+
+    fgs("describe", "hello")
+
+    assert len(stub.seen) == 1
 
 
 def test_function_of_another_app_is_found_by_its_name(fgs, stub):
@@ -161,15 +213,27 @@ def test_missing_alias_is_not_found(fgs, stub):
     assert fgs("alias", "get", "hello", "live").code == 5
 
 
-def test_timer_gets_a_free_name(fgs, stub):
-    stub.on("GET", TRIGGERS, 200, [TIMER])
+APIG = {"trigger_id": "g-1", "trigger_type_code": "APIG", "event_data": {"name": "API_hello", "path": "/x"}}
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        ([], "timer-1"),
+        ([APIG], "timer-1"),
+        ([APIG, TIMER], "timer-2"),
+        ([TIMER | {"event_data": {"name": "timer-2"}}], "timer-3"),
+    ],
+)
+def test_timer_gets_a_free_name_that_counts_timers_only(fgs, stub, present, expected):
+    stub.on("GET", TRIGGERS, 200, present)
     stub.on("POST", TRIGGERS, 201, TIMER)
 
     fgs("trigger", "create", "hello", "--type", "timer", "--schedule", "3m")
 
     sent = stub.seen[-1].json
     assert sent["trigger_type_code"] == "TIMER"
-    assert (sent["event_data"]["name"], sent["event_data"]["schedule_type"]) == ("timer-2", "Rate")
+    assert (sent["event_data"]["name"], sent["event_data"]["schedule_type"]) == (expected, "Rate")
 
 
 def test_gateway_trigger_shows_its_url(fgs, stub):
@@ -231,6 +295,14 @@ def test_explain_knows_every_code_and_a_remedy(fgs_alone):
     assert found["code"] == "FSS.1066"
     assert found["hint"]
     assert len(fgs_alone("explain").json) > 80
+
+
+def test_explain_says_how_a_handler_that_raised_answers(fgs_alone):
+    remark = fgs_alone("explain", "FSS.4002", "-o", "json").json["remark"]
+
+    assert "HTTP 200" in remark
+    assert "X-Func-Err-Code: 4002" in remark
+    assert "--handler-error-status" in remark
 
 
 def test_whoami(fgs, stub):

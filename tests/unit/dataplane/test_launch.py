@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from funclet.dataplane.launch import LaunchOptions, environment, path_environment, sandbox_spec
 from funclet.sandbox.protocol import Network
 from tests.unit.dataplane.test_dispatcher import PYTHON, VERSION
@@ -18,7 +20,9 @@ def of(version_, memory_mib=128):
 
 def spec(version_, network=Network.NAT):
     options = LaunchOptions(network=network)
-    return sandbox_spec(version_, PYTHON, name="n", memory_mib=256, code_dir=PYTHON.language.folder, options=options)
+    return sandbox_spec(
+        version_, PYTHON, name="n", memory_mib=256, code_dir=PYTHON.language.folder, options=options, links=()
+    )
 
 
 def test_the_preset_variables():
@@ -88,3 +92,24 @@ def test_limits_follow_the_size_of_the_instance():
 def test_a_function_without_public_network_has_none():
     assert spec(version(public_network=False)).network is Network.OFF
     assert spec(VERSION).network is Network.NAT
+
+
+def test_a_stem_knows_nothing_of_the_function():
+    found = spec(version(user_data='{"TIER": "dev"}')).stem_environment
+
+    assert found["FUNCLET_STEM"] == "1"
+    assert not {"TIER", "RUNTIME_HANDLER", "RUNTIME_FUNC_NAME", "RUNTIME_USERDATA"} & set(found)
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "NODE_OPTIONS", "LC_ALL", "LANG"])
+def test_what_is_read_at_the_start_of_a_process_needs_a_new_one(name):
+    assert spec(version(user_data=json.dumps({name: "x"}))).stem_environment == {}
+
+
+def test_stems_can_be_switched_off():
+    options = LaunchOptions(network=Network.OFF, use_stems=False)
+    found = sandbox_spec(
+        VERSION, PYTHON, name="n", memory_mib=128, code_dir=PYTHON.language.folder, options=options, links=()
+    )
+
+    assert found.stem_environment == {}

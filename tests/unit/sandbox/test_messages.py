@@ -14,6 +14,7 @@ MEMBERS = {
     "interpreter": "/usr/bin/python3",
     "arguments": ("-I",),
     "environment": {"A": "ü"},
+    "stem_environment": {},
     "code_dir": "/code",
     "runtime_dir": "/runtime",
     "interpreter_links": ("a/b",),
@@ -33,7 +34,7 @@ MEMBERS = {
         Create(**MEMBERS),
         Stop(id=1, grace_ms=5),
         LimitCpu(id=1),
-        Started(id=1, pid=2, descriptors=("connection", "log")),
+        Started(id=1, pid=2, descriptors=("connection", "log"), is_stem=False),
         Exited(id=1, reason="exited", status=-9),
     ],
 )

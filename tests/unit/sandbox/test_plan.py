@@ -16,6 +16,7 @@ SPEC = Create(
     interpreter="/usr/bin/python3",
     arguments=(),
     environment={},
+    stem_environment={},
     code_dir="/data/code/a",
     runtime_dir="/share/languages/python3",
     interpreter_links=(),

@@ -88,6 +88,10 @@ class Cgroups(Protocol):
         """Give the boost again: a thousand processes that die on a third of a core take ten seconds to go."""
         ...
 
+    def resize(self, group: Group, limits: Limits) -> None:
+        """Give a group that was made ahead the limits of the function it got; the CPU boost stays."""
+        ...
+
     def was_out_of_memory(self, group: Group) -> bool:
         """Tell whether the kernel killed a process of it for memory."""
         ...
@@ -146,6 +150,14 @@ class CgroupsV1:
         """See `Cgroups.boost_cpu`."""
         with _named("The CPU limit cannot be lifted"):
             self._set_quota(self._cpu_folder(group), max(group.limits.cpu_millicores, _BOOST_MILLICORES))
+
+    def resize(self, group: Group, limits: Limits) -> None:
+        """See `Cgroups.resize`."""
+        group.limits = limits
+        memory = self._parents["memory"] / group.folders[0].name
+        with _named("The limits cannot be set"):
+            _write(memory / "memory.limit_in_bytes", limits.memory_mib * _MIB)
+            self._set_quota(self._cpu_folder(group), max(limits.cpu_millicores, _BOOST_MILLICORES))
 
     def _cpu_folder(self, group: Group) -> Path:
         return self._parents["cpu"] / group.folders[0].name
@@ -229,6 +241,13 @@ class CgroupsV2:
         """See `Cgroups.boost_cpu`."""
         with _named("The CPU limit cannot be lifted"):
             self._set_quota(group.folders[0], max(group.limits.cpu_millicores, _BOOST_MILLICORES))
+
+    def resize(self, group: Group, limits: Limits) -> None:
+        """See `Cgroups.resize`."""
+        group.limits = limits
+        with _named("The limits cannot be set"):
+            _write(group.folders[0] / "memory.max", limits.memory_mib * _MIB)
+            self._set_quota(group.folders[0], max(limits.cpu_millicores, _BOOST_MILLICORES))
 
     def was_out_of_memory(self, group: Group) -> bool:
         """See `Cgroups.was_out_of_memory`."""

@@ -14,6 +14,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 
 from funclet.sandbox import native
@@ -25,6 +26,7 @@ from funclet.sandbox.sandboxd.messages import (
     Create,
     Exited,
     Failed,
+    Keep,
     LimitCpu,
     Message,
     Ready,
@@ -36,6 +38,7 @@ from funclet.sandbox.sandboxd.messages import (
     send,
 )
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.stems import Stems
 
 _START_DEADLINE_S = 10.0
 _END_DEADLINE_S = 10.0
@@ -43,6 +46,7 @@ _OOM_DELAY_S = 0.02
 _RETRY_S = 0.05
 _MAX_UNSENT = 1000
 _REPORT_BYTES = 64
+_STEM_POLL_S = 0.02
 
 
 Watch = tuple[int, Callable[[], bool]]
@@ -78,6 +82,8 @@ class _Daemon:
         self._is_ending = False
         self._may_refill = True
         self._starting = 0
+        self._stems = Stems()
+        self._stem_serial = 0
         for fd, callback in watches:
             self._watch(fd, partial(self._end_if, callback))
 
@@ -135,11 +141,25 @@ class _Daemon:
         return self._starting > 0
 
     def _refill(self) -> None:
+        """Prepare one thing: a part of a slot, or a stem."""
         try:
-            self._may_refill = self._maker.refill()
+            if self._maker.refill():
+                return
         except SandboxError:
             # Whoever asks for such a slot next is told why it cannot be made.
             self._may_refill = False
+            return
+        now = time.monotonic()
+        spec = self._stems.missing(now)
+        if spec is None:
+            self._may_refill = False
+            if not self._stems.are_complete(now):
+                heapq.heappush(self._deadlines, (now + _STEM_POLL_S, 0, "refill"))
+            return
+        try:
+            self._spawn_stem(spec)
+        except SandboxError:
+            self._stems.failed(spec)
 
     def _hear(self) -> None:
         try:
@@ -159,6 +179,9 @@ class _Daemon:
                 self._stop(message)
             case LimitCpu():
                 self._limit_cpu(message)
+            case Keep():
+                if self._maker.has_stems:
+                    self._keep(message)
             case _:
                 self._end_all()
 
@@ -167,14 +190,65 @@ class _Daemon:
             self._end_all()
             return
         self._may_refill = True
+        if self._use_stem(spec):
+            return
         try:
-            running = self._maker.spawn(spec)
+            self._spawn(spec)
         except SandboxError as error:
             self._say(Failed(id=spec.id, error=str(error)))
-            return
+
+    def _use_stem(self, spec: Create) -> bool:
+        """Make a stem the instance that is wanted; False if there is none that can be it."""
+        if not spec.stem_environment or not self._maker.has_stems:
+            return False
+        self._keep(spec, started_at=time.monotonic())
+        stem = self._stems.take(spec)
+        if stem is None:
+            return False
+        try:
+            self._maker.specialise(stem, spec)
+        except SandboxError:
+            self._kill(stem)
+            return False
+        del self._running[stem.id]
+        stem.id, stem.is_stem = spec.id, False
+        self._running[stem.id] = stem
+        self._say_started(stem, is_stem=True)
+        return True
+
+    def _keep(self, spec: Keep, *, started_at: float | None = None) -> None:
+        for stem in self._stems.want(spec, started_at):
+            self._kill(stem)
+        self._may_refill = True
+
+    def _spawn_stem(self, spec: Keep) -> None:
+        self._stem_serial += 1
+        members = {field.name: getattr(spec, field.name) for field in fields(Keep)}
+        name = f"fgs-stem-{os.getpid()}-{self._stem_serial}"
+        stem = self._spawn(
+            Create(
+                **members,
+                # Ids of the server are never negative.
+                id=-self._stem_serial,
+                name=name,
+                environment=spec.stem_environment,
+                code_dir="",
+                extra_read_only={},
+            )
+        )
+        stem.is_stem = True
+        self._stems.add(spec, stem)
+
+    def _spawn(self, spec: Create) -> Running:
+        """Begin an instance.
+
+        Raises:
+            SandboxError: nothing of it is left.
+        """
+        try:
+            running = self._maker.spawn(spec)
         except OSError as error:  # no descriptors or memory left: the next one may succeed
-            self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
-            return
+            raise SandboxError(f"sandboxd is short of something: {error}.") from error
         self._running[spec.id] = running
         self._starting += 1
         self._watch(running.spawned.error_fd, partial(self._on_report, running))
@@ -182,6 +256,7 @@ class _Daemon:
         if running.group is not None and running.group.oom_fd >= 0:
             self._watch(running.group.oom_fd, partial(self._on_out_of_memory, running))
         heapq.heappush(self._deadlines, (time.monotonic() + _START_DEADLINE_S, spec.id, "start"))
+        return running
 
     def _on_report(self, running: Running) -> None:
         """The child executed the interpreter (end of file), or says which step failed."""
@@ -194,8 +269,12 @@ class _Daemon:
             return
         running.steps = ()
         running.is_started = True
-        names = tuple(running.outgoing)
-        self._say(Started(id=running.id, pid=running.spawned.pid, descriptors=names), tuple(running.outgoing.values()))
+        if not running.is_stem:
+            self._say_started(running, is_stem=False)
+
+    def _say_started(self, running: Running, *, is_stem: bool) -> None:
+        message = Started(id=running.id, pid=running.spawned.pid, descriptors=tuple(running.outgoing), is_stem=is_stem)
+        self._say(message, tuple(running.outgoing.values()))
         running.close_outgoing()
 
     def _fail(self, running: Running, error: str) -> None:
@@ -203,7 +282,7 @@ class _Daemon:
         self._forget(running)
         os.waitid(os.P_PIDFD, running.spawned.pidfd, os.WEXITED)
         self._maker.give_back(running)
-        self._say(Failed(id=running.id, error=f"The sandbox cannot be made: {error}."))
+        self._say_of(running, Failed(id=running.id, error=f"The sandbox cannot be made: {error}."))
 
     def _on_exit(self, running: Running) -> None:
         if not running.is_started:
@@ -215,7 +294,14 @@ class _Daemon:
         os.waitid(os.P_PIDFD, running.spawned.pidfd, os.WEXITED)
         status = running.exit_status()
         self._maker.give_back(running)
-        self._say(Exited(id=running.id, reason=running.exit_reason().value, status=status))
+        self._say_of(running, Exited(id=running.id, reason=running.exit_reason().value, status=status))
+
+    def _say_of(self, running: Running, message: Message) -> None:
+        """Tell the server how an instance of its own ended; a stem is not its business."""
+        if not running.is_stem:
+            self._say(message)
+        elif self._stems.drop(running):
+            self._may_refill = True
 
     def _on_out_of_memory(self, running: Running) -> None:
         """Version 1 kills one process only, and tells the groups below the one that is full too: look again soon."""
@@ -252,6 +338,9 @@ class _Daemon:
         now = time.monotonic()
         while self._deadlines and self._deadlines[0][0] <= now:
             _, identity, purpose = heapq.heappop(self._deadlines)
+            if purpose == "refill":
+                self._may_refill = True
+                continue
             running = self._running.get(identity)
             if running is None or (purpose == "start" and running.is_started):
                 continue

@@ -23,7 +23,7 @@ from funclet.sandbox.protocol import ExitReason, Network, SandboxError
 from funclet.sandbox.sandboxd import cgroups, plan
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.sandboxd.messages import Create
-from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp
+from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.slots import Slot, Slots
 from funclet.sandbox.seccomp import build_filter
@@ -48,6 +48,8 @@ class Running:
     group: cgroups.Group | None = None
     is_started: bool = False
     stop_asked: bool = False
+    is_stem: bool = False
+    """It was started ahead, and is nobody's yet."""
     out_of_memory: bool = False
 
     def signal(self, number: int) -> None:
@@ -86,12 +88,23 @@ class Running:
 class Maker(Protocol):
     """Makes instances of one level."""
 
+    has_stems: bool
+    """Whether instances can be started ahead and get their code later."""
+
     def open(self) -> None:
         """Get ready. Raises SandboxError when the host does not allow it."""
         ...
 
     def spawn(self, spec: Create) -> Running:
         """Begin an instance. Raises SandboxError when nothing of it is left."""
+        ...
+
+    def specialise(self, running: Running, spec: Create) -> None:
+        """Make a stem the instance of a function: its code, its limits.
+
+        Raises:
+            SandboxError: it cannot be used any more.
+        """
         ...
 
     def limit_cpu(self, running: Running) -> None:
@@ -156,6 +169,8 @@ class _Pipes:
 class FullMaker:
     """Level `full`: root's means."""
 
+    has_stems = True
+
     def __init__(self, settings: SandboxdSettings) -> None:
         self._settings = settings
         self._slots = Slots(settings)
@@ -164,6 +179,8 @@ class FullMaker:
         self._cgroups: cgroups.Cgroups | None = None
         self._filter = b""
         self._has_user_namespaces = False
+        self._home_fd = -1
+        """Our own mount namespace, to come back to."""
 
     def open(self) -> None:
         """See `Maker.open`."""
@@ -177,6 +194,7 @@ class FullMaker:
         failure = native.attempt([Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/")])
         if failure:
             raise SandboxError(f"Mounts cannot be made private: {failure}.")
+        self._home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         found.open()
         self._cgroups = found
         self._slots.open()
@@ -214,6 +232,17 @@ class FullMaker:
             running.outgoing["tmp"] = os.dup(slot.disk.root_fd)
         return running
 
+    def specialise(self, running: Running, spec: Create) -> None:
+        """See `Maker.specialise`."""
+        plan.check_paths(spec, self._settings)
+        if self._cgroups is None or running.group is None:
+            raise SandboxError("A stem has lost its control groups.")
+        try:
+            mount_code(running.spawned.pid, spec.code_dir, self._home_fd)
+        except OSError as error:
+            raise SandboxError(f"The code cannot be mounted: {error}.") from error
+        self._cgroups.resize(running.group, _limits(spec))
+
     def limit_cpu(self, running: Running) -> None:
         """See `Maker.limit_cpu`."""
         if self._cgroups is not None and running.group is not None:
@@ -244,6 +273,8 @@ class FullMaker:
 
     def close(self) -> None:
         """See `Maker.close`."""
+        if self._home_fd >= 0:
+            os.close(self._home_fd)
         self._slots.close()
         self._skeleton.remove()
         if self._cgroups is not None:
@@ -254,6 +285,8 @@ class FullMaker:
 
 class RootlessMaker:
     """Level `rootless`: an ordinary user's means. Memory is watched by the server's driver, not enforced here."""
+
+    has_stems = False
 
     def __init__(self, settings: SandboxdSettings) -> None:
         self._settings = settings
@@ -289,6 +322,10 @@ class RootlessMaker:
             spawned = _spawn(spec, interpreter, steps, plan.ROOTLESS_FLAGS, -1, pipes)
             undo.pop_all()
         return _running(spec, spawned, steps, pipes)
+
+    def specialise(self, running: Running, spec: Create) -> None:  # noqa: ARG002  # `has_stems` is false
+        """Refuse: an ordinary user cannot mount into an instance that runs."""
+        raise SandboxError("There are no stems at this level.")
 
     def limit_cpu(self, running: Running) -> None:
         """Do nothing: without control groups no CPU share can be held."""

@@ -28,16 +28,13 @@ class BadMessage(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
-    """Make a sandbox and start the interpreter. Answered by `Started` or `Failed`, and after `Started` by `Exited`."""
+class Keep:
+    """Start sandboxes like this one ahead, without the code and variables of a function. Not answered."""
 
-    id: int
-    """Chosen by the server; never used twice on one socket."""
-    name: str
     interpreter: str
     arguments: tuple[str, ...]
-    environment: dict[str, str]
-    code_dir: str
+    stem_environment: dict[str, str]
+    """Variables of a sandbox that is started ahead; empty: none may be."""
     runtime_dir: str
     interpreter_links: tuple[str, ...]
     memory_mib: int
@@ -46,6 +43,17 @@ class Create:
     processes: int
     open_files: int
     network: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create(Keep):
+    """Make a sandbox and start the interpreter. Answered by `Started` or `Failed`, and after `Started` by `Exited`."""
+
+    id: int
+    """Chosen by the server; never used twice on one socket."""
+    name: str
+    environment: dict[str, str]
+    code_dir: str
     extra_read_only: dict[str, str]
 
 
@@ -86,6 +94,8 @@ class Started:
     """First process, seen from the host."""
     descriptors: tuple[str, ...]
     """What each descriptor is: `connection`, `log`, `peak`, `cpu`, `tmp`."""
+    is_stem: bool
+    """It was started ahead: its runtime does not know the environment yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +115,7 @@ class Exited:
     status: int
 
 
-Message = Create | Stop | LimitCpu | Ready | Started | Failed | Exited
+Message = Create | Keep | Stop | LimitCpu | Ready | Started | Failed | Exited
 _KINDS: Mapping[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
@@ -127,8 +137,10 @@ def parse(packet: bytes) -> Message:
         message = kind(**{key: _checked(key, value, wanted[key]) for key, value in members.items()})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadMessage(f"not a message: {error}") from error
-    if isinstance(message, Create):
-        _check_create(message)
+    if isinstance(message, Keep):
+        _check_keep(message)
+    if isinstance(message, Create) and not _NAME.fullmatch(message.name):
+        raise BadMessage("name must be letters, digits and '-', at most 60")
     return message
 
 
@@ -169,9 +181,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     raise BadMessage(f"{name} has the wrong type or too many items")
 
 
-def _check_create(message: Create) -> None:
-    if not _NAME.fullmatch(message.name):
-        raise BadMessage("name must be letters, digits and '-', at most 60")
+def _check_keep(message: Keep) -> None:
     ranges = {
         "memory_mib": (16, 65536),
         "cpu_millicores": (10, 256_000),
@@ -184,7 +194,8 @@ def _check_create(message: Create) -> None:
             raise BadMessage(f"{name} must be {low} to {high}")
     if message.network not in tuple(Network):
         raise BadMessage("network must be 'off' or 'nat'")
-    if not all(_VARIABLE.fullmatch(name) for name in message.environment):
+    own = message.environment if isinstance(message, Create) else {}
+    if not all(_VARIABLE.fullmatch(name) for name in (*own, *message.stem_environment)):
         raise BadMessage("a variable's name has '=' or is too long")
     for link in message.interpreter_links:
         if link.startswith("/") or ".." in link.split("/") or not link:

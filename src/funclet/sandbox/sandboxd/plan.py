@@ -62,7 +62,9 @@ def check_paths(spec: Create, settings: SandboxdSettings) -> None:
     Raises:
         SandboxError: the path is named. Symbolic links below an allowed folder are refused later, when it is opened.
     """
-    for path in (spec.code_dir, spec.runtime_dir, *spec.extra_read_only):
+    # A stem has no code yet.
+    code = (spec.code_dir,) if spec.code_dir else ()
+    for path in (*code, spec.runtime_dir, *spec.extra_read_only):
         if not _is_below(path, settings.allowed_folders):
             raise SandboxError(f"'{path}' is not below a folder that sandboxd may show to functions.")
     for target in spec.extra_read_only.values():
@@ -77,7 +79,7 @@ def find_interpreter(spec: Create, settings: SandboxdSettings) -> Interpreter:
         SandboxError: it is neither of the system, nor of a known installation, nor in the code or language folder.
     """
     for folder, seen_at in ((spec.code_dir, CODE_ROOT), (spec.runtime_dir, RUNTIME_ROOT)):
-        if _is_below(spec.interpreter, [Path(folder)]):
+        if folder and _is_below(spec.interpreter, [Path(folder)]):
             return Interpreter(inside=seen_at + spec.interpreter.removeprefix(folder), prefix=None)
     real = os.path.realpath(spec.interpreter)
     if _is_below(real, [_SYSTEM]):

@@ -99,7 +99,7 @@ class Skeleton:
         """Return the steps that build and enter the root of one instance.
 
         Args:
-            spec: what was asked for, checked.
+            spec: what was asked for, checked. With an empty code folder the code comes later, see `mount_code`.
             interpreter: where the interpreter is seen inside.
             prefix: host folder of an interpreter outside `/usr`; seen at the same path inside.
             tmp: where `/tmp` comes from.
@@ -107,9 +107,10 @@ class Skeleton:
         root = str(self._mount_point)
         steps = [
             *self._shared_steps,
-            _bind(root, CODE_ROOT, Path(spec.code_dir)),
             _bind(root, RUNTIME_ROOT, Path(spec.runtime_dir)),
         ]
+        if spec.code_dir:
+            steps.append(_bind(root, CODE_ROOT, Path(spec.code_dir)))
         if prefix is not None:
             steps += [*_folders_to(root, str(prefix)), _bind(root, str(prefix), prefix)]
         for source, target in spec.extra_read_only.items():
@@ -133,6 +134,28 @@ class Skeleton:
 
 
 _REMOUNT_BIND = 32 | 4096
+
+
+def mount_code(pid: int, code_dir: str, home_fd: int) -> None:
+    """Mount code into an instance that runs already.
+
+    Args:
+        pid: a process in it, seen from here.
+        code_dir: host folder; no part of its path may be a symbolic link.
+        home_fd: the mount namespace of this process, which has one thread.
+
+    Raises:
+        OSError: nothing was mounted.
+    """
+    helper = native.helper()
+    with contextlib.ExitStack() as stack:
+        tree = helper.clone_tree(code_dir, _READ_ONLY)
+        stack.callback(os.close, tree)
+        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, namespace)
+        helper.setns(namespace, native.CLONE_NEWNS)
+        stack.callback(helper.setns, home_fd, native.CLONE_NEWNS)
+        helper.attach(tree, CODE_ROOT)
 
 
 def _copy(source: Path, target: Path) -> None:

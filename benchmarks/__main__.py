@@ -1,0 +1,129 @@
+"""`make bench`: measure Funclet and its peers in turns, and write the tables. Start with `main`."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import machine, report
+from benchmarks.measures import ColdStarts, Plan, Results, overload, say_to_stderr, warm
+from benchmarks.ours import OwnServer
+from benchmarks.targets import Fleet, Target, start_peers
+
+RESULTS = Path(__file__).with_name("results")
+PARTS = ("warm", "single", "crowd", "overload", "cold")
+
+_PLAN = Plan(rounds=5, seconds=2.0, new_starts=20, later_starts=8, say=say_to_stderr)
+_QUICK = Plan(rounds=2, seconds=1.0, new_starts=6, later_starts=4, say=say_to_stderr)
+_FEW_NAMES = (report.OURS, report.REFERENCE, report.NGINX)
+
+
+class Bench:
+    """Everything that runs during the measurements, in a folder that goes with it."""
+
+    def __init__(self, stack: ExitStack, plan: Plan, also: Path | None) -> None:
+        # Not in a folder of its maker's: the server's user must be able to reach it.
+        self._folder = Path(tempfile.mkdtemp(prefix="funclet-bench-"))
+        stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._folder.chmod(0o755)
+        self._plan = plan
+        plan.say("starting servers")
+        self.fleet = Fleet(self._folder)
+        stack.enter_context(closing(self.fleet))
+        self.server = OwnServer(self._folder / "warm", "--idle-release-s", "600")
+        stack.enter_context(closing(self.server))
+        self._peers = start_peers(self.fleet, self._folder)
+        self._own = [
+            *self._start_other(stack, also),
+            self.server.gateway_target(report.OURS, "gateway route, as it comes", "bench_hello"),
+            self.server.gateway_target(
+                "funclet, 2 instances", "the same, at most two instances", "bench_two", memory_mib=1024, instances=2
+            ),
+            self.server.signed_target(report.SIGNED, "signed requests", "bench_signed"),
+        ]
+
+    def _start_other(self, stack: ExitStack, also: Path | None) -> list[Target]:
+        """Start the Funclet of another checkout beside ours, so that two commits can be compared."""
+        if also is None:
+            return []
+        other = OwnServer(self._folder / "other", "--idle-release-s", "600", checkout=also.absolute())
+        stack.enter_context(closing(other))
+        return [other.gateway_target(report.OTHER, "gateway route", "bench_hello")]
+
+    def warm(self) -> Results:
+        """Measure all targets with 16 connections."""
+        return warm([*self._own, *self._peers], self._folder, self._plan, connections=16)
+
+    def single(self) -> Results:
+        """Measure the times of one caller."""
+        return warm(self._some(*_FEW_NAMES, report.SIGNED, report.OTHER), self._folder, self._plan, connections=1)
+
+    def crowd(self) -> Results:
+        """Measure 64 callers."""
+        return warm(self._some(*_FEW_NAMES[:2], report.ASGI, report.OTHER), self._folder, self._plan, connections=64)
+
+    def overload(self) -> Results:
+        """Measure more requests than instances can serve."""
+        return overload(self.server, self._folder, self._plan)
+
+    def cold(self) -> Results:
+        """Measure first requests, on a server of their own."""
+        with (
+            closing(OwnServer(self._folder / "cold", "--idle-release-s", "1")) as server,
+            closing(ColdStarts(server, self._plan)) as starts,
+        ):
+            return starts.run()
+
+    def _some(self, *names: str) -> list[Target]:
+        return [target for target in (*self._own, *self._peers) if target.name in names]
+
+
+def measure(plan: Plan, parts: Sequence[str], also: Path | None) -> tuple[str, str]:
+    """Measure and return the results as JSON and as Markdown; `also` is another checkout, see `--also`."""
+    began = time.monotonic()
+    about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", **machine.describe()}
+    with ExitStack() as stack:
+        bench = Bench(stack, plan, also)
+        about["isolation"] = bench.server.isolation
+        steps: dict[str, Callable[[], Results]] = {
+            "warm": bench.warm,
+            "single": bench.single,
+            "crowd": bench.crowd,
+            "overload": bench.overload,
+            "cold": bench.cold,
+        }
+        measured = {part: steps[part]() for part in parts}
+        missing = bench.fleet.missing
+    about["rounds"] = f"{plan.rounds} of {plan.seconds:g} s each, in turns; {time.monotonic() - began:.0f} s in all"
+    document = report.to_document(measured, about, missing)
+    return json.dumps(document, indent=1) + "\n", report.render(measured, about, missing)
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure Funclet and its peers in turns.")
+    parser.add_argument("--quick", action="store_true", help="two short rounds: to see that everything works")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the results are written")
+    parser.add_argument("--also", type=Path, help="another checkout, installed in its .venv, to compare with")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("The load generator is missing: apt-get install wrk")
+    as_json, as_markdown = measure(_QUICK if options.quick else _PLAN, options.only, options.also)
+    print(as_markdown)
+    stem = f"{datetime.now(UTC):%Y-%m-%d}-{machine.label()}{'-quick' if options.quick else ''}"
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / f"{stem}.json").write_text(as_json, encoding="utf-8")
+    (options.folder / f"{stem}.md").write_text(as_markdown, encoding="utf-8")
+    print(f"written: {options.folder / stem}.json and .md", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
