@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from expectations import problems_of
-from runtime_process import INIT, INVOKE, LOAD, PRESTOP, Failure, Language, RuntimeProcess, started
+from runtime_process import INIT, INVOKE, LOAD, PRESTOP, SPECIALISE, Failure, Language, RuntimeProcess, Start, started
 
-REQUESTS = {"load": LOAD, "init": INIT, "invoke": INVOKE, "prestop": PRESTOP}
+REQUESTS = {"load": LOAD, "init": INIT, "invoke": INVOKE, "prestop": PRESTOP, "specialise": SPECIALISE}
 CASES = Path(__file__).parent / "cases"
 
 
@@ -31,6 +31,8 @@ class Case:
     handler: str | None
     initializer: str
     environment: Mapping[str, str]
+    starts: Sequence[Start]
+    """The ways to start it that must all give the same."""
     steps: Sequence[Mapping[str, Any]]
 
 
@@ -43,6 +45,7 @@ def load_cases(folder: Path) -> list[Case]:
             handler=row.get("handler"),
             initializer=row.get("initializer", ""),
             environment=row.get("environment", {}),
+            starts=[Start(name) for name in row.get("starts", ("fresh", "stem"))],
             steps=row["steps"],
         )
         for path in sorted(folder.glob("*.toml"))
@@ -50,8 +53,8 @@ def load_cases(folder: Path) -> list[Case]:
     ]
 
 
-def run_case(case: Case, language: Language, interpreter: Path) -> None:
-    """Run one case.
+def run_case(case: Case, language: Language, interpreter: Path, start: Start) -> None:
+    """Run one case, started in one way.
 
     Raises:
         Failure: a step gave something else than the case expects.
@@ -62,9 +65,9 @@ def run_case(case: Case, language: Language, interpreter: Path) -> None:
         **case.environment,
     }
     steps = [_merged(step, language.name) for step in case.steps]
-    if steps[0].get("do") not in {"load", "raw", "close"}:
+    if steps[0].get("do") not in {"load", "raw", "close", "specialise"}:
         steps.insert(0, {"do": "load"})
-    with started(language, interpreter, case.files[language.name], environment) as runtime:
+    with started(language, interpreter, case.files[language.name], environment, start) as runtime:
         for number, step in enumerate(steps):
             try:
                 _run_step(runtime, step)
@@ -129,15 +132,15 @@ def main() -> int:
     language = Language.read(options.folder)
     interpreter = options.interpreter or language.find_interpreter()
     failed = 0
-    for case in load_cases(CASES):
-        if language.name in case.files and options.case in case.name:
-            try:
-                run_case(case, language, interpreter)
-            except (Failure, RuntimeError) as failure:
-                failed += 1
-                sys.stdout.write(f"FAIL {failure}\n")
-            else:
-                sys.stdout.write(f"ok   {case.name}\n")
+    chosen = [case for case in load_cases(CASES) if language.name in case.files and options.case in case.name]
+    for case, start in [(each, start) for each in chosen for start in each.starts]:
+        try:
+            run_case(case, language, interpreter, start)
+        except (Failure, RuntimeError) as failure:
+            failed += 1
+            sys.stdout.write(f"FAIL {start.value}: {failure}\n")
+        else:
+            sys.stdout.write(f"ok   {start.value}: {case.name}\n")
     sys.stdout.write(f"{failed} failed with {interpreter}\n")
     return min(failed, 100)
 

@@ -4,6 +4,7 @@ Standard library only. Start with `started`, then `RuntimeProcess.exchange`.
 """
 
 import contextlib
+import enum
 import fcntl
 import json
 import os
@@ -26,10 +27,21 @@ from typing import Self
 
 HEADER = struct.Struct(">IBBH16sII")
 MAX_FRAME_BYTES = 8 * 1024 * 1024
-READY, LOAD, INIT, INVOKE, DONE, PRESTOP = 1, 2, 3, 4, 5, 6
+READY, LOAD, INIT, INVOKE, DONE, PRESTOP, SPECIALISE = 1, 2, 3, 4, 5, 6, 7
 SOCKET_FD = 3
 DEADLINE_S = 20.0
 """Longest wait for anything; a runtime that is silent for so long has failed."""
+
+
+class Start(enum.Enum):
+    """How a runtime comes to its function."""
+
+    FRESH = "fresh"
+    """It finds the function when it starts."""
+    STEM = "stem"
+    """It is started without one and told it later."""
+    BARE = "bare"
+    """It is started without one, and told what the steps of the case say."""
 
 
 class Failure(AssertionError):
@@ -117,7 +129,9 @@ class Log:
 class RuntimeProcess:
     """A runtime as a plain process, without isolation. A context manager: leaving it ends the whole process group."""
 
-    def __init__(self, language: Language, interpreter: Path, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, language: Language, interpreter: Path, root: Path, environment: Mapping[str, str], *, memory_mib: int
+    ) -> None:
         """Prepare; `root/function` becomes the working directory and `root/function/code` the code root."""
         self.code_root = root / "function" / "code"
         self.work_dir = root / "function"
@@ -125,8 +139,8 @@ class RuntimeProcess:
             "name": language.directory,
             "runtime_root": str(language.folder),
             "code_root": str(self.code_root),
-            "memory_mib": environment["RUNTIME_MEMORY"],
-            "heap_mib": str(int(environment["RUNTIME_MEMORY"]) * 9 // 10),
+            "memory_mib": str(memory_mib),
+            "heap_mib": str(memory_mib * 9 // 10),
         }
         self._command = [str(interpreter), *(argument.format(**places) for argument in language.arguments)]
         self._environment = dict(environment)
@@ -186,6 +200,16 @@ class RuntimeProcess:
         kind, _flags, code, _request_id, meta, body = self._read_frame()
         if (kind, code, meta, body) != (READY, 0, b"", b""):
             raise Failure(f"expected READY, got frame type {kind}, code {code}, body {body!r}")
+
+    def specialise(self, environment: Mapping[str, str]) -> None:
+        """Make a stem the runtime of a function.
+
+        Raises:
+            Failure: it did not take the environment, or wrote to the log before.
+        """
+        answer = self.exchange(SPECIALISE, json.dumps(environment).encode(), timeout_ms=0)
+        if answer != Answer(code=0, flags=0, body=b"", log=""):
+            raise Failure(f"expected an empty answer to SPECIALISE, got {answer}")
 
     def exchange(
         self, kind: int, event: bytes = b"", *, meta: Mapping[str, str] | None = None, timeout_ms: int = 3000
@@ -298,19 +322,40 @@ def base_environment(language: Language, code_root: Path) -> dict[str, str]:
     }
 
 
+STEM_ENVIRONMENT = frozenset({"PATH", "LANG", "LD_LIBRARY_PATH"})
+"""Variables that are the same for all functions, so that a stem has them from the start."""
+
+
 @contextlib.contextmanager
 def started(
-    language: Language, interpreter: Path, files: Mapping[str, str], environment: Mapping[str, str]
+    language: Language,
+    interpreter: Path,
+    files: Mapping[str, str],
+    environment: Mapping[str, str],
+    start: Start = Start.FRESH,
 ) -> Iterator[RuntimeProcess]:
-    """Write `files` into a new code root, start the runtime there and wait for READY."""
+    """Start the runtime, wait for READY, and make it the function of `files`, which lie in a new code root."""
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        code_root = Path(folder).resolve() / "function" / "code"
+        root = Path(folder).resolve()
+        code_root = root / "function" / "code"
         code_root.mkdir(parents=True)
-        for name, text in files.items():
-            path = code_root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
         merged = {**base_environment(language, code_root), **environment}
-        with RuntimeProcess(language, interpreter, Path(folder).resolve(), merged) as runtime:
+        first = merged
+        if start is Start.FRESH:
+            _fill(code_root, files)
+        else:
+            first = {name: value for name, value in merged.items() if name in STEM_ENVIRONMENT} | {"FUNCLET_STEM": "1"}
+        with RuntimeProcess(language, interpreter, root, first, memory_mib=int(merged["RUNTIME_MEMORY"])) as runtime:
             runtime.wait_ready()
+            if start is not Start.FRESH:
+                _fill(code_root, files)
+            if start is Start.STEM:
+                runtime.specialise(merged)
             yield runtime
+
+
+def _fill(code_root: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = code_root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")

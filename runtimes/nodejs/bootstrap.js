@@ -25,9 +25,21 @@ const SOCKET_FD = 3;
 function main() {
   const catalogueName = process.argv.splice(2, 1)[0] || '';
   const log = openLog();
-  const instance = makeInstance(process.env, catalogueName, log);
-  shareModules(process.env, catalogueName);
-  serve(instance, log);
+  // With a handler it is no stem: there the author has set this variable.
+  if (process.env.FUNCLET_STEM === undefined || process.env.RUNTIME_HANDLER !== undefined) {
+    const instance = makeInstance(process.env, catalogueName, log);
+    shareModules(process.env, catalogueName);
+    connect({ instance }, log);
+    return;
+  }
+  const stem = require('./stem');
+  const specialise = (frame) => {
+    stem.adoptEnvironment(frame.body);
+    shareModules(process.env, catalogueName);
+    return makeInstance(process.env, catalogueName, log);
+  };
+  const rehearse = (socket, life) => serve(socket, Object.assign(life, { instance: null, specialise }), log);
+  stem.warm(rehearse, log, () => connect({ instance: null, specialise }, log));
 }
 
 function makeInstance(env, catalogueName, log) {
@@ -51,9 +63,16 @@ function shareModules(env, catalogueName) {
   }
 }
 
-function serve(instance, log) {
+function connect(life, log) {
   // Close-on-exec is set already: Node sets it at start on every descriptor that it inherits.
   const socket = new net.Socket({ fd: SOCKET_FD, readable: true, writable: true });
+  socket.on('end', () => end(0));
+  socket.on('error', () => end(0));
+  serve(socket, life, log);
+}
+
+// `life` has the instance; or null, and how a stem makes it of the frame that says which it is.
+function serve(socket, life, log) {
   const reader = new FrameReader();
   const answer = (frame, outcome) => {
     if (outcome.code !== 0) {
@@ -63,45 +82,52 @@ function serve(instance, log) {
     nextTick(() => write.call(socket, encodeDone(frame.idBytes, outcome)));
   };
   socket.on('data', (chunk) => {
-    for (const frame of readFrames(reader, chunk, log)) {
-      dispatch(instance, frame, log, (outcome) => answer(frame, outcome));
-    }
+    endIfBroken(log, () => {
+      for (const frame of reader.push(chunk)) {
+        dispatch(life, frame, (outcome) => answer(frame, outcome));
+      }
+    });
   });
-  socket.on('end', () => end(0));
-  socket.on('error', () => end(0));
   write.call(socket, encodeReady());
 }
 
-function readFrames(reader, chunk, log) {
+function endIfBroken(log, action) {
   try {
-    return reader.push(chunk);
+    action();
   } catch (error) {
     if (!(error instanceof BrokenFrame)) {
       throw error;
     }
     log.write(`Node.js runtime: ${error.message}; the process ends\n`);
-    return end(1);
+    end(1);
   }
 }
 
-function dispatch(instance, frame, log, done) {
+function dispatch(life, frame, done) {
+  if (life.instance === null) {
+    if (frame.type !== TYPE.SPECIALISE) {
+      throw new BrokenFrame(`frame type ${frame.type} before the environment`);
+    }
+    life.instance = life.specialise(frame);
+    done(EMPTY);
+    return;
+  }
   switch (frame.type) {
     case TYPE.LOAD:
-      instance.load(frame, done);
+      life.instance.load(frame, done);
       break;
     case TYPE.INIT:
-      instance.initialize(frame, done);
+      life.instance.initialize(frame, done);
       break;
     case TYPE.INVOKE:
-      instance.invoke(frame, done);
+      life.instance.invoke(frame, done);
       break;
     case TYPE.PRESTOP:
       // FunctionGraph has no pre-stop in Node.js: the setting is taken and nothing runs.
       done(EMPTY);
       break;
     default:
-      log.write(`Node.js runtime: unknown frame type ${frame.type}; the process ends\n`);
-      end(1);
+      throw new BrokenFrame(`unknown frame type ${frame.type}`);
   }
 }
 

@@ -15,7 +15,7 @@ const FIXED_BYTES = 32;
 const LENGTH_BYTES = 4;
 const FRAME_BYTES_MAX = 8 * 1024 * 1024;
 
-const TYPE = { READY: 1, LOAD: 2, INIT: 3, INVOKE: 4, DONE: 5, PRESTOP: 6 };
+const TYPE = { READY: 1, LOAD: 2, INIT: 3, INVOKE: 4, DONE: 5, PRESTOP: 6, SPECIALISE: 7 };
 const FLAG_JSON = 1;
 
 /** The peer sent bytes that are not a frame; nothing after them can be trusted. */

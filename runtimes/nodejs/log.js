@@ -75,6 +75,17 @@ class Log {
     }
   }
 
+  /** Makes the log write nowhere until the function that it returns is called. */
+  silence() {
+    const targets = this.targets;
+    const fd = fs.openSync('/dev/null', 'w');
+    this.targets = [identify(fd)];
+    return () => {
+      this.targets = targets;
+      fs.closeSync(fd);
+    };
+  }
+
   /** Writes text as it is. */
   write(text) {
     for (const target of this.targets) {

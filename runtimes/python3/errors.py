@@ -1,8 +1,8 @@
 """Turn an exception of the author's into the error JSON and the log text. Imported at the first failure only."""
 
-import json
 import linecache
 import traceback
+from _json import encode_basestring_ascii
 
 MAX_MESSAGE_CHARACTERS = 65536
 MAX_LINE_CHARACTERS = 1000
@@ -21,10 +21,15 @@ def message_of(error: BaseException) -> str:
 
 def to_json(message: str, kind: str, stack: "list[str] | None" = None) -> bytes:
     """Return the error JSON with four blanks of indentation; without `stackTrace` if there is no list."""
-    value: dict[str, object] = {"errorMessage": message, "errorType": kind}
-    if stack is not None:
-        value["stackTrace"] = stack
-    return json.dumps(value, indent=4).encode()
+    # By hand: `json` may be a module of the author's.
+    quoted = encode_basestring_ascii
+    members = [f'    "errorMessage": {quoted(message)}', f'    "errorType": {quoted(kind)}']
+    if stack:
+        lines = ",\n".join(f"        {quoted(line)}" for line in stack)
+        members.append(f'    "stackTrace": [\n{lines}\n    ]')
+    elif stack is not None:
+        members.append('    "stackTrace": []')
+    return ("{\n" + ",\n".join(members) + "\n}").encode()
 
 
 def stack_of(error: BaseException, code_root: str) -> "list[str]":

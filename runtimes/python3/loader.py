@@ -21,10 +21,10 @@ def resolve(handler: str, code_root: str) -> "Any":
         HandlerError: the module or the function cannot be had.
     """
     path, _, name = handler.rpartition(".")
-    folder, _, module_name = path.rpartition("/")
+    module_name = path.rpartition("/")[2]
     if not module_name or not name:
         raise HandlerError(f"handler '{handler}' is not of the form file.function") from ValueError()
-    _put_first(code_root + "/" + folder if folder else code_root, code_root)
+    _put_first(*folders(handler, code_root))
     module = _load(module_name)
     try:
         function = getattr(module, name)
@@ -36,8 +36,14 @@ def resolve(handler: str, code_root: str) -> "Any":
     return function
 
 
-def _put_first(*folders: str) -> None:
-    sys.path[:] = [*dict.fromkeys(folders), *(entry for entry in sys.path if entry not in folders)]
+def folders(handler: str, code_root: str) -> "list[str]":
+    """Return where the module of a handler looks for others first: in its own folder, then in the code root."""
+    folder = handler.rpartition(".")[0].rpartition("/")[0]
+    return [code_root + "/" + folder, code_root] if folder else [code_root]
+
+
+def _put_first(*entries: str) -> None:
+    sys.path[:] = [*entries, *(entry for entry in sys.path if entry not in entries)]
 
 
 def _load(name: str) -> object:

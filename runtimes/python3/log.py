@@ -30,7 +30,7 @@ class Log:
     """Writes records to a duplicate of descriptor 1, which stays when the author closes or replaces the streams."""
 
     def __init__(self) -> None:
-        self._fd = os.dup(1)
+        self.fd = os.dup(1)
         self._streams = (sys.stdout, sys.stderr)
         self.request_id = ""
 
@@ -42,7 +42,7 @@ class Log:
         start = 0
         while True:
             end = _cut(data, start)
-            _write_all(self._fd, prefix + data[start:end] + b"\n")
+            _write_all(self.fd, prefix + data[start:end] + b"\n")
             start = end
             if start >= len(data):
                 return

@@ -1,6 +1,6 @@
 """The life of the process: say READY, then answer one request after the other.
 
-Start with `main`, then `Runtime.run`.
+Start with `main`, then `Runtime.answer_next`.
 """
 # ruff: noqa: PTH100, PTH110, PTH112, PTH120 - pathlib costs a cold start milliseconds
 
@@ -44,8 +44,8 @@ def main() -> None:
     prepare_interpreter()
     records = log.Log()
     sys.meta_path.insert(0, log.LoggingHook(records))
-    runtime = Runtime(frames.Connection(SOCKET_FD), records, os.environ)
-    threading.Thread(target=serve, args=(runtime, records), name="handler").start()
+    connection = frames.Connection(SOCKET_FD)
+    threading.Thread(target=serve, args=(connection, records), name="handler").start()
     forever = _thread.allocate_lock()
     forever.acquire()
     while True:
@@ -56,11 +56,13 @@ def main() -> None:
             continue
 
 
-def serve(runtime: "Runtime", records: log.Log) -> None:
+def serve(connection: frames.Connection, records: log.Log) -> None:
     """Run the loop and end the process with it: 0 at end-of-file, 1 when the connection cannot go on."""
     status = 1
     try:
-        runtime.run()
+        runtime = start(connection, records)
+        while runtime is not None and runtime.answer_next():
+            pass
         status = 0
     except ConnectionError:
         # The server went away while an answer was being written.
@@ -73,6 +75,19 @@ def serve(runtime: "Runtime", records: log.Log) -> None:
         records.flush()
         # Not sys.exit: threads of the author's must not keep the process, nor its atexit functions delay it.
         os._exit(status)
+
+
+def start(connection: frames.Connection, records: log.Log) -> "Runtime | None":
+    """Say READY and return the runtime of the function, or None if the server leaves before it names one."""
+    # With a handler it is no stem: there the author has set this variable.
+    if "FUNCLET_STEM" in os.environ and "RUNTIME_HANDLER" not in os.environ:
+        at_start = frozenset(sys.modules)
+        from _funclet import stem
+
+        return stem.start(connection, records, at_start)
+    runtime = Runtime(connection, records, os.environ)
+    connection.write(frames.READY)
+    return runtime
 
 
 def prepare_interpreter() -> None:
@@ -117,36 +132,40 @@ class Runtime:
         self._pre_stop_name = environment.get("PRE_STOP_HANDLER", "")
         self._handler: Any = None
         self._pid = os.getpid()
-
-    def run(self) -> None:
-        """Say READY and answer until end-of-file.
-
-        Raises:
-            BrokenPeerError: the server sent something else than a request.
-        """
-        answers = {
+        self._answers = {
             frames.LOAD: self._answer_load,
             frames.INIT: self._answer_init,
             frames.INVOKE: self._answer_invoke,
             frames.PRESTOP: self._answer_pre_stop,
         }
-        connection = self._connection
-        connection.write(frames.READY)
-        while True:
-            frame = connection.read()
-            if frame is None:
-                return
-            kind, request_id, timeout_ms, meta, event = frame
-            if kind not in answers:
-                raise frames.BrokenPeerError(f"type {kind}")
-            text = request_id.hex()
-            self._log.request_id = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-            code, flags, body = answers[kind](timeout_ms, meta, event)
-            self._log.flush()
-            if os.getpid() != self._pid:
-                # The author forked and the child returned: only the parent answers.
-                os._exit(0)
-            connection.write(frames.DONE, request_id, code, flags, body)
+
+    def answer_next(self) -> bool:
+        """Answer the next request; False at end-of-file.
+
+        Raises:
+            BrokenPeerError: the server sent something else than a request.
+        """
+        frame = self._connection.read()
+        if frame is None:
+            return False
+        kind, request_id, timeout_ms, meta, event = frame
+        answer = self._answers.get(kind)
+        if answer is None:
+            raise frames.BrokenPeerError(f"type {kind}")
+        text = request_id.hex()
+        self._log.request_id = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+        code, flags, body = answer(timeout_ms, meta, event)
+        self._log.flush()
+        if os.getpid() != self._pid:
+            # The author forked and the child returned: only the parent answers.
+            os._exit(0)
+        self._connection.write(frames.DONE, request_id, code, flags, body)
+        return True
+
+    def folders(self) -> "list[str]":
+        """Return the folders in which handler, initializer and pre-stop function look for modules first."""
+        names = (self._handler_name, self._initializer_name, self._pre_stop_name)
+        return list(dict.fromkeys(folder for name in names for folder in loader.folders(name, self._code_root)))
 
     def _answer_load(self, _timeout_ms: int, _meta: memoryview, _event: memoryview) -> "Answer":
         try:

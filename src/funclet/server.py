@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import gc
 import importlib.util
 import json
@@ -27,7 +28,7 @@ from funclet.asyncq.queue import AsyncQueue
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.tasks import TaskOwner
-from funclet.blobs import Blobs
+from funclet.blobs import BlobError, Blobs
 from funclet.catalog import Catalog
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
@@ -36,6 +37,7 @@ from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.model.errors import ModelError
+from funclet.model.urn import Urn
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -54,7 +56,7 @@ from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.folder import DataFolderLock
 from funclet.store.logs import SqliteLogStore
-from funclet.store.protocol import Store
+from funclet.store.protocol import Store, StoreError
 from funclet.store.sqlite import SqliteStore
 from funclet.triggers import apig
 from funclet.triggers.host import TimerHost
@@ -151,6 +153,8 @@ class Server:
             triggers_changed()
             function = (project_id, package, name)
             loops.start(_retire_outdated(parts.dispatcher, parts.catalog, function), name="retire instances")
+            urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
+            loops.start(_unpack_ahead(parts.catalog, parts.code, urn), name="unpack code")
 
         services = _services(
             self._settings,
@@ -208,7 +212,9 @@ class Server:
         dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add)
         dispatcher.open()
         stack.push_async_callback(dispatcher.close)
-        return _Parts(store, logs, blobs, self._registry, Catalog(store, clock), AsyncQueue(store), dispatcher, clock)
+        return _Parts(
+            store, logs, blobs, code, self._registry, Catalog(store, clock), AsyncQueue(store), dispatcher, clock
+        )
 
     async def _open_http(self, stack: AsyncExitStack, parts: "_Parts", services: Services, routes: RouteSource) -> None:
         authenticator = Authenticator(parts.store, parts.clock)
@@ -255,6 +261,7 @@ class _Parts:
     store: Store
     logs: SqliteLogStore
     blobs: Blobs
+    code: CodeCache
     registry: Registry
     catalog: Catalog
     queue: AsyncQueue
@@ -317,6 +324,15 @@ async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
     in_use = await store.read(lambda tx: tx.functions.code_digests())
     await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
     await asyncio.to_thread(code.sweep, in_use)
+
+
+async def _unpack_ahead(catalog: Catalog, code: CodeCache, urn: Urn) -> None:
+    """Unpack the code of a function that was changed, so that its first request need not wait for it."""
+    # A function that is gone by now needs nothing, and whoever invokes one that cannot be unpacked is told why.
+    with contextlib.suppress(ModelError, StoreError, BlobError, OSError):
+        version = await catalog.resolve(urn)
+        if version.code.digest:
+            await code.fetch(version.code)
 
 
 async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:
