@@ -47,6 +47,8 @@ _RETRY_S = 0.05
 _MAX_UNSENT = 1000
 _REPORT_BYTES = 64
 _STEM_POLL_S = 0.02
+_QUIET_S = 0.05
+"""Nothing is prepared so shortly after an instance was wanted: its function is just starting, on the same cores."""
 
 
 Watch = tuple[int, Callable[[], bool]]
@@ -84,6 +86,7 @@ class _Daemon:
         self._starting = 0
         self._stems = Stems()
         self._stem_serial = 0
+        self._quiet_until = 0.0
         for fd, callback in watches:
             self._watch(fd, partial(self._end_if, callback))
 
@@ -182,6 +185,7 @@ class _Daemon:
             case Keep():
                 if self._maker.has_stems:
                     self._keep(message)
+                    self._may_refill = True
             case _:
                 self._end_all()
 
@@ -189,7 +193,7 @@ class _Daemon:
         if spec.id in self._running:
             self._end_all()
             return
-        self._may_refill = True
+        self._refill_later()
         if self._use_stem(spec):
             return
         try:
@@ -219,7 +223,14 @@ class _Daemon:
     def _keep(self, spec: Keep, *, started_at: float | None = None) -> None:
         for stem in self._stems.want(spec, started_at):
             self._kill(stem)
-        self._may_refill = True
+
+    def _refill_later(self) -> None:
+        now = time.monotonic()
+        if self._quiet_until < now:
+            # Not put off again by every further one: under steady load something must be prepared too.
+            self._quiet_until = now + _QUIET_S
+            heapq.heappush(self._deadlines, (self._quiet_until, 0, "refill"))
+        self._may_refill = False
 
     def _spawn_stem(self, spec: Keep) -> None:
         self._stem_serial += 1
