@@ -106,12 +106,9 @@ def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: i
         "RUNTIME_ROOT": RUNTIME_ROOT,
         "RUNTIME_LOG_DIR": LOG_DIR,
     }
-    defaults = {"PATH": _PATH, "HOME": "/home/snuser", "LANG": "C.UTF-8", "TZ": timezone, "_APP_SHARE_DIR": _SHARE_DIR}
+    defaults = _common(runtime) | {"TZ": timezone, "_APP_SHARE_DIR": _SHARE_DIR}
     if settings.pre_stop_handler:
         preset |= {"PRE_STOP_HANDLER": settings.pre_stop_handler, "PRE_STOP_TIMEOUT": str(settings.pre_stop_timeout_s)}
-    if runtime.language is not None and runtime.language.name == "nodejs":
-        modules = f"/opt/function/runtime/{runtime.directory}/rtsp/nodejs/node_modules"
-        defaults["NODE_PATH"] = modules
     return defaults | plain | preset
 
 
@@ -126,6 +123,12 @@ def stem_environment(version: FunctionVersion, runtime: RuntimeSpec) -> Mapping[
     """Return the variables of a stem that could become an instance of `version`; empty if none can."""
     if any(name.startswith(_STARTUP_PREFIXES) for name in parse_variables("user_data", version.settings.user_data)):
         return {}
-    common = environment(version, runtime, memory_mib=version.settings.memory_mib, timezone="UTC")
-    own = {name: common[name] for name in ("PATH", "HOME", "LANG", "NODE_PATH") if name in common}
-    return {**own, **path_environment(version), "FUNCLET_STEM": "1"}
+    return {**_common(runtime), **path_environment(version), "FUNCLET_STEM": "1"}
+
+
+def _common(runtime: RuntimeSpec) -> dict[str, str]:
+    """Return the variables that every instance of a runtime has, unless its author sets them."""
+    common = {"PATH": _PATH, "HOME": "/home/snuser", "LANG": "C.UTF-8"}
+    if runtime.language is not None and runtime.language.name == "nodejs":
+        common["NODE_PATH"] = f"/opt/function/runtime/{runtime.directory}/rtsp/nodejs/node_modules"
+    return common

@@ -94,6 +94,7 @@ class Registry:
 
     def __init__(self, runtimes: Sequence[RuntimeSpec]) -> None:
         self._runtimes = {runtime.name: runtime for runtime in runtimes}
+        self._links = {runtime.name: self._find_links(runtime) for runtime in runtimes}
 
     @classmethod
     def load(cls, folder: Path, *, operator_map: Mapping[str, str] | None = None) -> "Registry":
@@ -138,6 +139,9 @@ class Registry:
 
         Those of other names that the same interpreter runs are among them, so that one stem can serve all names.
         """
+        return self._links[runtime.name]
+
+    def _find_links(self, runtime: RuntimeSpec) -> tuple[str, ...]:
         return tuple(
             link.replace("{name}", other.directory)
             for other in self.all()

@@ -123,8 +123,12 @@ class IsolatedDriver:
 
     def say(self, message: Message) -> None:
         """Send a packet, later if sandboxd is busy; into the void if it is gone."""
+        self.send(render(message))
+
+    def send(self, packet: bytes) -> None:
+        """Send a rendered message, see `say`."""
         if self._is_open:
-            self._unsent.append(render(message))
+            self._unsent.append(packet)
             self._flush()
 
     def _flush(self) -> None:
@@ -213,10 +217,11 @@ class IsolatedSandbox:
         self._id = self._driver.register(self)
         message = _request(self._id, spec)
         self._environment = message.environment
-        if len(render(message)) > MAX_PACKET_BYTES // 2:
+        packet = render(message)
+        if len(packet) > MAX_PACKET_BYTES // 2:
             self._driver.forget(self._id)
             raise SandboxError(f"Arguments and environment of '{spec.name}' are too large.")
-        self._driver.say(message)
+        self._driver.send(packet)
         try:
             return await asyncio.shield(self._started)
         except asyncio.CancelledError:
