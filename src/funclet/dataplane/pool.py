@@ -198,19 +198,19 @@ class Pool:
         # Whoever has a start coming waits for it: the start has deadlines of its own.
         deadline = None if len(self._waiters) <= self._starting else self.wait_s
         try:
-            async with asyncio.timeout(deadline):
-                return await waiter.future
-        except TimeoutError:
-            return Refused(reason="Your request has been controlled by overload sdk, please retry later")
+            # Not `asyncio.timeout`: an instance that is handed over in the moment the time is up must not be lost.
+            await asyncio.wait((waiter.future,), timeout=deadline)
         except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled():
-                given = waiter.future.result()
-                if isinstance(given, Instance):
-                    self.release(given)
+            given = waiter.future.result() if waiter.future.done() and not waiter.future.exception() else None
+            if isinstance(given, Instance):
+                self.release(given)
             raise
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+        if waiter.future.done():
+            return waiter.future.result()
+        return Refused(reason="Your request has been controlled by overload sdk, please retry later")
 
     async def _start_one(self) -> None:
         """Start one instance and hand it, or the failure, to whoever waits longest."""

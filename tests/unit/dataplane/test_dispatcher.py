@@ -540,3 +540,21 @@ def test_a_request_that_waits_for_another_size_gets_the_place_that_becomes_free(
             assert [type(outcome) for outcome in await asyncio.gather(first, second)] == [Completed, Completed]
 
     run(scenario())
+
+
+def test_an_instance_that_comes_free_as_the_wait_ends_is_not_lost():
+    async def scenario():
+        behaviour, opened = gate()
+        opened.set()
+        async with dispatcher(FakeDriver(behaviour), wait_s=0.002) as subject:
+            version = configured(max_instances=2)
+            for _ in range(300):
+                # Requests that last about as long as others wait: hand-over and deadline fall together again and again.
+                opened.clear()
+                asyncio.get_running_loop().call_later(0.002, opened.set)
+                await asyncio.gather(*(subject.invoke(invocation(version)) for _ in range(6)))
+
+            assert subject.statistics()["busy"] == 0
+            assert isinstance(await subject.invoke(invocation(version)), Completed)
+
+    run(scenario())
