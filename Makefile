@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test check format docs clean
+.PHONY: help demo test check format docs bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,8 +26,12 @@ format: $(VENV)/.test-ready  ## format the code
 docs: $(VENV)/.test-ready  ## write the generated pages again
 	@$(BIN)/python tools/coverage.py && $(BIN)/python tools/settings.py
 
+bench: $(VENV)/.run-ready .venv-bench/.ready  ## measure beside functions-framework, uvicorn, granian, nginx and a bare reference (ARGS=--quick)
+	@benchmarks/system_packages.sh
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 clean:  ## remove everything that these commands have made in this folder
-	@rm -rf $(VENV) build dist .demo src/*.egg-info src/funclet/sandbox/_native*.so
+	@rm -rf $(VENV) .venv-bench build dist .demo src/*.egg-info src/funclet/sandbox/_native*.so
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -47,4 +51,12 @@ $(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready | $(VENV)/bin/pyt
 	@tools/system_packages.sh test
 	@echo "installing what the tests need ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
+	@touch $@
+
+.venv-bench/.ready: benchmarks/requirements.lock
+	@tools/system_packages.sh run
+	@test -n "$(PYTHON)" || { echo "The benchmarks need Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
+	@echo "installing what is measured beside Funclet ..."
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@

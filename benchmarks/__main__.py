@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine, report
-from benchmarks.measures import ColdStarts, Plan, Results, overload, say_to_stderr, warm
-from benchmarks.ours import OwnServer
+from benchmarks.measures import Plan, Results, cold, overload, say_to_stderr, warm
+from benchmarks.ours import OwnServer, has_option
 from benchmarks.targets import Fleet, Target, start_peers
 
 RESULTS = Path(__file__).with_name("results")
 PARTS = ("warm", "single", "crowd", "overload", "cold")
 
 _PLAN = Plan(rounds=5, seconds=2.0, new_starts=20, later_starts=8, say=say_to_stderr)
-_QUICK = Plan(rounds=2, seconds=1.0, new_starts=6, later_starts=4, say=say_to_stderr)
+_QUICK = Plan(rounds=2, seconds=1.0, new_starts=4, later_starts=2, say=say_to_stderr)
 _FEW_NAMES = (report.OURS, report.REFERENCE, report.NGINX)
 
 
@@ -73,12 +73,18 @@ class Bench:
         return overload(self.server, self._folder, self._plan)
 
     def cold(self) -> Results:
-        """Measure first requests, on a server of their own."""
-        with (
-            closing(OwnServer(self._folder / "cold", "--idle-release-s", "1")) as server,
-            closing(ColdStarts(server, self._plan)) as starts,
-        ):
-            return starts.run()
+        """Measure first requests, on servers of their own: with runtimes started ahead, and without."""
+        options: tuple[str, ...] = ("--idle-release-s", "1")
+        if not has_option("--stems"):
+            kinds: dict[str, tuple[str, ...]] = {"pool empty": options}
+        else:
+            kinds = {"pool hit": options, "pool empty": (*options, "--stems", "off")}
+        with ExitStack() as stack:
+            servers = {}
+            for kind, given in kinds.items():
+                servers[kind] = OwnServer(self._folder / kind.replace(" ", "-"), *given)
+                stack.enter_context(closing(servers[kind]))
+            return cold(servers, self._plan)
 
     def _some(self, *names: str) -> list[Target]:
         return [target for target in (*self._own, *self._peers) if target.name in names]

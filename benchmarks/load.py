@@ -126,7 +126,7 @@ def open_loop(call: Call, *, rate_per_s: float, duration_s: float) -> LoadResult
         "rate_per_s": rate_per_s,
         "duration_s": duration_s,
     }
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.open_loop"],
         cwd=_ROOT,
         input=json.dumps(order),

@@ -27,7 +27,8 @@ def describe() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory_gib:.0f} GiB",
         "virtual": "yes" if "hypervisor" in _cpu_info() else "no",
-        "kernel": platform.release(),
+        # Without what its builder calls it.
+        "kernel": platform.release().partition("-")[0],
         "load before": f"{os.getloadavg()[0]:.2f}",
         "commit": _commit(),
         "server": _listed({name: metadata.version(name) for name in _OURS}, python=platform.python_version()),

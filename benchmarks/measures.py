@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from benchmarks.targets import BODY, JSON_HEADERS, Target
 _WARM_UP_S = 1.0
 _OVERLOAD = 10
 _BUSY_INSTANCES = 4
-_GONE_S = 15.0
-_SETTLE_S = 0.03
+# The server ends instances that were idle for a second, and looks once a second.
+_RELEASED_S = 3.5
+_SETTLE_S = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,73 +107,80 @@ def overload(server: OwnServer, folder: Path, plan: Plan) -> Results:
     return results
 
 
-class ColdStarts:
-    """Measures first requests, one after the other, on a server that soon ends idle instances."""
+def cold(servers: Mapping[str, OwnServer], plan: Plan) -> Results:
+    """Measure first requests in milliseconds, a figure for each start, on servers that soon end idle instances.
 
-    def __init__(self, server: OwnServer, plan: Plan) -> None:
+    Args:
+        servers: by what their starts find: `pool hit` or `pool empty`.
+        plan: how many.
+    """
+    results: Results = {}
+    with ExitStack() as stack:
+        starters = [stack.enter_context(closing(ColdStarts(*pair, plan, results))) for pair in servers.items()]
+        for number in range(plan.rounds):
+            plan.say(f"cold starts: round {number + 1} of {plan.rounds}")
+            for starter in rotated(starters, number):
+                starter.measure_new()
+            # Not by counting processes: sandboxes that are prepared ahead look like instances.
+            time.sleep(_RELEASED_S)
+            for starter in rotated(starters, number):
+                starter.measure_later()
+            _measure_bare(results, "bare python3 -I -S", ["/usr/bin/python3", "-I", "-S", "-c", ""])
+            _measure_bare(results, "bare node", ["node", "-e", ""])
+    return results
+
+
+class ColdStarts:
+    """Makes cold starts on one server, one after the other."""
+
+    def __init__(self, pool: str, server: OwnServer, plan: Plan, results: Results) -> None:
         """Deploy the functions that are started again and again, and start each once."""
-        self._server = server
-        self._plan = plan
+        self._pool, self._server, self._plan, self._results = pool, server, plan, results
         self._caller = Caller(server.api_url)
         self._serial = 0
-        kinds: Sequence[tuple[str, Mapping[str, str], str, int]] = (
-            ("python", HELLO, PYTHON, plan.later_starts),
-            ("heavy", HEAVY, PYTHON, max(2, plan.later_starts // 2)),
-            ("node", HELLO_NODE, NODE, max(2, plan.later_starts // 2)),
-        )
-        self._again: dict[str, list[str]] = {}
-        self._results: Results = {
-            "Python, new function": Series(note="code unpacked, pool empty"),
-            "Python, later start": Series(note="had an instance before"),
-            "Python, 200 ms of imports, later start": Series(note="had an instance before"),
-            "Node.js, new function": Series(note="code unpacked, pool empty"),
-            "Node.js, later start": Series(note="had an instance before"),
-            "bare python3 -I -S": Series(note="fork, exec, exit of an empty program; for comparison"),
-            "bare node": Series(note="the same"),
+        half = max(2, plan.later_starts // 2)
+        self._again = {
+            "Python": self._deploy("again", HELLO, PYTHON, plan.later_starts),
+            "Python, 200 ms of imports": self._deploy("heavy", HEAVY, PYTHON, half),
+            "Node.js": self._deploy("node", HELLO_NODE, NODE, half),
         }
-        for kind, files, runtime, count in kinds:
-            urns = [server.deploy(f"again_{kind}_{number}", files, runtime=runtime) for number in range(count)]
-            self._again[kind] = urns
-            for urn in urns:
-                self._start(urn)
+        for urn in (urn for urns in self._again.values() for urn in urns):
+            self._start(urn)
 
-    def run(self) -> Results:
-        """Measure all rounds; a figure is one start, in milliseconds."""
-        for number in range(self._plan.rounds):
-            self._plan.say(f"cold starts: round {number + 1} of {self._plan.rounds}")
-            self._new("Python, new function", HELLO, PYTHON, self._plan.new_starts)
-            self._new("Node.js, new function", HELLO_NODE, NODE, max(2, self._plan.new_starts // 3))
-            self._wait_until_gone()
-            self._later("Python, later start", "python")
-            self._later("Python, 200 ms of imports, later start", "heavy")
-            self._later("Node.js, later start", "node")
-            self._bare("bare python3 -I -S", ["/usr/bin/python3", "-I", "-S", "-c", ""])
-            self._bare("bare node", ["node", "-e", ""])
-        return self._results
+    def measure_new(self) -> None:
+        """Measure the first requests of new functions."""
+        self._new("Python", HELLO, PYTHON, self._plan.new_starts)
+        self._new("Node.js", HELLO_NODE, NODE, max(2, self._plan.new_starts // 3))
+
+    def measure_later(self) -> None:
+        """Measure the next requests of functions whose instances were released."""
+        for kind, urns in self._again.items():
+            for urn in urns:
+                self._measure(f"{kind}, {self._pool}, later start", "had an instance before", urn)
 
     def close(self) -> None:
         """Close the connection."""
         self._caller.close()
 
-    def _new(self, name: str, files: Mapping[str, str], runtime: str, count: int) -> None:
-        urns = []
-        for _ in range(count):
-            self._serial += 1
-            urns.append(self._server.deploy(f"cold_{self._serial}", files, runtime=runtime))
-            self._measure(name, urns[-1])
+    def _new(self, kind: str, files: Mapping[str, str], runtime: str, count: int) -> None:
+        urns = self._deploy("new", files, runtime, count)
+        for urn in urns:
+            self._measure(f"{kind}, {self._pool}, new function", "its code has to be unpacked", urn)
         for urn in urns:
             # Without the version: the whole function.
             self._server.client.delete_function(urn.rpartition(":")[0])
 
-    def _later(self, name: str, kind: str) -> None:
-        for urn in self._again[kind]:
-            self._measure(name, urn)
+    def _deploy(self, name: str, files: Mapping[str, str], runtime: str, count: int) -> list[str]:
+        first = self._serial
+        self._serial += count
+        return [
+            self._server.deploy(f"{name}_{number}", files, runtime=runtime) for number in range(first, first + count)
+        ]
 
-    def _measure(self, name: str, urn: str) -> None:
-        # What the server does after a deployment or an earlier start must not run beside this one.
+    def _measure(self, name: str, note: str, urn: str) -> None:
+        # What the server does after the start before this one, such as filling its pool, must not run beside it.
         time.sleep(_SETTLE_S)
-        reply = self._start(urn)
-        self._results[name].add(took_ms=reply.took_ms)
+        self._results.setdefault(name, Series(note=note)).add(took_ms=self._start(urn).took_ms)
 
     def _start(self, urn: str) -> Reply:
         reply = self._caller.send(self._server.signed(urn, BODY))
@@ -179,19 +188,14 @@ class ColdStarts:
             raise RuntimeError(f"not a cold start of {urn}: {reply.status} {reply.body[:300].decode(errors='replace')}")
         return reply
 
-    def _wait_until_gone(self) -> None:
-        deadline = time.monotonic() + _GONE_S
-        while self._server.instance_count():
-            if time.monotonic() > deadline:
-                raise RuntimeError("idle instances were not released")
-            time.sleep(0.05)
 
-    def _bare(self, name: str, command: Sequence[str]) -> None:
-        for _ in range(3):
-            began = time.perf_counter()
-            # A clean environment: the variables of a host can make interpreters read much at their start.
-            subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, check=True)  # noqa: S603 - our own command
-            self._results[name].add(took_ms=(time.perf_counter() - began) * 1000)
+def _measure_bare(results: Results, name: str, command: Sequence[str]) -> None:
+    series = results.setdefault(name, Series(note="fork, exec and exit of an empty program, for comparison"))
+    for _ in range(3):
+        began = time.perf_counter()
+        # A clean environment: the variables of a host can make interpreters read much at their start.
+        subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, check=True)  # noqa: S603 - our own command
+        series.add(took_ms=(time.perf_counter() - began) * 1000)
 
 
 def say_to_stderr(text: str) -> None:

@@ -148,10 +148,6 @@ class OwnServer:
             "sandboxd": [above] if above != self.server_pid else [],
         }
 
-    def instance_count(self) -> int:
-        """Return how many instances there are."""
-        return len([child for child in children_of(self._process.pid) if child != self.server_pid])
-
     def gateway_target(
         self, name: str, note: str, function: str, *, memory_mib: int = 128, instances: int = 0
     ) -> Target:
@@ -167,3 +163,10 @@ class OwnServer:
         return Target(
             name=name, note=note, make_call=lambda: self.signed(urn, BODY), find_processes=self.find_processes
         )
+
+
+def has_option(name: str, checkout: Path = ROOT) -> bool:
+    """Tell whether `fgs serve` of a checkout knows an option."""
+    command = [str(checkout / ".venv" / "bin" / "python"), "-m", "funclet", "serve", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_START_S, check=True)  # noqa: S603 - ours
+    return name in done.stdout.split()

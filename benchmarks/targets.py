@@ -66,8 +66,8 @@ class Fleet:
         """End all peers."""
         self._stack.close()
 
-    def start(self, name: str, note: str, command: Sequence[str], call: Call) -> Target:
-        """Start one peer and wait until it answers.
+    def start(self, name: str, note: str, command: Sequence[str], call: Call, *, folder: Path = PEERS) -> Target:
+        """Start one peer in a folder and wait until it answers.
 
         Raises:
             StartFailed: it ended, or did not answer in time.
@@ -75,7 +75,7 @@ class Fleet:
         log_path = self._folder / f"{name.replace(' ', '-').replace(',', '')}.log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=PEERS, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
             )
         self._stack.callback(_end, process)
         deadline = time.monotonic() + _START_S
@@ -93,8 +93,8 @@ class Fleet:
     def start_reference(self, name: str, note: str, *options: str) -> Target:
         """Start the reference; its workers are counted apart."""
         port = free_port()
-        command = [sys.executable, str(PEERS / "reference.py"), "--port", str(port), *options]
-        target = self.start(name, note, command, _call(port))
+        command = [sys.executable, "-m", "benchmarks.peers.reference", "--port", str(port), *options]
+        target = self.start(name, note, command, _call(port), folder=ROOT)
         front, *_ = target.find_processes()["front"]
 
         def find_processes() -> Groups:

@@ -18,7 +18,8 @@ from typing import Any
 
 import httptools
 import uvloop
-from reference_worker import answer
+
+from benchmarks.peers.reference_worker import answer
 
 _LENGTH = struct.Struct("!I")
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

@@ -36,3 +36,12 @@ def namespaced_pids_of(pid):
         return status_of(pid)["NSpid"].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def has_mount(pid, folder):
+    """Whether something is mounted at a folder of a process's own root; not when it has ended."""
+    try:
+        lines = Path("/proc", str(pid), "mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split()[4] == folder for line in lines)

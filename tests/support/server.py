@@ -11,7 +11,7 @@ from pathlib import Path
 
 from funclet.client import Client, Credentials, Link
 from tests.support.packages import zip_base64
-from tests.support.processes import children_of, namespaced_pids_of
+from tests.support.processes import children_of, has_mount, namespaced_pids_of
 from tests.support.waiting import eventually
 
 AK, SK = "TESTKEY0000000000001", "test-secret-key-000000000000000000000001"
@@ -130,8 +130,12 @@ class ServerProcess:
         return self.process.pid
 
     def instances(self):
-        """Return the pids of the first processes of all instances: those in a pid namespace of their own."""
-        return [pid for pid in children_of(self.sandboxd_pid) if namespaced_pids_of(pid)[1:] == ["1"]]
+        """Return the pids of the first processes of all instances: those in a pid namespace of their own with code.
+
+        What was started ahead has no code yet.
+        """
+        isolated = [pid for pid in children_of(self.sandboxd_pid) if namespaced_pids_of(pid)[1:] == ["1"]]
+        return [pid for pid in isolated if has_mount(pid, "/opt/function/code")]
 
     def kill(self):
         """End the server with kill -9, as a crash would."""

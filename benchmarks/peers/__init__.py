@@ -1,0 +1,1 @@
+"""What is measured beside Funclet. Each file is run by itself; `benchmarks.targets` starts them."""
