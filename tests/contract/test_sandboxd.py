@@ -401,3 +401,14 @@ def test_settings_survive_their_way_over_a_command_line():
     again = SandboxdSettings.from_json(settings.to_json())
 
     assert replace(again, nameservers=tuple(again.nameservers)) == settings
+
+
+def test_two_of_them_use_different_user_ids():
+    """One uid would mean one limit of processes: a fork bomb of one server's function would stop the other's."""
+    with sandboxd() as (first, folder, _), sandboxd() as (second, other_folder, _):
+        users = []
+        for control, code in ((first, folder), (second, other_folder)):
+            send(control, render(request(code, id=1)))
+            users.append(Path(f"/proc/{hear(control).pid}").stat().st_uid)
+
+        assert users[0] != users[1]

@@ -21,7 +21,7 @@ class SandboxdSettings:
     nat_network: str = "10.213.0.0/16"
     """Addresses of instances with a network; each server on a host takes a free part of it."""
     first_user_id: int = 210_000
-    """Instances get user ids from here on."""
+    """Instances get user ids from here on; each sandboxd of a host takes a range of its own."""
     max_instances: int = 4096
     spare_slots: int = 4
     """Prepared `/tmp` and network namespaces."""

@@ -5,14 +5,19 @@ hands out a prepared one or makes it on the spot; `refill` is called when
 sandboxd has nothing else to do.
 """
 
+import fcntl
+import os
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 from funclet.sandbox.protocol import Network, SandboxError
 from funclet.sandbox.sandboxd.network import NetNamespace, Networks
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.tmpdisk import TmpDisk, TmpDisks
 
+_CLAIMS = Path("/run/funclet")
+_MAX_RANGES = 64
 _COMMON_TMP_MIB = 512
 """The size nearly every function has."""
 
@@ -40,16 +45,40 @@ class Slots:
         self._settings = settings
         self._networks = Networks(settings.nat_network)
         self._disks = TmpDisks(settings.image_folder)
-        self._free_ids = deque(range(settings.first_user_id, settings.first_user_id + settings.max_instances))
+        self._free_ids: deque[int] = deque()
+        self._claim_fd = -1
         self._spare_disks: deque[TmpDisk] = deque()
         self._spare_namespaces: dict[Network, deque[NetNamespace]] = {Network.OFF: deque()}
         self.tmp_problem = ""
         """Why `/tmp` is a tmpfs; empty when it is a disk."""
 
     def open(self) -> None:
-        """Find out what this host can do."""
+        """Find out what this host can do, and take user ids that no other sandboxd uses.
+
+        Raises:
+            SandboxError: all are taken.
+        """
+        first = self._claim_ids()
+        self._free_ids = deque(range(first, first + self._settings.max_instances))
         self._networks.open()
         self.tmp_problem = self._disks.probe()
+
+    def _claim_ids(self) -> int:
+        """Return the first id of a range that is ours until this process ends.
+
+        Two instances with one id would share the kernel's limits for a user, and a fork bomb would stop both.
+        """
+        _CLAIMS.mkdir(parents=True, exist_ok=True)
+        for number in range(_MAX_RANGES):
+            claim = os.open(_CLAIMS / f"ids-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(claim)
+                continue
+            self._claim_fd = claim
+            return self._settings.first_user_id + number * self._settings.max_instances
+        raise SandboxError(f"{_MAX_RANGES} servers run on this host already; no user ids are left for instances.")
 
     def missing_for_nat(self) -> str:
         """See `Networks.missing_for_nat`."""
@@ -98,6 +127,9 @@ class Slots:
             self._spare_disks.popleft().close()
         self._disks.close()
         self._networks.close()
+        if self._claim_fd >= 0:
+            os.close(self._claim_fd)
+            self._claim_fd = -1
 
     def _take_namespace(self, network: Network) -> NetNamespace:
         # A pool of namespaces behind NAT exists only where functions use them.
