@@ -25,6 +25,9 @@ from funclet.client import Client, Credentials, Link
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".demo"
 WARM_CALLS = 100
+COLD_STARTS = 10
+# Between two cold starts, as between the first requests of real functions: the server starts another runtime ahead.
+COLD_PAUSE_S = 0.2
 PORTS = (7180, 7181)
 # Name, folder, and the runtimes that its code runs on, best first.
 FUNCTIONS = (
@@ -71,9 +74,8 @@ def show(step: str, text: str) -> None:
     print(f"  {step:<34} {text}", flush=True)
 
 
-def deploy(client: Client, name: str, runtime: str, folder: Path) -> str:
+def create(client: Client, name: str, runtime: str, folder: Path) -> str:
     """Create a function from a folder and return its urn."""
-    began = time.perf_counter()
     answer = client.create_function(
         {
             "func_name": name,
@@ -87,8 +89,15 @@ def deploy(client: Client, name: str, runtime: str, folder: Path) -> str:
             "func_code": {"file": base64.b64encode(pack(folder)).decode()},
         }
     )
-    show(f"create {name}", f"{runtime}, {(time.perf_counter() - began) * 1000:.1f} ms")
     return str(answer["func_urn"])
+
+
+def deploy(client: Client, name: str, runtime: str, folder: Path) -> str:
+    """Create a function, and show it."""
+    began = time.perf_counter()
+    urn = create(client, name, runtime, folder)
+    show(f"create {name}", f"{runtime}, {(time.perf_counter() - began) * 1000:.1f} ms")
+    return urn
 
 
 def timed_invoke(client: Client, urn: str) -> tuple[float, bytes]:
@@ -105,6 +114,20 @@ def invoke(client: Client, name: str, urn: str) -> None:
     warm = sorted(timed_invoke(client, urn)[0] for _ in range(WARM_CALLS))
     p99 = warm[int(0.99 * (len(warm) - 1))]
     show(f"invoke {name}, warm", f"median {statistics.median(warm):.2f} ms, p99 {p99:.2f} ms of {WARM_CALLS}")
+
+
+def start_cold(client: Client, name: str, runtime: str, folder: Path) -> None:
+    """Invoke so many functions that nobody has invoked before, and delete them."""
+    urns = [create(client, f"{name}-{number}", runtime, folder) for number in range(COLD_STARTS)]
+    times = []
+    for urn in urns:
+        time.sleep(COLD_PAUSE_S)
+        times.append(timed_invoke(client, urn)[0])
+        client.delete_function(urn.rsplit(":", 1)[0])
+    show(
+        f"first requests of {COLD_STARTS} functions",
+        f"median {statistics.median(times):.1f} ms, slowest {max(times):.1f} ms",
+    )
 
 
 def invoke_async(client: Client, name: str, urn: str) -> None:
@@ -144,6 +167,7 @@ def tour(client: Client) -> Sequence[str]:
             continue
         urn = deploy(client, name, runtime, folder)
         invoke(client, name, urn)
+        start_cold(client, name, runtime, folder)
         invoke_async(client, name, urn)
         shown.append(name)
     return shown

@@ -48,6 +48,9 @@ def test_the_tour_shows_every_way_to_invoke_and_ends(checkout):
             done.stdout
         )
         assert re.search(rf"invoke {name}, warm +median [\d.]+ ms, p99 [\d.]+ ms of 100", done.stdout), done.stdout
+        assert re.search(r"first requests of 10 functions +median [\d.]+ ms, slowest [\d.]+ ms", done.stdout), (
+            done.stdout
+        )
         assert re.search(rf"invoke {name}, asynchronous +202 in [\d.]+ ms, SUCCESS after", done.stdout), done.stdout
     assert processes_with(str(checkout)) == []
 
