@@ -268,8 +268,9 @@ def handler(event, context):
     return "own"
 """
     urn = server.deploy(f"forger-{kind}", source)
+    before = set(server.instances())
     server.invoke(urn, {"kind": kind})
-    (instance,) = server.instances()[-1:]
+    (instance,) = set(server.instances()) - before
 
     answers = []
     while instance in server.instances():
