@@ -34,7 +34,7 @@ def doctor(flags: Flags) -> None:
     else:
         _show(findings)
     if not all(finding.ok for finding in findings):
-        raise SystemExit(ExitCode.UNEXPECTED)
+        click.get_current_context().exit(ExitCode.UNEXPECTED)
 
 
 def _isolation() -> list[Finding]:
