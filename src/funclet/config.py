@@ -150,7 +150,7 @@ def _check(settings: Settings) -> None:
     if settings.admin_ak and not _ACCESS_KEY.fullmatch(settings.admin_ak):
         raise SettingError("admin_ak must be 4 to 64 letters, digits, '_' or '-'.")
     if any("=" not in entry for entry in settings.runtime):
-        raise SettingError("runtime must have the form NAME=PATH, for example 'Python2.7=/usr/bin/python2.7'.")
+        raise SettingError("runtime must have the form NAME=PATH, for example 'Node.js12.13=/opt/node12/bin/node'.")
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

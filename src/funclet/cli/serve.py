@@ -92,9 +92,11 @@ def start(settings: config.Settings) -> int:
     from funclet.server import load_registry  # noqa: PLC0415 - the client side of fgs must not pay for the server
 
     _refuse_impossible(settings)
-    listeners = _listen(settings)
     # Looked for by whoever starts us: the server's own user may not be able to enter the folders of interpreters.
-    start_ = _Start(settings, listeners, load_registry(settings))
+    registry = load_registry(settings)
+    for fault in registry.faults_of(settings.runtime_map):
+        raise Failure(fault, hint="Name an interpreter with --runtime NAME=PATH; fgs doctor lists what is found.")
+    start_ = _Start(settings, _listen(settings), registry)
     return _start_as_root(start_) if os.geteuid() == 0 else _start_as_user(start_)
 
 

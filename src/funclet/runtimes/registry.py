@@ -52,6 +52,8 @@ class Language:
     default_timeout_s: int
     sample: Path
     interpreter_links: tuple[str, ...]
+    oldest: tuple[int, ...]
+    """Oldest version of the language that runs the files of the folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,24 @@ class Registry:
             raise ModelError("FSS.1005", f"runtime '{name[:80]}' is unknown; choose one of: {known}.")
         return runtime
 
+    def faults_of(self, operator_map: Mapping[str, str]) -> Sequence[str]:
+        """Return what is wrong with the map that this was loaded with, a sentence for each entry that cannot be."""
+        faults = []
+        for name in operator_map:
+            try:
+                runtime = self.require(name)
+            except ModelError as error:
+                faults.append(error.message)
+            else:
+                if runtime.interpreter is None:
+                    faults.append(f"Runtime '{name}': {runtime.note}.")
+                elif runtime.interpreter.is_relative_to("/tmp"):  # noqa: S108 - nothing is written there
+                    faults.append(
+                        f"Runtime '{name}': functions cannot see {runtime.interpreter}, as each has a /tmp of its own; "
+                        "move it, for example below /opt."
+                    )
+        return faults
+
     def links_of(self, runtime: RuntimeSpec) -> tuple[str, ...]:
         """Return all paths below `/opt/function/runtime` that lead to the interpreter of a runtime.
 
@@ -175,6 +195,7 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         default_timeout_s=table["default_timeout_s"],
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
+        oldest=_version(table["oldest"]),
     )
     present = _find_interpreters(table["versions"])
     return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]
@@ -227,8 +248,8 @@ def _probe(real: Path) -> _Interpreter | None:
 def _resolve(
     language: Language, row: Mapping[str, Any], present: Sequence[_Interpreter], operator_path: str
 ) -> RuntimeSpec:
-    asked = tuple(int(part) for part in row["version"].split("."))
-    chosen, note = _choose(row, asked, present, operator_path)
+    asked = _version(row["version"])
+    chosen, note = _ordered(operator_path, language) if operator_path else _choose(row, asked, present)
     return RuntimeSpec(
         name=row["name"],
         display_name=row["display_name"],
@@ -241,13 +262,24 @@ def _resolve(
     )
 
 
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _ordered(operator_path: str, language: Language) -> tuple[_Interpreter | None, str]:
+    path = Path(operator_path).resolve()
+    chosen = _probe(path) if path.is_file() else None
+    if chosen is None:
+        return None, f"no interpreter at {operator_path}"
+    if chosen.version < language.oldest:
+        oldest = ".".join(map(str, language.oldest))
+        return None, f"{operator_path} is version {chosen.text}; {oldest} is the oldest that works"
+    return chosen, f"set by the operator: {operator_path}"
+
+
 def _choose(
-    row: Mapping[str, Any], asked: tuple[int, ...], present: Sequence[_Interpreter], operator_path: str
+    row: Mapping[str, Any], asked: tuple[int, ...], present: Sequence[_Interpreter]
 ) -> tuple[_Interpreter | None, str]:
-    if operator_path:
-        path = Path(operator_path).resolve()
-        chosen = _probe(path) if path.is_file() else None
-        return chosen, f"set by the operator: {operator_path}" if chosen else f"no interpreter at {operator_path}"
     for interpreter in present:
         if interpreter.version[: len(asked)] == asked:
             return interpreter, ""

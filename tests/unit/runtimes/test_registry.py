@@ -1,6 +1,8 @@
 """Which interpreter runs which catalogue name."""
 
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from funclet.runtimes.registry import Registry
 TABLE = """
 language = "toy"
 bootstrap = "b"
+oldest = "2.6"
 arguments = ["{runtime_root}/b"]
 extension = "toy"
 default_handler = "index.handler"
@@ -126,6 +129,35 @@ def test_an_operators_path_that_is_wrong_is_told(load):
     registry = load([("2.7", "operator")], [], operator_map={"Toy2.7": "/nowhere/toy"})
 
     assert registry.require("Toy2.7").note == "no interpreter at /nowhere/toy"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "message"),
+    [
+        ("Toy2.7", "2.5", "is version 2.5; 2.6 is the oldest that works"),
+        ("Toy2.7", "", "no interpreter at"),
+        ("Toy9", "2.7", "'Toy9' is unknown; choose one of:"),
+        ("Java11", "2.7", "not built yet"),
+    ],
+)
+def test_what_the_operator_cannot_have_is_told(load, tmp_path, name, version, message):
+    chosen = tmp_path / "own"
+    if version:
+        install(chosen, version)
+    wanted = {name: str(chosen)}
+    faults = load([("2.7", "operator")], [], operator_map=wanted).faults_of(wanted)
+
+    assert len(faults) == 1
+    assert message in faults[0]
+
+
+def test_an_interpreter_that_functions_cannot_see_is_refused(load):
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        install(Path(file.name), "2.7")
+        wanted = {"Toy2.7": file.name}
+        faults = load([("2.7", "operator")], [], operator_map=wanted).faults_of(wanted)
+
+    assert "each has a /tmp of its own" in faults[0]
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(load):
