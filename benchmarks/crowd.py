@@ -21,6 +21,7 @@ _CHUNK = 65536
 class Seen:
     """One answer."""
 
+    request: bytes
     status: int
     start: str
     """How its instance was started, as the server says: `cold`, `warm`, or empty."""
@@ -39,6 +40,7 @@ class _Line:
     """One connection with at most one request on its way."""
 
     socket: socket.socket
+    request: bytes = b""
     began_at: float = 0.0
     received: bytearray = field(default_factory=bytearray)
     is_waiting: bool = False
@@ -108,7 +110,7 @@ class Crowd:
         request = next(requests, None)
         if request is None:
             return False
-        line.is_waiting, line.began_at = True, time.perf_counter()
+        line.is_waiting, line.request, line.began_at = True, request, time.perf_counter()
         line.socket.sendall(request)
         return True
 
@@ -128,4 +130,5 @@ def _receive(line: _Line) -> Seen | None:
     line.received.clear()
     line.is_waiting = False
     start = headers.get("x-funclet-start", "")
-    return Seen(status=status, start=start, began_at=line.began_at, ended_at=time.perf_counter())
+    ended_at = time.perf_counter()
+    return Seen(request=line.request, status=status, start=start, began_at=line.began_at, ended_at=ended_at)

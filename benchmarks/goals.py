@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks import footprint, starts
 from benchmarks.figures import Goal, Grade, Summary, paired_differences, paired_ratios, percentile, summarise
-from benchmarks.measures import CALLERS, CAPACITY, FLOOD, Results
+from benchmarks.measures import CALLERS, FLOOD, Results
 
 OTHER = "funclet, other checkout"
 OURS, SIGNED, REFERENCE, NGINX = "funclet", "funclet, signed API", "ref", "nginx hello"
@@ -61,18 +61,16 @@ def _paired(
     part: str, ours: str, theirs: str, figure: str, compare: Callable[[list[float], list[float]], Summary]
 ) -> _Find:
     def find(measured: Measured) -> Summary | None:
-        results = measured.get(part, {})
-        if ours not in results or theirs not in results:
-            return None
-        return compare(results[ours].figures[figure], results[theirs].figures[figure])
+        one, other = (_values(measured, part, target, figure) for target in (ours, theirs))
+        return compare(one, other) if one and other else None
 
     return find
 
 
 def _one(part: str, target: str, figure: str) -> _Find:
     def find(measured: Measured) -> Summary | None:
-        results = measured.get(part, {})
-        return summarise(results[target].figures[figure]) if target in results else None
+        values = _values(measured, part, target, figure)
+        return summarise(values) if values else None
 
     return find
 
@@ -81,13 +79,18 @@ def _share(part: str, target: str, share: float, figure: str = "took_ms") -> _Fi
     """Take a percentile of all single figures of a target."""
 
     def find(measured: Measured) -> Summary | None:
-        results = measured.get(part, {})
-        if target not in results:
+        values = _values(measured, part, target, figure)
+        if not values:
             return None
-        times = results[target].figures[figure]
-        return Summary(median=percentile(times, share), low=min(times), high=max(times), count=len(times))
+        return Summary(median=percentile(values, share), low=min(values), high=max(values), count=len(values))
 
     return find
+
+
+def _values(measured: Measured, part: str, target: str, figure: str) -> list[float]:
+    """Return all values of a figure; none when it was not measured."""
+    series = measured.get(part, {}).get(target)
+    return series.figures.get(figure, []) if series else []
 
 
 def _first(*finds: _Find) -> _Find:
