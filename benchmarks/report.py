@@ -27,6 +27,7 @@ def to_document(measured: Measured, about: Mapping[str, str], missing: Sequence[
         "missing": list(missing),
         "goals": [
             {
+                "part": verdict.part,
                 "what": verdict.what,
                 "unit": verdict.unit,
                 "figure": verdict.figure and verdict.figure.median,
@@ -98,10 +99,10 @@ def _warm(results: Results) -> list[str]:
                 f"{name}: {series.note}",
                 _range(found["per_s"]),
                 f"{found['per_s'].spread:.0%}",
-                _number(found["p50_us"].median),
-                _number(found["p99_us"].median),
-                _number(found["front_us"].median),
-                _number(others) if others else _NONE,
+                number(found["p50_us"].median),
+                number(found["p99_us"].median),
+                number(found["front_us"].median),
+                number(others) if others else _NONE,
                 f"1 + {found['workers'].median:.0f}" if found["workers"].median else "1",
                 f"{sum(series.figures['failed']):.0f}",
             )
@@ -116,8 +117,8 @@ def _overload(results: Results) -> list[str]:
     rows = []
     for name, series in results.items():
         found = {figure: summarise(values) for figure, values in series.figures.items()}
-        times = (_number(found[figure].median / 1000) for figure in ("p50_us", "p99_us"))
-        sent, per_s = _number(found["sent_per_s"].median), _range(found["per_s"])
+        times = (number(found[figure].median / 1000) for figure in ("p50_us", "p99_us"))
+        sent, per_s = number(found["sent_per_s"].median), _range(found["per_s"])
         rows.append((f"{name}: {series.note}", sent, per_s, f"{found['share'].median:.0%}", *times))
     return table(head, rows)
 
@@ -126,8 +127,8 @@ def _cold(results: Results) -> list[str]:
     rows = []
     for name, series in results.items():
         times = series.figures["took_ms"]
-        shares = (_number(percentile(times, share)) for share in (0.5, 0.9, 0.99))
-        rows.append((f"{name}: {series.note}", str(len(times)), _number(min(times)), *shares))
+        shares = (number(percentile(times, share)) for share in (0.5, 0.9, 0.99))
+        rows.append((f"{name}: {series.note}", str(len(times)), number(min(times)), *shares))
     head = ("start", "n", "best ms", "p50 ms", "p90 ms", "p99 ms")
     return table(head, rows)
 
@@ -142,10 +143,10 @@ def _figures(results: Results) -> list[str]:
 
 
 def _range(summary: Summary) -> str:
-    return f"{_number(summary.median)} [{_number(summary.low)}..{_number(summary.high)}]"
+    return f"{number(summary.median)} [{number(summary.low)}..{number(summary.high)}]"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return a number with three digits that count, and spaces between thousands."""
     if abs(value) >= 100:  # noqa: PLR2004 - three digits
         return f"{value:,.0f}".replace(",", " ")

@@ -105,7 +105,7 @@ class Ledger:
                 self.failures.append(f"{time.strftime('%H:%M:%S')} {text[:600]}")
 
     def judge_service(self):
-        """Fail what would let a server pass that does nothing: refusals without end, kinds of load without an answer."""
+        """Fail a kind of load that was mostly refused, or never served: a server that does nothing must not pass."""
         with self._lock:
             counts = Counter(self.counts)
         kinds = {name.rpartition(" ")[0] for name in counts if name.endswith((" good", " refused", " failed"))}
