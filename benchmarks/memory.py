@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _KIB_PER_MIB = 1024
+_DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,11 @@ def kib_of(text: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"^(\w[\w()]*):\s+(\d+) kB$", text, re.MULTILINE)}
 
 
+def can_settle() -> bool:
+    """Tell whether `settled_used_mib` may do what it does: only root may."""
+    return os.access(_DROP_CACHES, os.W_OK)
+
+
 def settled_used_mib() -> float:
     """Drop what the kernel keeps only to be faster, and return what is then in use, its own memory included.
 
@@ -47,7 +53,7 @@ def settled_used_mib() -> float:
         OSError: the caches cannot be dropped.
     """
     os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3\n", encoding="ascii")
+    _DROP_CACHES.write_text("3\n", encoding="ascii")
     return used_kib(kib_of(Path("/proc/meminfo").read_text(encoding="ascii"))) / _KIB_PER_MIB
 
 

@@ -52,8 +52,6 @@ class Soak:
             if time.monotonic() > self._ends_at:
                 break
             self._kill_and_start()
-        self._calm("the end")
-        settle_accounts(self.server, self.load.urns, self.ledger)
         self.ledger.judge_service()
         self._stop()
 
@@ -65,6 +63,7 @@ class Soak:
         after = self._calm("the load")
         for growth in after.growth_over(before):
             self.ledger.fail(f"leak in life {self._lives}: {growth}; {before} -> {after}")
+        settle_accounts(self.server, self.load.urns, self.ledger)
         self.censuses.append({"life": self._lives, "before": vars(before), "after": vars(after)})
 
     def _load_for(self, seconds, *, seed):
@@ -125,7 +124,7 @@ class Soak:
         """Return one line."""
         ledger, elapsed_s = self.ledger, time.monotonic() - self._began_at
         results = ", ".join(f"{ledger.total(result)} {result}" for result in ("good", "killed", "cut off", "refused"))
-        accepted, failures = len(ledger.accepted), ledger.counts["failures"]
+        accepted, failures = ledger.counts["accepted for later"], ledger.counts["failures"]
         return f"{elapsed_s:5.0f} s, life {self._lives}: {results}, {accepted} asynchronous, {failures} failures"
 
     def summary(self):
@@ -135,7 +134,6 @@ class Soak:
             "lives": self._lives,
             "failures": self.ledger.failures,
             "counts": dict(sorted(Counter(self.ledger.counts).items())),
-            "asynchronous requests": len(self.ledger.accepted),
             "held": self.censuses,
         }
 

@@ -50,8 +50,7 @@ class Ledger:
     counts: Counter = field(default_factory=Counter)
     failures: list = field(default_factory=list)
     kills: list = field(default_factory=list)
-    accepted: dict = field(default_factory=dict)
-    """Asynchronous requests: id -> function."""
+    _accepted: dict = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def kill(self, what):
@@ -95,7 +94,14 @@ class Ledger:
     def accept(self, request_id, function):
         """Note that an asynchronous request was accepted: it may not be lost any more."""
         with self._lock:
-            self.accepted[request_id] = function
+            self._accepted[request_id] = function
+            self.counts["accepted for later"] += 1
+
+    def take_accepted(self):
+        """Return the asynchronous requests that were accepted since the last time: id -> function."""
+        with self._lock:
+            taken, self._accepted = self._accepted, {}
+        return taken
 
     def fail(self, text):
         """Note a failure of ours."""

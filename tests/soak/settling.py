@@ -1,4 +1,7 @@
-"""After the load: every request that was accepted for later has run to an end. Start with `settle_accounts`."""
+"""When a load is over: every request that was accepted for later has run to an end. Start with `settle_accounts`.
+
+Often enough that the list of records, which has the newest 10,000 of a function, has all that are asked for.
+"""
 
 import time
 from datetime import UTC, datetime
@@ -13,9 +16,10 @@ _SECOND_S = 1.0
 
 
 def settle_accounts(server, urns, ledger):
-    """Wait until no accepted request waits or runs, and judge each one's end."""
-    for function in sorted(set(ledger.accepted.values())):
-        mine = {request_id for request_id, name in ledger.accepted.items() if name == function}
+    """Wait until no accepted request waits or runs, and judge the end of each that was not judged before."""
+    accepted = ledger.take_accepted()
+    for function in sorted(set(accepted.values())):
+        mine = {request_id for request_id, name in accepted.items() if name == function}
         records = _ended(server, urns[function], mine)
         for request_id in mine:
             record = records.get(request_id)
