@@ -22,6 +22,7 @@ REST = "at rest with 10,000 functions"
 FUNCTIONS = CONNECTIONS = 10_000
 
 _STEP, _STEPS = 40, 3
+_PROVOKED = 300
 _REST_S = 10.0
 # Longer than the server looks back for how many starts to prepare, so that each reading finds as many prepared.
 _CALM_S = 12.0
@@ -33,17 +34,18 @@ def idle_instances(server: OwnServer, plan: Plan) -> Results:
     """Measure the memory of the whole machine, the kernel's own included, by instance that waits for its next request.
 
     The first step only warms up; the others each give a figure: what so many instances more take.
+    Before them come so many starts that the server prepares as much as it ever does for the next ones: what is
+    prepared must be the same at each reading.
     """
     series = Series(note=f"of the whole machine, kernel included; steps of {_STEP} instances of different functions")
     urns = [server.deploy(f"idle_{number}", HELLO) for number in range(_STEP * _STEPS)]
     before_mib, before = 0.0, 0
     with closing(Caller(server.api_url)) as caller:
+        _provoke_starts(server, caller)
         for step in range(_STEPS):
             plan.say(f"idle instances: step {step + 1} of {_STEPS}")
             for urn in urns[step * _STEP : (step + 1) * _STEP]:
-                reply = caller.send(server.signed(urn, BODY))
-                if reply.status != _OK:
-                    raise RuntimeError(f"an instance did not start: {reply.status} {reply.body[:300]!r}")
+                _invoke(server, caller, urn)
             time.sleep(_CALM_S)
             server.settle()
             processes, used_mib = len(server.sandbox_processes()), settled_used_mib()
@@ -54,6 +56,20 @@ def idle_instances(server: OwnServer, plan: Plan) -> Results:
                 )
             before_mib, before = used_mib, processes
     return {INSTANCE: series}
+
+
+def _provoke_starts(server: OwnServer, caller: Caller) -> None:
+    for number in range(_PROVOKED):
+        urn = server.deploy(f"provoked_{number}", HELLO)
+        _invoke(server, caller, urn)
+        # With the function its instance goes.
+        server.client.delete_function(urn.rpartition(":")[0])
+
+
+def _invoke(server: OwnServer, caller: Caller, urn: str) -> None:
+    reply = caller.send(server.signed(urn, BODY))
+    if reply.status != _OK:
+        raise RuntimeError(f"an instance did not start: {reply.status} {reply.body[:300]!r}")
 
 
 def idle_connections(server: OwnServer, plan: Plan) -> Results:

@@ -30,6 +30,8 @@ _OK, _REFUSED = 200, (429, 503)
 def bursts(server: OwnServer, plan: Plan) -> Results:
     """Measure how long it takes until all are answered that call at once, on a server that soon ends idle instances.
 
+    A first round is not counted: from it the server learns how many starts to prepare for.
+
     Who is refused asks again at once; only with the last answer the time is over.
     Before each, no instance is left and what the server prepares is complete: no sandbox came or went for a second.
     """
@@ -38,10 +40,10 @@ def bursts(server: OwnServer, plan: Plan) -> Results:
     calls = {MANY: many, ONE: [one] * _CALLERS}
     notes = {MANY: "of code that was there before", ONE: "it has no instance"}
     results = {name: Series(note=note) for name, note in notes.items()}
-    for number in range(plan.rounds):
-        plan.say(f"bursts: round {number + 1} of {plan.rounds}")
+    for number in range(plan.rounds + 1):
+        plan.say(f"bursts: round {number} of {plan.rounds}")
         for name, urns in calls.items():
-            _burst(server, urns, results[name])
+            _burst(server, urns, results[name] if number else Series())
     return results
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.support.processes import children_of, has_mount, namespaced_pids_of
+from tests.support.traces import read_or_empty
 
 _CODE = "/opt/function/code"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -20,13 +21,18 @@ _PREPARED_SHARE = 0.25
 def prepared(server):
     """Return the processes that sandboxd keeps for the next starts: stems, and what they are forked from."""
     found = []
+    servers = _command_of(server.server_pid)
     for pid in children_of(server.sandboxd_pid):
-        if pid == server.server_pid:
+        if _command_of(pid) == servers:
             continue
         is_sandbox = namespaced_pids_of(pid)[1:] == ["1"]
         if (is_sandbox and not has_mount(pid, _CODE)) or (not is_sandbox and _age_s(pid) > _HELPER_S):
             found.append(pid)
     return found
+
+
+def _command_of(pid):
+    return read_or_empty(Path("/proc", str(pid), "cmdline"))
 
 
 def _age_s(pid):
