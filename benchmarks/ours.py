@@ -148,7 +148,7 @@ class OwnServer:
         """Return the processes of the server itself: all that are not in sandboxes."""
         return [pid for pid in tree_of(self._process.pid) if not is_in_sandbox(pid)]
 
-    def settle(self, *, quiet_s: float = 1.0, most_s: float = 20.0) -> float:
+    def settle(self, *, quiet_s: float = 1.0, most_s: float = 40.0) -> float:
         """Wait until no sandbox process has come or gone for `quiet_s` seconds; return how long that took.
 
         That is when released instances have ended and what is prepared for the next starts is complete.

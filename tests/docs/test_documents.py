@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from benchmarks import report
 from benchmarks.__main__ import PARTS
 from benchmarks.figures import Grade
 from benchmarks.goals import verdicts
 from benchmarks.promises import BEGIN, END, rows
-from benchmarks.report import number
 from tests.support.markdown import fenced_blocks, headings, links, prose
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,7 @@ def test_the_specification_has_every_goal_and_calls_none_met_that_is_not():
     for row, verdict in zip(found, verdicts({}), strict=True):
         if row[4] == "-":
             assert row[5] == "not measured yet", row
-        elif row[4] not in (number(verdict.goal.must), number(verdict.goal.goal)):
+        elif row[4] not in (report.number(verdict.goal.must), report.number(verdict.goal.goal)):
             # Rounded to a bound itself, a figure may lie on either side of it.
             assert row[5] == states[verdict.goal.grade(float(row[4].replace(" ", "")))], row
 
