@@ -65,10 +65,10 @@ class Ledger:
         """Note that what was killed is gone, or there again."""
         kill.ended_at = time.monotonic() + KILL_ECHO_S
 
-    def was_killed_during(self, began_at, ended_at, *whats):
+    def was_killed_during(self, began_at, ended_at, *kinds):
         """Tell whether one of these was killed while a request was on its way."""
         with self._lock:
-            kills = [kill for kill in self.kills if kill.what in whats]
+            kills = [kill for kill in self.kills if kill.what in kinds]
         return any(kill.began_at <= ended_at and kill.ended_at >= began_at for kill in kills)
 
     def note(self, kind, answer, *, status=200, code=0):
