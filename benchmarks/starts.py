@@ -33,7 +33,8 @@ def bursts(server: OwnServer, plan: Plan) -> Results:
     A first round is not counted: from it the server learns how many starts to prepare for.
 
     Who is refused asks again at once; only with the last answer the time is over.
-    Before each, no instance is left and what the server prepares is complete: no sandbox came or went for a second.
+    Before each, no instance is left and what the server prepares is complete: no sandbox has come or gone
+    for 2.5 seconds.
     """
     many = [server.deploy(f"many_{number}", HELLO) for number in range(_FUNCTIONS)]
     one = server.deploy("one", HELLO)
