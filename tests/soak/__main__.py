@@ -61,7 +61,7 @@ class Soak:
         before = self._calm("the warm-up")
         self._load_for(min(_LIFE_S, max(_WARM_S, self._ends_at - time.monotonic())), seed=self._lives)
         after = self._calm("the load")
-        for growth in after.growth_over(before):
+        for growth in after.growth_over(before, len(self.load.urns)):
             self.ledger.fail(f"leak in life {self._lives}: {growth}; {before} -> {after}")
         settle_accounts(self.server, self.load.urns, self.ledger)
         self.censuses.append({"life": self._lives, "before": vars(before), "after": vars(after)})

@@ -8,8 +8,11 @@ from tests.soak.kills import prepared
 from tests.support.processes import children_of, status_of, tree_of
 from tests.support.traces import traces_of
 
-_QUIET_S = 2.0
+# Longer than an idle instance may live: what is still there then is prepared for the next starts.
+_QUIET_S = 4.5
 _CALM_S = 45.0
+_LOADED_OF_A_FUNCTION = 4
+"""Prepared sandboxes that have loaded one function, at most."""
 _PER_PREPARED = {"sandboxd_descriptors": 12, "traces": 8, "processes": 3}
 """What one prepared sandbox may hold; of what is not here, nothing."""
 _SLACK = 4
@@ -21,6 +24,8 @@ class Census:
     """Counts of one moment."""
 
     prepared: int
+    loaded: int
+    """Those of them that have the code of a function already."""
     server_descriptors: int
     sandboxd_descriptors: int
     traces: int
@@ -35,7 +40,8 @@ class Census:
         """Count now."""
         tree = tree_of(server.sandboxd_pid)
         return cls(
-            prepared=len(prepared(server)),
+            prepared=len(prepared(server)) + len(server.instances()),
+            loaded=len(server.instances()),
             server_descriptors=_descriptors(server.server_pid),
             sandboxd_descriptors=_descriptors(server.sandboxd_pid),
             traces=len(traces_of(server.sandboxd_pid, server.folder)),
@@ -44,10 +50,12 @@ class Census:
             memory_mib=int(status_of(server.server_pid)["VmRSS"].split()[0]) // 1024,
         )
 
-    def growth_over(self, before):
-        """Return what has grown more than the prepared sandboxes explain; empty when nothing has."""
+    def growth_over(self, before, functions):
+        """Return what has grown more than the prepared sandboxes of so many functions explain; empty if nothing has."""
         more = max(0, self.prepared - before.prepared)
         found = [f"{self.zombies} zombies"] if self.zombies else []
+        if self.loaded > functions * _LOADED_OF_A_FUNCTION:
+            found.append(f"{self.loaded} instances are left of {functions} functions")
         for name in ("server_descriptors", *_PER_PREPARED):
             grown = getattr(self, name) - getattr(before, name)
             if grown > _SLACK + more * _PER_PREPARED.get(name, 0):
@@ -56,12 +64,12 @@ class Census:
 
 
 def calm_down(server):
-    """Wait until no instance is left and sandboxd starts nothing; return whether that came in time."""
+    """Wait until sandboxes neither end nor start; return whether that came in time."""
     deadline = time.monotonic() + _CALM_S
     quiet_since, before = time.monotonic(), None
     while time.monotonic() < deadline:
-        now = (frozenset(children_of(server.sandboxd_pid)), len(server.instances()))
-        if now != before or now[1]:
+        now = frozenset(children_of(server.sandboxd_pid))
+        if now != before:
             quiet_since, before = time.monotonic(), now
         elif time.monotonic() - quiet_since > _QUIET_S:
             return True

@@ -100,6 +100,7 @@ def test_what_was_accepted_is_handed_out_once(ledger):
 def census(**changes):
     counts = {
         "prepared": 10,
+        "loaded": 0,
         "server_descriptors": 30,
         "sandboxd_descriptors": 130,
         "traces": 75,
@@ -123,7 +124,9 @@ def census(**changes):
         ({"traces": 80}, ["traces"]),
         ({"processes": 27}, ["processes"]),
         ({"zombies": 1}, ["1"]),
+        ({"loaded": 8}, []),
+        ({"loaded": 9}, ["9"]),
     ],
 )
 def test_only_prepared_sandboxes_explain_growth(changes, grown):
-    assert [text.split()[0] for text in census(**changes).growth_over(census())] == grown
+    assert [text.split()[0] for text in census(**changes).growth_over(census(), functions=2)] == grown
