@@ -130,7 +130,7 @@ class Bench:
 
     def rest(self) -> Results:
         """Measure a server that has many functions and nothing to do."""
-        self._plan.say(f"at rest: {len(self._copies)} functions are there")
+        self._plan.say(f"at rest: {len(self._copies) + 1} functions are there")
         with self._own_server("many") as server:
             return footprint.at_rest(server, self._plan)
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -77,6 +78,8 @@ class Soak:
         self.load.stop()
 
     def _calm(self, after):
+        if self.server.process.poll() is not None:
+            raise RuntimeError(f"the server ended by itself, with {self.server.process.returncode}")
         if not calm_down(self.server):
             self.ledger.fail(f"the server did not calm down after {after} of life {self._lives}")
         return Census.take(self.server)
@@ -158,7 +161,7 @@ def main():
     try:
         soak.run()
     except Exception as error:  # noqa: BLE001 - the summary says how far it came
-        soak.ledger.fail(f"the soak itself: {error!r}")
+        soak.ledger.fail(f"the soak ended early: {error!r} {traceback.format_exc()[-400:]}")
     finally:
         stopping.set()
         soak.load.stop()
