@@ -119,16 +119,17 @@ class Dispatcher:
                 return self._recorded_start(invocation, instance)
             if not isinstance(instance, Instance):
                 return instance
-            run_s = None
+            outcome = None
             try:
                 outcome = await instance.run(invocation, wait_ms=(self._clock.monotonic() - began) * 1000)
-                run_s = outcome.report.duration_ms / 1000
             except NotStarted:
-                continue
+                # It ended with an earlier request: another one will do.
+                pass
             finally:
-                pool.release(instance, run_s=run_s)
-            self._record(outcome.report)
-            return outcome
+                pool.release(instance, run_s=outcome.report.duration_ms / 1000 if outcome else None)
+            if outcome is not None:
+                self._record(outcome.report)
+                return outcome
 
     def versions(self) -> Sequence[FunctionVersion]:
         """Return the versions that have instances here, each as it was when the first of them was asked for."""

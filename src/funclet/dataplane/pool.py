@@ -283,7 +283,7 @@ class Pool:
         self._waiters.append(waiter)
         self.start_for_waiters()
         if has_deadline:
-            self.deadlines.add(waiter.future, self.wait_s)
+            self.deadlines.fail(waiter.future, self.wait_s)
         try:
             return await waiter.future
         except TimeoutError:
