@@ -54,6 +54,8 @@ class Language:
     interpreter_links: tuple[str, ...]
     oldest: tuple[int, ...]
     """Oldest version of the language that runs the files of the folder."""
+    fresh_state: bool = False
+    """Whether it can run each request in a fork of the initialised instance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +198,7 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
         oldest=_version(table["oldest"]),
+        fresh_state=table.get("fresh_state", False),
     )
     present = _find_interpreters(table["versions"])
     return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]
