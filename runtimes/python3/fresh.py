@@ -195,9 +195,10 @@ def _renew_random_state() -> None:
     random = sys.modules.get("random")
     if random is not None and sys.version_info < (3, 7):  # later ones do so themselves
         random.seed()
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
+    # Whoever has a package of that name need not have this.
+    seed = getattr(sys.modules.get("numpy.random"), "seed", None)
+    if seed is not None:
+        seed()
 
 
 def _children() -> "set[int]":

@@ -19,6 +19,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.instance import Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pool import Pool, StartFailed
+from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
     Completed,
@@ -60,6 +61,7 @@ class _Versioned:
 
     version: FunctionVersion
     pool: Pool
+    counters: FunctionCounters
 
 
 class Dispatcher:
@@ -73,6 +75,7 @@ class Dispatcher:
         clock: Clock,
         options: DispatcherOptions,
         record: Callable[[LogRecord], None],
+        metrics: Metrics,
     ) -> None:
         self._driver = driver
         self._registry = registry
@@ -80,9 +83,10 @@ class Dispatcher:
         self._clock = clock
         self._options = options
         self._record = record
+        self._metrics = metrics
         self._capacity = Capacity(total_mib=options.memory_mib)
         self._pools: dict[tuple[str, str, int], _Versioned] = {}
-        self._retired: list[Pool] = []
+        self._retired: list[_Versioned] = []
         self._tasks = TaskOwner()
         self._numbers = itertools.count(1)
         self._reaper: asyncio.Task[None] | None = None
@@ -109,24 +113,29 @@ class Dispatcher:
         if invocation.version.settings.max_instances == 0:
             return Refused(reason="Function Disabled", retry_after_s=None)
         if not runtime.is_runnable:
+            self._metrics.failed(invocation.version, InnerCode.INSTANCE_INIT)
             return self._recorded(invocation, _not_installed(runtime), b"", self._clock.now())
         began = self._clock.monotonic()
-        pool = self._pool_for(invocation, runtime)
+        entry = self._entry_for(invocation, runtime)
         try:
-            given = await pool.acquire()
+            given = await entry.pool.acquire()
         except StartFailed as failure:
+            entry.counters.observe_failure(PLATFORM_FAILED)
             log.exception("an instance could not be started: urn=%s", invocation.version.urn)
             return PlatformFailed(reason=f"The function could not be started: {failure}")
         if isinstance(given, Refused):
+            entry.counters.throttles += 1
             return given
         if isinstance(given, FunctionFailed):
+            _observe(entry.counters, given)
             return self._recorded(invocation, given, given.report.log_tail, self._clock.now())
         waited_ms = (self._clock.monotonic() - began) * 1000
         try:
             result = await given.run(invocation)
         finally:
-            pool.release(given)
+            entry.pool.release(given)
         outcome = replace(result.outcome, report=replace(result.outcome.report, wait_ms=waited_ms))
+        _observe(entry.counters, outcome)
         return self._recorded(invocation, outcome, result.log, result.started_at)
 
     def versions(self) -> Sequence[FunctionVersion]:
@@ -137,7 +146,7 @@ class Dispatcher:
         """End the instances of a version that has changed or is gone: idle ones now, busy ones after their request."""
         for key, entry in list(self._pools.items()):
             if entry.version == version:
-                self._retire(self._pools.pop(key).pool)
+                self._retire(self._pools.pop(key))
 
     def statistics(self) -> dict[str, int]:
         """Return how many instances are in which state, and the memory they hold."""
@@ -169,7 +178,7 @@ class Dispatcher:
         )
         return outcome
 
-    def _pool_for(self, invocation: Invocation, runtime: RuntimeSpec) -> Pool:
+    def _entry_for(self, invocation: Invocation, runtime: RuntimeSpec) -> _Versioned:
         """Return the pool of this version and size; a newer revision retires the pool of the older one."""
         version = invocation.version
         memory_mib = invocation.memory_mib or version.settings.memory_mib
@@ -177,15 +186,16 @@ class Dispatcher:
         current = self._pools.get(key)
         if current is None or current.version.revision < version.revision:
             if current is not None:
-                self._retire(current.pool)
-            current = _Versioned(version, self._new_pool(version, runtime, memory_mib))
+                self._retire(current)
+            pool = self._new_pool(version, runtime, memory_mib)
+            current = _Versioned(version, pool, self._metrics.hold(version))
             self._pools[key] = current
         current.pool.max_instances = version.settings.max_instances
-        return current.pool
+        return current
 
-    def _retire(self, pool: Pool) -> None:
-        pool.retire()
-        self._retired.append(pool)
+    def _retire(self, entry: _Versioned) -> None:
+        entry.pool.retire()
+        self._retired.append(entry)
 
     def _new_pool(self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int) -> Pool:
         def siblings() -> list[Pool]:
@@ -287,11 +297,23 @@ class Dispatcher:
             await self._clock.sleep(_REAP_PERIOD_S)
             for pool in self._all_pools():
                 pool.reap(self._options.idle_release_s)
+            for entry in self._all_entries():
+                if entry.pool.is_empty:
+                    self._metrics.let_go(entry.counters)
             self._pools = {key: entry for key, entry in self._pools.items() if not entry.pool.is_empty}
-            self._retired = [pool for pool in self._retired if not pool.is_empty]
+            self._retired = [entry for entry in self._retired if not entry.pool.is_empty]
+
+    def _all_entries(self) -> list[_Versioned]:
+        return [*self._pools.values(), *self._retired]
 
     def _all_pools(self) -> list[Pool]:
-        return [entry.pool for entry in self._pools.values()] + self._retired
+        return [entry.pool for entry in self._all_entries()]
+
+
+def _observe(counters: FunctionCounters, outcome: Completed | FunctionFailed) -> None:
+    report = outcome.report
+    code = outcome.code if isinstance(outcome, FunctionFailed) else 0
+    counters.observe(code, report.duration_ms, report.wait_ms, report.start_ms, report.cpu_ms, report.is_cold)
 
 
 def _not_installed(runtime: RuntimeSpec) -> FunctionFailed:
