@@ -31,7 +31,7 @@ bench: $(VENV)/.run-ready .venv-bench/.ready  ## measure beside functions-framew
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove everything that these commands have made in this folder
-	@rm -rf $(VENV) .venv-bench build dist .demo src/*.egg-info src/funclet/sandbox/_native*.so
+	@rm -rf $(VENV) .venv-bench build dist .demo src/*.egg-info src/funclet/*/_*.so
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -39,7 +39,7 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Funclet needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run-ready: requirements/run.lock pyproject.toml src/funclet/sandbox/_native.c | $(VENV)/bin/python
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml src/funclet/sandbox/_native.c src/funclet/base/_http.c | $(VENV)/bin/python
 	@tools/system_packages.sh run
 	@echo "installing ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock

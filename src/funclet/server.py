@@ -28,6 +28,7 @@ from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
+from funclet.base.prompt import PromptRuns
 from funclet.base.tasks import TaskOwner
 from funclet.blobs import BlobError, Blobs
 from funclet.catalog import Catalog
@@ -243,8 +244,8 @@ class Server:
             token=self._settings.metrics_token,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=authenticator, probes=probes)
-        gateway_tasks = TaskOwner()
-        stack.push_async_callback(self._drain_tasks, gateway_tasks)
+        gateway_runs = PromptRuns()
+        stack.push_async_callback(self._drain_runs, gateway_runs)
         gateway = Gateway(
             routes=routes,
             catalog=parts.catalog,
@@ -252,11 +253,21 @@ class Server:
             submitter=parts.queue,
             authenticator=authenticator,
             clock=parts.clock,
-            tasks=gateway_tasks,
+            runs=gateway_runs,
             gateway_url=self._listeners.gateway_url,
         )
-        gateway_front = Front(gateway.handle, body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"), clock=parts.clock)
-        api_front = Front(api.handle, body_limit=api.body_limit, clock=parts.clock)
+        gateway_front = Front(
+            gateway.handle,
+            body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"),
+            clock=parts.clock,
+            is_prompt=lambda _: True,
+        )
+        api_front = Front(
+            api.handle,
+            body_limit=api.body_limit,
+            clock=parts.clock,
+            is_prompt=lambda request: request.raw_path.endswith("/invocations"),
+        )
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
             await front.listen_on(listener)
             stack.push_async_callback(self._stop_front, front)
@@ -265,9 +276,9 @@ class Server:
         await self._unless_hurried(front.drain(deadline_s=self._settings.drain_s))
         await front.close()
 
-    async def _drain_tasks(self, tasks: TaskOwner) -> None:
-        await self._unless_hurried(tasks.drain(deadline_s=self._settings.drain_s))
-        await tasks.close()
+    async def _drain_runs(self, runs: PromptRuns) -> None:
+        await self._unless_hurried(runs.drain(deadline_s=self._settings.drain_s))
+        await runs.close()
 
     async def _unless_hurried(self, work: Coroutine[Any, Any, object]) -> None:
         """Wait for `work`, but not any longer once a second signal has come."""

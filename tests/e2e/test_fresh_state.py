@@ -112,6 +112,18 @@ def test_each_request_finds_the_state_after_the_initializer(fresh_server):
     assert log.splitlines()[2].split()[1] == answers[-1].headers["x-cff-request-id"]
 
 
+def test_many_callers_of_one_instance_share_nothing(fresh_server):
+    """Very short functions are given requests ahead, but not these."""
+    source = "calls = 0\n\ndef handler(event, context):\n    global calls\n    calls += 1\n    return calls\n"
+    urn = fresh_server.deploy("crowd", source, enable_fresh_state=True, memory_size=1024)
+    fresh_server.client.send("PUT", f"/fgs/functions/{urn}/config-max-instance", {"max_instance_num": 1})
+    alone = [fresh_server.invoke(urn).body for _ in range(50)]
+
+    together = [future.result().body for future in [fresh_server.begin(urn) for _ in range(24)]]
+
+    assert set(alone + together) == {b"1"}
+
+
 @pytest.mark.parametrize(
     ("event", "code"),
     [

@@ -4,12 +4,19 @@ import re
 from types import SimpleNamespace
 
 from funclet.metrics import BUCKETS_MS, OTHERS, PLATFORM_FAILED, Metrics, render
+from funclet.model.invocation import Report
 
 SAMPLE = re.compile(r'[a-z_]+(?:\{[a-z]+="[^"\\\n]*"(?:,[a-z]+="[^"\\\n]*")*\})? -?\d+(?:\.\d+)?')
 
 
 def version(name="hello", number="latest"):
     return SimpleNamespace(project_id="p", package="default", name=name, version=number)
+
+
+def report(code, duration_ms, wait_ms, start_ms, cpu_ms, *, is_cold):
+    return Report(
+        code=code, duration_ms=duration_ms, wait_ms=wait_ms, start_ms=start_ms, cpu_ms=cpu_ms, is_cold=is_cold
+    )
 
 
 def samples(counters, **values):
@@ -29,8 +36,8 @@ def test_requests_are_counted_by_result():
     metrics = Metrics()
     counters = metrics.hold(version())
     for code in (0, 0, 4002, 4204, 4010):
-        counters.observe(code, 3.0, 1.5, 0.0, 2.25, is_cold=False)
-    counters.observe(0, 40.0, 30.0, 28.5, 9.0, is_cold=True)
+        counters.observe(report(code, 3.0, 1.5, 0.0, 2.25, is_cold=False))
+    counters.observe(report(0, 40.0, 30.0, 28.5, 9.0, is_cold=True))
     counters.observe_failure(PLATFORM_FAILED)
     counters.throttles += 2
 
@@ -50,7 +57,7 @@ def test_thirteen_buckets_count_what_is_not_longer_than_their_bound():
     metrics = Metrics()
     counters = metrics.hold(version())
     for duration_ms in (0.2, 1.0, 1.01, 900_000.0, 900_001.0):
-        counters.observe(0, duration_ms, 0.0, 0.0, 0.0, is_cold=False)
+        counters.observe(report(0, duration_ms, 0.0, 0.0, 0.0, is_cold=False))
 
     found = samples(metrics.snapshot())
 
@@ -91,10 +98,10 @@ def test_versions_longest_idle_are_folded_and_no_count_is_lost():
     held = metrics.hold(version("held"))
     for number in range(10):
         counters = metrics.hold(version(f"f{number}"))
-        counters.observe(0, 2.0, 1.0, 0.0, 0.5, is_cold=True)
+        counters.observe(report(0, 2.0, 1.0, 0.0, 0.5, is_cold=True))
         counters.throttles += 1
         metrics.let_go(counters)
-    held.observe(0, 2.0, 0.0, 0.0, 0.0, is_cold=False)
+    held.observe(report(0, 2.0, 0.0, 0.0, 0.0, is_cold=False))
 
     rows = {row.key[2]: row for row in metrics.snapshot()}
 
