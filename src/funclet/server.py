@@ -36,7 +36,7 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
-from funclet.front import Front
+from funclet.front import Front, FrontLimits
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
@@ -69,6 +69,8 @@ log = logging.getLogger(__name__)
 
 _BLOB_SWEEP_AGE_S = 3600
 _QUEUE_DRAIN_S = 5.0
+# Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
+_GATEWAY_DESCRIPTORS, _API_DESCRIPTORS = 0.5, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,17 +258,20 @@ class Server:
             runs=gateway_runs,
             gateway_url=self._listeners.gateway_url,
         )
+        wanted = self._settings.max_connections
         gateway_front = Front(
             gateway.handle,
             body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"),
             clock=parts.clock,
             is_prompt=lambda _: True,
+            limits=FrontLimits(max_connections=max_connections_of(wanted, share=_GATEWAY_DESCRIPTORS)),
         )
         api_front = Front(
             api.handle,
             body_limit=api.body_limit,
             clock=parts.clock,
             is_prompt=lambda request: request.raw_path.endswith("/invocations"),
+            limits=FrontLimits(max_connections=max_connections_of(wanted, share=_API_DESCRIPTORS)),
         )
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
             await front.listen_on(listener)
@@ -363,6 +368,12 @@ def _raise_descriptor_limit() -> None:
     """Each instance takes five descriptors and each connection one: take as many as the host gives."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def max_connections_of(wanted: int, *, share: float) -> int:
+    """Return how many connections a port may hold: as many as wanted, but at most a share of all descriptors."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if descriptors == resource.RLIM_INFINITY else min(wanted, int(descriptors * share))
 
 
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:

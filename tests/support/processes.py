@@ -8,7 +8,7 @@ def children_of(pid):
     """Return the pids of the living children of all threads of a process."""
     found = []
     for children in Path("/proc", str(pid), "task").glob("*/children"):
-        # A thread may end between two reads.
+        # A thread may end at any moment.
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             found += [int(child) for child in children.read_text().split()]
     return found
