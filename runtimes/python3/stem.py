@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from _funclet import zygote
+
 MODULES = (
     "base64",
     "collections",
@@ -47,7 +49,14 @@ ROUNDS = 20
 """Rehearsals; CPython 3.11 specialises its bytecode within the first ten runs."""
 
 _REHEARSAL = "rehearsal"
+_SEED_BYTES = 32
 _EVENTS = (b'{"fail": false, "list": [1, 2.5, null, "a"]}', b'{"fail": true}')
+
+
+FORK_UNUSABLE = 75
+"""Exit status of a stem that must not be kept with the function loaded: its module did what only a start may do."""
+
+_LOOP_THREADS = 2
 
 
 def start(connection: frames.Connection, records: log.Log, at_start: "frozenset[str]") -> "loop.Runtime | None":
@@ -65,6 +74,82 @@ def start(connection: frames.Connection, records: log.Log, at_start: "frozenset[
     ahead = frozenset(name.partition(".")[0] for name in sys.modules) - at_start
     connection.write(frames.READY)
     return specialise(connection, records, ahead)
+
+
+def start_fork(connection: frames.Connection, records: log.Log, birth: "zygote.Birth") -> "loop.Runtime | None":
+    """Do in a fork of a zygote what `start` does in a process of its own.
+
+    Raises:
+        BrokenPeerError: the server sent something else than an environment, or not the one of the loaded function.
+    """
+    if birth.rehearsals:
+        # So that the pages which every start writes to are this process's own before anybody waits for it.
+        rehearse(records, birth.rehearsals)
+    if birth.environment is None:
+        connection.write(frames.READY)
+        return specialise(connection, records, birth.ahead)
+    runtime = _load_ahead(connection, records, birth)
+    connection.write(frames.READY)
+    return runtime if _hear_environment(connection, birth.environment) else None
+
+
+def _load_ahead(connection: frames.Connection, records: log.Log, birth: "zygote.Birth") -> "loop.Runtime":
+    """Become a function and import its module; ends the process if that cannot be done before a request is there."""
+    adopt_environment(memoryview(birth.environment or b""))
+    runtime = loop.Runtime(connection, records, os.environ)
+    forget_shadowed(birth.ahead, runtime.folders(), records)
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - pathlib is not loaded
+    if not runtime.load_ahead() or _has_done_more(before):
+        os._exit(FORK_UNUSABLE)
+    return runtime
+
+
+def _has_done_more(before: "set[str]") -> bool:
+    """Tell whether the author's module did what belongs to a start that somebody asked for.
+
+    Threads, children, open files and connections, and lines in the log, which name the request that wanted them.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    from _funclet import zygote
+
+    return (
+        len(os.listdir("/proc/self/task")) != _LOOP_THREADS  # noqa: PTH208 - pathlib is not loaded
+        or set(os.listdir("/proc/self/fd")) != before  # noqa: PTH208 - as above
+        or zygote.unread_bytes(1) > 0
+        or _has_children()
+    )
+
+
+def _has_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _hear_environment(connection: frames.Connection, environment: bytes) -> bool:
+    """Wait until the server names the function that is loaded already; False at end-of-file."""
+    frame = connection.read()
+    if frame is None:
+        return False
+    kind, request_id, _timeout_ms, _meta, body = frame
+    if kind != frames.SPECIALISE or json.loads(bytes(body)) != json.loads(environment):
+        raise frames.BrokenPeerError("not the environment of the function that is loaded")
+    connection.write(frames.DONE, request_id)
+    return True
+
+
+def settle_fork(records: log.Log) -> None:
+    """Put right what a fork must not have in common with its zygote; `random` and `threading` do so by themselves."""
+    records.fd = os.dup(1)
+    uuid = sys.modules["uuid"]
+    uuid._node = uuid._last_timestamp = None  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way
+    ssl = sys.modules.get("_ssl")
+    if ssl is not None:
+        ssl.RAND_add(os.urandom(_SEED_BYTES), float(_SEED_BYTES))
+    _forget_host()
 
 
 def specialise(connection: frames.Connection, records: log.Log, ahead: "frozenset[str]") -> "loop.Runtime | None":
@@ -90,11 +175,21 @@ def warm(records: log.Log) -> None:
     """Load modules and rehearse. Leaves nothing else: no line in the log, no variable, no entry on `sys.path`."""
     for name in MODULES:
         __import__(name)
+    rehearse(records, ROUNDS)
+    linecache.clearcache()
+    _forget_host()
+    gc.collect()
+    if hasattr(gc, "freeze"):  # Python 3.7
+        gc.freeze()
+
+
+def rehearse(records: log.Log, rounds: int) -> None:
+    """Live through so many short lives. Leaves nothing behind, see `warm`."""
     fd, records.fd = records.fd, os.open(os.devnull, os.O_WRONLY)
     path, environment = sys.path[:], dict(os.environ)
     ours, theirs = socketpair()
     try:
-        _rehearse(frames.Connection(ours.fileno()), frames.Connection(theirs.fileno()), records)
+        _rehearse(frames.Connection(ours.fileno()), frames.Connection(theirs.fileno()), records, rounds)
     finally:
         ours.close()
         theirs.close()
@@ -103,14 +198,9 @@ def warm(records: log.Log) -> None:
         sys.path[:] = path
         os.environ.clear()
         os.environ.update(environment)
-    linecache.clearcache()
-    _forget_host()
-    gc.collect()
-    if hasattr(gc, "freeze"):  # Python 3.7
-        gc.freeze()
 
 
-def _rehearse(server: frames.Connection, connection: frames.Connection, records: log.Log) -> None:
+def _rehearse(server: frames.Connection, connection: frames.Connection, records: log.Log, rounds: int) -> None:
     """Live through many short lives: environment, load, calls."""
     environment = {
         **os.environ,
@@ -121,7 +211,7 @@ def _rehearse(server: frames.Connection, connection: frames.Connection, records:
     requests = ((frames.LOAD, b""), *((frames.INVOKE, event) for event in _EVENTS))
     with open(f"{loop.RUNTIME_ROOT}/{_REHEARSAL}.py", "rb") as file:  # noqa: PTH123 - pathlib is not loaded
         source = file.read()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         # The author's module is often not compiled yet, and the first compilation is the slowest.
         compile(source, _REHEARSAL, "exec", dont_inherit=True)
         server.write(frames.SPECIALISE, body=json.dumps(environment).encode())

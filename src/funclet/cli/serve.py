@@ -182,6 +182,7 @@ def _supervise(start_: _Start, prepare: Callable[[], None]) -> NoReturn:
             allowed_folders=(folder / "code", server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
+            forkable=server.forkable(start_.registry),
         ),
         meanwhile=hear,
         of_server=(start_.listeners.api, start_.listeners.gateway),

@@ -54,6 +54,8 @@ class Language:
     interpreter_links: tuple[str, ...]
     oldest: tuple[int, ...]
     """Oldest version of the language that runs the files of the folder."""
+    has_zygote: bool = False
+    """Whether its stems may be forks of one warmed process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +198,7 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
         oldest=_version(table["oldest"]),
+        has_zygote=table.get("zygote", False),
     )
     present = _find_interpreters(table["versions"])
     return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]

@@ -25,6 +25,7 @@ OP_SECCOMP: int
 OP_INIT: int
 OP_DESCRIPTORS: int
 OP_EXEC: int
+OP_RESUME: int
 
 def spawn(
     steps: list[tuple[int, int, int, int, bytes, bytes]],
@@ -35,6 +36,9 @@ def spawn(
     error_fd: int,
     /,
 ) -> tuple[int, int]: ...
+def fork(
+    steps: list[tuple[int, int, int, int, bytes, bytes]], flags: int, cgroup_fd: int, error_fd: int, /
+) -> int: ...
 def unshare(flags: int, /) -> None: ...
 def setns(fd: int, kind: int, /) -> None: ...
 def set_parent_death_signal(signal: int, /) -> None: ...

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
+from funclet.sandbox.sandboxd.cgroups import cpu_seconds
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.messages import (
     MAX_PACKET_BYTES,
@@ -321,10 +322,7 @@ class IsolatedSandbox:
         fd = self._meters.get("cpu", -1)
         if fd < 0:
             return 0.0
-        text = os.pread(fd, 512, 0)
-        if text.startswith(b"usage_usec"):
-            return int(text.split(maxsplit=2)[1]) / 1e6
-        return int(text) / 1e9
+        return cpu_seconds(os.pread(fd, 512, 0))
 
     def _tmp_bytes(self) -> int:
         fd = self._meters.get("tmp", -1)

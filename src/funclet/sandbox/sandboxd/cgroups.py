@@ -48,6 +48,10 @@ class Group:
     """Becomes readable when the kernel is about to kill for memory; -1 where it kills the whole group by itself."""
     open_fds: list[int] = field(default_factory=list)
 
+    def cpu_s(self) -> float:
+        """Return the CPU seconds used so far."""
+        return cpu_seconds(os.pread(self.cpu_fd, 512, 0))
+
     def child_started(self) -> None:
         """Close what only the child needed."""
         for fd in (*self.join_fds, self.into_fd):
@@ -294,6 +298,13 @@ class CgroupsV2:
         group.cpu_fd = os.open(folder / "cpu.stat", os.O_RDONLY | os.O_CLOEXEC)
         group.open_fds.append(group.cpu_fd)
         group.into_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def cpu_seconds(text: bytes) -> float:
+    """Return what the file behind `Group.cpu_fd` says."""
+    if text.startswith(b"usage_usec"):
+        return int(text.split(maxsplit=2)[1]) / 1e6
+    return int(text) / 1e9
 
 
 def detect() -> Cgroups | None:
