@@ -12,7 +12,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from functools import lru_cache
 
 from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
 from funclet.sandbox.sandboxd.cgroups import cpu_seconds
@@ -23,12 +23,12 @@ from funclet.sandbox.sandboxd.messages import (
     Create,
     Exited,
     Failed,
-    Keep,
     LimitCpu,
     Message,
     Ready,
     Started,
     Stop,
+    keep_of,
     parse,
     receive,
     render,
@@ -65,7 +65,7 @@ class IsolatedDriver:
     def keep_stems(self, spec: SandboxSpec) -> None:
         """See `SandboxDriver.keep_stems`."""
         request = _request(0, spec)
-        self.say(Keep(**{field.name: getattr(request, field.name) for field in fields(Keep)}))
+        self.say(keep_of(request))
 
     def check_host(self) -> Sequence[HostCheck]:
         """Return what sandboxd found, or try it as the user of this process."""
@@ -344,8 +344,8 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
             **{name: _filled(value) for name, value in spec.path_environment.items()},
         },
         stem_environment={name: _filled(value) for name, value in spec.stem_environment.items()},
-        code_dir=os.path.realpath(spec.code_dir),
-        runtime_dir=os.path.realpath(spec.runtime_dir),
+        code_dir=_real(str(spec.code_dir)),
+        runtime_dir=_real(str(spec.runtime_dir)),
         interpreter_links=tuple(spec.interpreter_links),
         memory_mib=spec.memory_mib,
         cpu_millicores=spec.cpu_millicores,
@@ -355,6 +355,13 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
         network=spec.network.value,
         extra_read_only={os.path.realpath(source): target for source, target in spec.extra_read_only.items()},
     )
+
+
+# Code folders never change and language folders not while the server runs; should one lead elsewhere all the same,
+# sandboxd refuses it.
+@lru_cache(maxsize=4096)
+def _real(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def _filled(text: str) -> str:

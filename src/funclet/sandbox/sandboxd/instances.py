@@ -436,7 +436,7 @@ class RootlessMaker:
     def end_zygote(self, zygote: Zygote) -> None:
         """Do nothing: there are none."""
 
-    def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:
+    def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:  # noqa: ARG002
         """Refuse: there are no zygotes at this level."""
         raise SandboxError("There are no stems at this level.")
 

@@ -9,10 +9,11 @@ import os
 import select
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from funclet.sandbox.protocol import SandboxError
 from funclet.sandbox.sandboxd.instances import Maker, Running
@@ -174,10 +175,10 @@ class Nursery:
         # Ids of the server are never negative.
         names: dict[str, Any] = {"id": -self._serial, "name": f"fgs-stem-{os.getpid()}-{self._serial}"}
         if entry is not None:
-            spec = Create(**{**_members(entry.spec, Create), **names})
+            spec = msgspec.structs.replace(entry.spec, **names)
         else:
             spec = Create(
-                **_members(kind.spec, Keep),
+                **msgspec.structs.asdict(kind.spec),
                 **names,
                 environment=kind.spec.stem_environment,
                 code_dir="",
@@ -239,10 +240,6 @@ class Nursery:
             self._host.unwatch(kind.zygote.fd)
             self._maker.end_zygote(kind.zygote)
             kind.zygote = None
-
-
-def _members(spec: Keep, of: type[Keep]) -> dict[str, Any]:
-    return {field.name: getattr(spec, field.name) for field in fields(of)}
 
 
 def _free() -> float:

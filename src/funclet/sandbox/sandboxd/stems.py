@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from funclet.sandbox.sandboxd.instances import Running
-from funclet.sandbox.sandboxd.messages import Create, Keep
+from funclet.sandbox.sandboxd.messages import Create, Keep, keep_of
 from funclet.sandbox.sandboxd.zygotes import Zygote
 
 MAX_KINDS = 8
@@ -137,7 +137,7 @@ class Stems:
         key = key_of(spec)
         kind = self._kinds.get(key)
         if kind is None:
-            kind = self._kinds[key] = Kind(spec, self._most)
+            kind = self._kinds[key] = Kind(keep_of(spec), self._most)
         self._kinds.move_to_end(key)
         if now is not None:
             kind.starts.append(now)
