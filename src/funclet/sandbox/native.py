@@ -199,4 +199,3 @@ def describe_failure(steps: Sequence[Step], report: bytes) -> str:
         return "the child ended before it had reported"
     index, number = _REPORT.unpack(report)
     return f"step '{steps[index]}': {os.strerror(number)}"
-

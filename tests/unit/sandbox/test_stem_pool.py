@@ -96,7 +96,13 @@ def test_of_forks_there_are_more_and_for_longer(stems, zygote):
 
 @pytest.mark.parametrize(
     ("starts", "is_forked", "count"),
-    [(0, False, 2), (1, False, 3), (500, False, MAX_STARTED_STEMS), (3, True, BASE_FORKED_STEMS + 3), (500, True, MOST)],
+    [
+        (0, False, 2),
+        (1, False, 3),
+        (500, False, MAX_STARTED_STEMS),
+        (3, True, BASE_FORKED_STEMS + 3),
+        (500, True, MOST),
+    ],
 )
 def test_the_number_has_a_limit(starts, is_forked, count):
     assert wanted(starts, is_forked=is_forked, most=MOST) == count

@@ -21,7 +21,7 @@ from funclet.sandbox.sandboxd.messages import Create, Keep
 from funclet.sandbox.sandboxd.stems import LOAD_AHEAD_CPU_S, MAX_FAILURES, Kind, Loaded, Stems
 from funclet.sandbox.sandboxd.zygotes import Zygote
 
-_REHEARSALS = 2
+_REHEARSALS = 1
 """The zygote has done the warming; these only make the pages that a start writes to the stem's own."""
 _WARMING_AT_ONCE = 2
 _LEAST_FREE, _LESS_FREE = 0.10, 0.20
@@ -162,7 +162,9 @@ class Nursery:
         try:
             stem = self._made(kind, entry)
         except (SandboxError, OSError):
-            kind.failures += 1
+            # A zygote that failed is gone by now, and is no fault of the kind's.
+            if kind.zygote is not None or not kind.may_fork:
+                kind.failures += 1
             return True
         stem.is_stem = True
         (entry.waiting if entry is not None else kind.waiting).append(stem)

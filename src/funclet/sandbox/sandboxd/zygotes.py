@@ -85,8 +85,9 @@ class Zygote:
     def hear(self) -> bool:
         """Read the one thing it says by itself: that it is ready. False: it has ended or talks nonsense."""
         with contextlib.suppress(OSError):
-            self.is_ready = self.control.recv(_MAX_ANSWER_BYTES, socket.MSG_DONTWAIT) == _READY and not self.is_ready
-            return self.is_ready
+            if self.control.recv(_MAX_ANSWER_BYTES, socket.MSG_DONTWAIT) == _READY and not self.is_ready:
+                self.is_ready = True
+                return True
         return False
 
     def fork(self, steps: Sequence[Step], *, flags: int, cgroup_fd: int, rehearsals: int, is_loaded: bool) -> Spawned:
