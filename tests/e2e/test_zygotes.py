@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.root
 
 DESCRIPTORS = 10
 """What sandboxd holds for each stem."""
+LIBRARY = "import ctypes; lib = ctypes.CDLL(None, use_errno=True); "
 SECRET = "S3CRET-OF-ANOTHER-FUNCTION"
 # Runs the statements of its event; `result` is the answer.
 PRISONER = """
@@ -82,8 +84,7 @@ def attack(server, prisoner):
 
 def command_of(pid):
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().split(b"\0")
+        return Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
     except OSError:
         return []
 
@@ -106,8 +107,7 @@ def used_by(server):
     """Count what sandboxd holds: processes, dead ones, control groups, mounts, descriptors, loop devices."""
     pid = server.sandboxd_pid
     groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if f"funclet-{pid}/" in path]
-    with open(f"/proc/{pid}/mountinfo") as file:
-        mounts = len(file.readlines())
+    mounts = len(Path("/proc", str(pid), "mountinfo").read_text().splitlines())
     processes = tree_of(pid)
     return {
         "forks": len(forks_of(server)),
@@ -119,7 +119,7 @@ def used_by(server):
 
 
 def descriptors_of(server):
-    return len(os.listdir(f"/proc/{server.sandboxd_pid}/fd"))
+    return sum(1 for _ in Path("/proc", str(server.sandboxd_pid), "fd").iterdir())
 
 
 # What forks share
@@ -127,15 +127,14 @@ def descriptors_of(server):
 
 def test_a_zygote_knows_no_secret_and_sees_no_host(server):
     (zygote,) = zygotes_of(server)
-    with open(f"/proc/{zygote}/environ") as file:
-        names = {entry.partition("=")[0] for entry in file.read().split("\0") if entry}
+    folder = Path("/proc", str(zygote))
+    names = {entry.partition("=")[0] for entry in (folder / "environ").read_text().split("\0") if entry}
 
     assert names == {"PATH", "HOME", "LANG", "RUNTIME_CODE_ROOT", "LD_LIBRARY_PATH", "FUNCLET_STEM"}
-    assert sorted(os.listdir(f"/proc/{zygote}/fd")) == ["0", "1", "2", "3", "4"]
-    with open(f"/proc/{zygote}/mountinfo") as file:
-        assert str(server.data_dir) not in file.read()
-    assert os.readlink(f"/proc/{zygote}/ns/net") != os.readlink("/proc/self/ns/net")
-    assert os.stat(f"/proc/{zygote}/root").st_dev != os.stat("/").st_dev
+    assert sorted(path.name for path in (folder / "fd").iterdir()) == ["0", "1", "2", "3", "4"]
+    assert str(server.data_dir) not in (folder / "mountinfo").read_text()
+    assert (folder / "ns" / "net").readlink() != Path("/proc/self/ns/net").readlink()
+    assert (folder / "root").stat().st_dev != Path("/").stat().st_dev
 
 
 def test_no_fork_finds_what_another_function_was_told(server, attack):
@@ -168,8 +167,9 @@ result = found
 def memory_of(pid):
     """Return all that a process could read and write of its own."""
     content = []
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
+    folder = Path("/proc", str(pid))
+    with (folder / "mem").open("rb", 0) as memory:
+        for line in (folder / "maps").read_text().splitlines():
             words = line.split()
             if words[1].startswith("rw") and not words[-1].startswith("[v"):
                 start, end = (int(part, 16) for part in words[0].split("-"))
@@ -184,7 +184,7 @@ import random, uuid, secrets, tempfile, time, ssl
 
 def handler(event, context):
     return {
-        "random": random.random(), "uuid1": str(uuid.uuid1()), "uuid4": str(uuid.uuid4()), "secret": secrets.token_hex(8),
+        "random": random.random(), "uuid1": str(uuid.uuid1()), "uuid4": str(uuid.uuid4()), "hex": secrets.token_hex(8),
         "name": next(tempfile._get_candidate_names()), "ssl": ssl.RAND_bytes(8).hex(), "now": time.time_ns(),
     }
 """
@@ -221,20 +221,18 @@ def test_a_fork_sees_no_process_but_its_own(attack):
         ("root of init", "import os; os.listdir('/proc/1/root')", "PermissionError"),
         (
             "ptrace of init",
-            "import ctypes; lib = ctypes.CDLL(None, use_errno=True); result = [lib.ptrace(16, 1, 0, 0),"
-            " ctypes.get_errno()]",
+            LIBRARY + "result = [lib.ptrace(16, 1, 0, 0), ctypes.get_errno()]",
             [-1, 1],
         ),
         (
             "memory of another process",
-            "import ctypes; lib = ctypes.CDLL(None, use_errno=True); result = [lib.process_vm_readv(1, 0, 0, 0, 0, 0),"
-            " ctypes.get_errno()]",
+            LIBRARY + "result = [lib.process_vm_readv(1, 0, 0, 0, 0, 0), ctypes.get_errno()]",
             [-1, 1],
         ),
         ("the helper", "import os; result = os.path.exists('/tmp/native.so')", False),
         (
             "new namespaces",
-            "import ctypes; lib = ctypes.CDLL(None, use_errno=True); result = [lib.unshare(0x20000), ctypes.get_errno()]",
+            LIBRARY + "result = [lib.unshare(0x20000), ctypes.get_errno()]",
             [-1, 1],
         ),
     ],
@@ -267,7 +265,9 @@ for pid in [*range(10, 400), *event["pids"]]:
 
 def test_an_abstract_socket_of_one_is_not_there_for_another(server, attack):
     other = server.deploy("listener", PRISONER)
-    listen = "import socket; globals()['keep'] = s = socket.socket(socket.AF_UNIX); s.bind('\\0here'); s.listen(); result = 1"
+    listen = (
+        "import socket, sys; sys.kept = s = socket.socket(socket.AF_UNIX); s.bind('\\0here'); s.listen(); result = 1"
+    )
     assert server.invoke(other, {"run": listen}).json() == {"result": 1}
 
     assert attack("import socket; socket.socket(socket.AF_UNIX).connect('\\0here')").startswith("ConnectionRefused")
@@ -351,7 +351,7 @@ def namespaces_of(server):
     found = set()
     for pid in forks_of(server):
         with contextlib.suppress(OSError):
-            found.add(os.stat(f"/proc/{pid}/ns/pid").st_ino)
+            found.add(Path("/proc", str(pid), "ns", "pid").stat().st_ino)
     return found
 
 

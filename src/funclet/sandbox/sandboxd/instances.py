@@ -5,7 +5,6 @@ system and steps; a `Running` holds what must be given back.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from funclet.sandbox.protocol import ExitReason, Network, SandboxError
 from funclet.sandbox.sandboxd import cgroups, plan
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.sandboxd.messages import Create, Keep
+from funclet.sandbox.sandboxd.pipes import Pipes, out_of_the_way
 from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code, open_code, plan_fork
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.slots import Slot, Slots
@@ -31,8 +31,6 @@ from funclet.sandbox.seccomp import build_filter
 
 _RUN_FOLDER = Path("/run/funclet")
 _TEMPORARY_PREFIX = "funclet-"
-_LOWEST_FREE_FD = 16
-_SOCKET_BUFFER_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,41 +163,6 @@ class Maker(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Pipes:
-    """Both sides of what connects an instance."""
-
-    ends: plan.Ends
-    connection: int
-    log: int
-    status: int
-
-    @classmethod
-    def make(cls, environment: bytes = b"") -> "_Pipes":
-        """Return new ones; a child that is to load a function ahead reads its environment where null would be."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        for end in (ours, theirs):
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                end.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
-        ours.setblocking(False)
-        log_read, log_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(log_read, False)
-        status_read, status_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(status_read, False)
-        null = _memory_file(environment) if environment else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        child = [_out_of_the_way(fd) for fd in (theirs.detach(), log_write, status_write, null)]
-        ends = plan.Ends(connection=child[0], log=child[1], status=child[2], null=child[3])
-        return cls(ends, ours.detach(), log_read, status_read)
-
-    def close_ends(self) -> None:
-        for fd in (self.ends.connection, self.ends.log, self.ends.status, self.ends.null):
-            os.close(fd)
-
-    def close_ours(self) -> None:
-        for fd in (self.connection, self.log, self.status):
-            os.close(fd)
-
-
 class FullMaker:
     """Level `full`: root's means."""
 
@@ -246,7 +209,7 @@ class FullMaker:
         with contextlib.ExitStack() as undo:
             slot, group, tmp = self._prepare(spec, undo)
             root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp)
-            pipes = _Pipes.make()
+            pipes = Pipes.make()
             undo.callback(pipes.close_ours)
             identity = self._identity(slot)
             steps = plan.full_steps(
@@ -262,7 +225,7 @@ class FullMaker:
         plan.check_paths(spec, self._settings)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as after:
             slot, group, tmp = self._prepare(spec, undo)
-            pipes = _Pipes.make(environment)
+            pipes = Pipes.make(environment)
             undo.callback(pipes.close_ours)
             after.callback(pipes.close_ends)
             root = plan_fork(spec, tmp=tmp, code_fd=_open_code(spec, after))
@@ -299,8 +262,8 @@ class FullMaker:
             spec, interpreter=interpreter.inside, prefix=interpreter.prefix, helper=native.path()
         )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        null = _out_of_the_way(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-        ends = plan.Ends(connection=_out_of_the_way(theirs.detach()), log=null, status=-1, null=null)
+        null = out_of_the_way(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        ends = plan.Ends(connection=out_of_the_way(theirs.detach()), log=null, status=-1, null=null)
         steps = [*plan.zygote_steps(root, ends), plan.exec_step(interpreter.inside)]
         argv = (interpreter.inside, *command.arguments)
         try:
@@ -422,7 +385,7 @@ class RootlessMaker:
         interpreter = plan.find_interpreter(spec, self._settings)
         root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=Tmp())
         with contextlib.ExitStack() as undo:
-            pipes = _Pipes.make()
+            pipes = Pipes.make()
             undo.callback(pipes.close_ours)
             steps = plan.rootless_steps(spec, pipes.ends, root, self._filter, interpreter.inside)
             spawned = _spawn(spec, interpreter, steps, plan.ROOTLESS_FLAGS, -1, pipes)
@@ -475,7 +438,7 @@ class RootlessMaker:
 
 
 def _spawn(
-    spec: Create, interpreter: plan.Interpreter, steps: Sequence[Step], flags: int, cgroup_fd: int, pipes: _Pipes
+    spec: Create, interpreter: plan.Interpreter, steps: Sequence[Step], flags: int, cgroup_fd: int, pipes: Pipes
 ) -> Spawned:
     try:
         return native.spawn(
@@ -489,7 +452,7 @@ def _spawn(
         pipes.close_ends()
 
 
-def _running(spec: Create, spawned: Spawned, steps: Sequence[Step], pipes: _Pipes) -> Running:
+def _running(spec: Create, spawned: Spawned, steps: Sequence[Step], pipes: Pipes) -> Running:
     outgoing = {"connection": pipes.connection, "log": pipes.log}
     return Running(id=spec.id, spawned=spawned, steps=steps, status_fd=pipes.status, outgoing=outgoing)
 
@@ -515,15 +478,6 @@ def _open_code(spec: Create, after: contextlib.ExitStack) -> int:
     return fd
 
 
-def _memory_file(content: bytes) -> int:
-    """Return a descriptor from which `content` can be read."""
-    fd = os.memfd_create("environment", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
 def _limits(spec: Create) -> cgroups.Limits:
     return cgroups.Limits(
         memory_mib=spec.memory_mib,
@@ -536,13 +490,6 @@ def _close(running: Running) -> None:
     running.close_outgoing()
     for fd in (running.status_fd, running.spawned.pidfd, running.spawned.error_fd):
         os.close(fd)
-
-
-def _out_of_the_way(fd: int) -> int:
-    """Return `fd` as a number that the child's 0 to 3 do not overwrite."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FREE_FD)
-    os.close(fd)
-    return moved
 
 
 def _remove_dead_folders(parent: Path, prefix: str) -> None:
