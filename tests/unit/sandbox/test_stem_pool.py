@@ -106,6 +106,7 @@ def test_of_forks_there_are_more_and_for_longer(stems, zygote):
 )
 def test_the_number_has_a_limit(starts, is_forked, count):
     assert wanted(starts, is_forked=is_forked, most=MOST) == count
+    assert wanted(starts, is_forked=is_forked, most=0) == 0
 
 
 @pytest.mark.parametrize(("memory_mib", "count"), [(512, 16), (8192, 81), (24576, 245), (1 << 20, 256)])

@@ -65,7 +65,8 @@ def serve(control: socket.socket, settings: SandboxdSettings, *, watches: Sequen
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     maker: Maker = FullMaker(settings) if os.geteuid() == 0 else RootlessMaker(settings)
-    daemon = _Daemon(control, maker, watches, settings.max_stems or most_stems(_host_memory_mib()))
+    most = settings.max_stems if settings.max_stems >= 0 else most_stems(_host_memory_mib())
+    daemon = _Daemon(control, maker, watches, most)
     try:
         daemon.run(check_isolation(settings))
     finally:

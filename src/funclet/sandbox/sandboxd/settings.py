@@ -41,8 +41,8 @@ class SandboxdSettings:
     """Prepared `/tmp` and network namespaces."""
     forkable: Sequence[Forkable] = ()
     """Languages that have a zygote."""
-    max_stems: int = 0
-    """Most stems of one forkable kind; 0: as the memory of the host allows, see `stems.most_stems`."""
+    max_stems: int = -1
+    """Most stems of one kind; -1: as the memory of the host allows, see `stems.most_stems`."""
 
     def resolved(self) -> "SandboxdSettings":
         """Return the same with real paths: from then on no symbolic link is followed."""

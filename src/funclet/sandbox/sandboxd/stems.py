@@ -65,7 +65,7 @@ def wanted(starts: int, *, is_forked: bool, most: int) -> int:
     """Return how many stems to keep of a kind that was started so often lately."""
     if is_forked:
         return min(most, BASE_FORKED_STEMS + starts)
-    return min(MAX_STARTED_STEMS, BASE_STARTED_STEMS + starts)
+    return min(most, MAX_STARTED_STEMS, BASE_STARTED_STEMS + starts)
 
 
 @dataclass(slots=True)
