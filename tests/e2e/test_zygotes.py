@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import children_of, is_alive, namespaced_pids_of, tree_of
+from tests.support.processes import children_of, is_alive, namespaced_pids_of, runs_python, tree_of, zygotes_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.root
@@ -82,25 +82,9 @@ def attack(server, prisoner):
     return run
 
 
-def command_of(pid):
-    try:
-        return Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def is_python(pid):
-    return any(part.endswith(b"bootstrap.py") for part in command_of(pid))
-
-
-def zygotes_of(server):
-    """Return the pids of the zygotes: interpreters of ours in the pid namespace of the host."""
-    return [pid for pid in children_of(server.sandboxd_pid) if is_python(pid) and len(namespaced_pids_of(pid)) == 1]
-
-
 def forks_of(server):
     """Return the pids of the first processes of all forks."""
-    return [pid for pid in children_of(server.sandboxd_pid) if is_python(pid) and len(namespaced_pids_of(pid)) == 2]
+    return [pid for pid in children_of(server.sandboxd_pid) if runs_python(pid) and len(namespaced_pids_of(pid)) == 2]
 
 
 def used_by(server):
