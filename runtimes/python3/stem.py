@@ -49,6 +49,8 @@ ROUNDS = 20
 """Rehearsals; CPython 3.11 specialises its bytecode within the first ten runs."""
 
 _REHEARSAL = "rehearsal"
+_zone: "list[str | None]" = [None]
+"""What the C library took its time zone from."""
 _SEED_BYTES = 32
 _EVENTS = (b'{"fail": false, "list": [1, 2.5, null, "a"]}', b'{"fail": true}')
 
@@ -204,6 +206,8 @@ def _rehearse(server: frames.Connection, connection: frames.Connection, records:
     """Live through many short lives: environment, load, calls."""
     environment = {
         **os.environ,
+        # The usual one, so that most functions find it set.
+        "TZ": "UTC",
         "RUNTIME_CODE_ROOT": loop.RUNTIME_ROOT,
         "RUNTIME_HANDLER": _REHEARSAL + ".handler",
         "RUNTIME_USERDATA": '{"name": "rehearsal"}',
@@ -251,10 +255,17 @@ def adopt_environment(body: memoryview) -> None:
         os.environ.update(environment)
     except (ValueError, TypeError, OSError) as error:
         raise frames.BrokenPeerError(f"a variable cannot be set: {error}") from error
-    time.tzset()
+    _set_zone(os.environ.get("TZ"))
     # Records know the time since `logging` was loaded, in nanoseconds since Python 3.13.
     started = logging._startTime  # type: ignore[attr-defined] # noqa: SLF001 - there is no public way
     logging._startTime = time.time_ns() if isinstance(started, int) else time.time()  # type: ignore[attr-defined] # noqa: SLF001 - as above
+
+
+def _set_zone(zone: "str | None") -> None:
+    """Make the C library follow the variable; it reads a file for that, so only when it has changed."""
+    if zone != _zone[0]:
+        time.tzset()
+        _zone[0] = zone
 
 
 def forget_shadowed(ahead: "frozenset[str]", folders: "Iterable[str]", records: log.Log) -> None:

@@ -302,7 +302,7 @@ class FullMaker:
         if self._cgroups is None or running.group is None:
             raise SandboxError("A stem has lost its control groups.")
         try:
-            mount_code(running.spawned.pid, spec.code_dir, self._home_fd)
+            mount_code(running.spawned.pidfd, spec.code_dir, self._home_fd)
         except OSError as error:
             raise SandboxError(f"The code cannot be mounted: {error}.") from error
         self._cgroups.resize(running.group, _limits(spec))

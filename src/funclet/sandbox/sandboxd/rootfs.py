@@ -179,11 +179,11 @@ def _enter(root: str) -> Iterator[Step]:
 _REMOUNT_BIND = 32 | 4096
 
 
-def mount_code(pid: int, code_dir: str, home_fd: int) -> None:
+def mount_code(pidfd: int, code_dir: str, home_fd: int) -> None:
     """Mount code into an instance that runs already.
 
     Args:
-        pid: a process in it, seen from here.
+        pidfd: of a process in it.
         code_dir: host folder; no part of its path may be a symbolic link.
         home_fd: the mount namespace of this process, which has one thread.
 
@@ -194,9 +194,7 @@ def mount_code(pid: int, code_dir: str, home_fd: int) -> None:
     with contextlib.ExitStack() as stack:
         tree = open_code(code_dir)
         stack.callback(os.close, tree)
-        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, namespace)
-        helper.setns(namespace, native.CLONE_NEWNS)
+        helper.setns(pidfd, native.CLONE_NEWNS)
         stack.callback(helper.setns, home_fd, native.CLONE_NEWNS)
         helper.attach(tree, CODE_ROOT)
 
