@@ -304,6 +304,7 @@ class _Daemon:
         heapq.heappush(self._deadlines, (time.monotonic() + message.grace_ms / 1000, message.id, "stop"))
 
     def _kill(self, running: Running) -> None:
+        running.let_go_of_tmp()
         # A group that is going away needs no boost.
         with contextlib.suppress(SandboxError):
             self._maker.boost_cpu(running)
