@@ -46,6 +46,8 @@ def main() -> None:
     prepare_interpreter()
     records = log.Log()
     sys.meta_path.insert(0, log.LoggingHook(records))
+    # Before the forks: what nobody writes to of its buffer, they share.
+    connection = frames.Connection(SOCKET_FD)
     birth = None
     if os.environ.get("FUNCLET_STEM") == "fork" and "RUNTIME_HANDLER" not in os.environ:
         from _funclet import zygote
@@ -53,7 +55,6 @@ def main() -> None:
         birth = zygote.serve(records)
     if hasattr(os, "register_at_fork"):  # Python 3.7
         os.register_at_fork(after_in_child=_leave_connection)
-    connection = frames.Connection(SOCKET_FD)
     threading.Thread(target=serve, args=(connection, records, birth), name="handler").start()
     forever = _thread.allocate_lock()
     forever.acquire()

@@ -52,7 +52,9 @@ _REHEARSAL = "rehearsal"
 _zone: "list[str | None]" = [None]
 """What the C library took its time zone from."""
 _SEED_BYTES = 32
-_EVENTS = (b'{"fail": false, "list": [1, 2.5, null, "a"]}', b'{"fail": true}')
+_HANDLER, _EVENTS = "handler", (b'{"fail": false, "list": [1, 2.5, null, "a"]}', b'{"fail": true}')
+_SHORT_HANDLER, _SHORT_EVENTS = "echo", _EVENTS[:1]
+"""What a fork rehearses: each page that it writes to is memory of its own, so only what every start needs."""
 
 
 FORK_UNUSABLE = 75
@@ -86,7 +88,7 @@ def start_fork(connection: frames.Connection, records: log.Log, birth: "zygote.B
     """
     if birth.rehearsals:
         # So that the pages which every start writes to are this process's own before anybody waits for it.
-        rehearse(records, birth.rehearsals)
+        rehearse(records, birth.rehearsals, _SHORT_HANDLER, _SHORT_EVENTS)
     if birth.environment is None:
         connection.write(frames.READY)
         return specialise(connection, records, birth.ahead)
@@ -177,7 +179,7 @@ def warm(records: log.Log) -> None:
     """Load modules and rehearse. Leaves nothing else: no line in the log, no variable, no entry on `sys.path`."""
     for name in MODULES:
         __import__(name)
-    rehearse(records, ROUNDS)
+    rehearse(records, ROUNDS, _HANDLER, _EVENTS)
     linecache.clearcache()
     _forget_host()
     gc.collect()
@@ -185,13 +187,15 @@ def warm(records: log.Log) -> None:
         gc.freeze()
 
 
-def rehearse(records: log.Log, rounds: int) -> None:
-    """Live through so many short lives. Leaves nothing behind, see `warm`."""
+def rehearse(records: log.Log, rounds: int, handler: str, events: "Iterable[bytes]") -> None:
+    """Live through so many short lives, each with these events. Leaves nothing behind, see `warm`."""
     fd, records.fd = records.fd, os.open(os.devnull, os.O_WRONLY)
     path, environment = sys.path[:], dict(os.environ)
     ours, theirs = socketpair()
     try:
-        _rehearse(frames.Connection(ours.fileno()), frames.Connection(theirs.fileno()), records, rounds)
+        server, connection = frames.Connection(ours.fileno()), frames.Connection(theirs.fileno())
+        for _ in range(rounds):
+            _live(server, connection, records, handler, events)
     finally:
         ours.close()
         theirs.close()
@@ -202,33 +206,32 @@ def rehearse(records: log.Log, rounds: int) -> None:
         os.environ.update(environment)
 
 
-def _rehearse(server: frames.Connection, connection: frames.Connection, records: log.Log, rounds: int) -> None:
-    """Live through many short lives: environment, load, calls."""
+def _live(
+    server: frames.Connection, connection: frames.Connection, records: log.Log, handler: str, events: "Iterable[bytes]"
+) -> None:
+    """Live through one short life: environment, load, calls."""
     environment = {
         **os.environ,
         # The usual one, so that most functions find it set.
         "TZ": "UTC",
         "RUNTIME_CODE_ROOT": loop.RUNTIME_ROOT,
-        "RUNTIME_HANDLER": _REHEARSAL + ".handler",
+        "RUNTIME_HANDLER": f"{_REHEARSAL}.{handler}",
         "RUNTIME_USERDATA": '{"name": "rehearsal"}',
     }
-    requests = ((frames.LOAD, b""), *((frames.INVOKE, event) for event in _EVENTS))
     with open(f"{loop.RUNTIME_ROOT}/{_REHEARSAL}.py", "rb") as file:  # noqa: PTH123 - pathlib is not loaded
-        source = file.read()
-    for _ in range(rounds):
         # The author's module is often not compiled yet, and the first compilation is the slowest.
-        compile(source, _REHEARSAL, "exec", dont_inherit=True)
-        server.write(frames.SPECIALISE, body=json.dumps(environment).encode())
-        runtime = specialise(connection, records, frozenset())
+        compile(file.read(), _REHEARSAL, "exec", dont_inherit=True)
+    server.write(frames.SPECIALISE, body=json.dumps(environment).encode())
+    runtime = specialise(connection, records, frozenset())
+    server.read()
+    # As if the folder had never been looked into, which is how the author's will be.
+    sys.path_importer_cache.pop(loop.RUNTIME_ROOT, None)
+    for kind, event in ((frames.LOAD, b""), *((frames.INVOKE, event) for event in events)):
+        server.write(kind, body=event)
+        if runtime is not None:
+            runtime.answer_next()
         server.read()
-        # As if the folder had never been looked into, which is how the author's will be.
-        sys.path_importer_cache.pop(loop.RUNTIME_ROOT, None)
-        for kind, event in requests:
-            server.write(kind, body=event)
-            if runtime is not None:
-                runtime.answer_next()
-            server.read()
-        del sys.modules[_REHEARSAL]
+    del sys.modules[_REHEARSAL]
 
 
 def _forget_host() -> None:
