@@ -40,6 +40,7 @@ PYTHON = RuntimeSpec(
         default_timeout_s=3,
         sample=Path("/nowhere"),
         interpreter_links=(),
+        oldest=(3, 6),
     ),
     interpreter=Path("/usr/bin/python3"),
 )

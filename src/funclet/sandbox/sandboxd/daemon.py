@@ -48,6 +48,8 @@ _MAX_UNSENT = 1000
 _REPORT_BYTES = 64
 _QUIET_S = 0.02
 """Nothing is prepared so shortly after an instance was wanted: its function is just starting, on the same cores."""
+_MOST_QUIET_S = 0.2
+"""But for no longer than this: under steady load something must be prepared too."""
 
 
 Watch = tuple[int, Callable[[], bool]]
@@ -85,6 +87,7 @@ class _Daemon:
         self._may_refill = True
         self._starting = 0
         self._nursery = Nursery(self, maker, stems)
+        self._quiet_since = 0.0
         self._quiet_until = 0.0
         self._sweep_at = 0.0
         for fd, callback in watches:
@@ -223,9 +226,9 @@ class _Daemon:
     def _refill_later(self) -> None:
         now = time.monotonic()
         if self._quiet_until < now:
-            # Not put off again by every further one: under steady load something must be prepared too.
-            self._quiet_until = now + _QUIET_S
-            heapq.heappush(self._deadlines, (self._quiet_until, 0, "refill"))
+            self._quiet_since = now
+            heapq.heappush(self._deadlines, (now + _QUIET_S, 0, "refill"))
+        self._quiet_until = min(now + _QUIET_S, self._quiet_since + _MOST_QUIET_S)
         self._may_refill = False
 
     def begin(self, running: Running) -> None:
@@ -323,7 +326,9 @@ class _Daemon:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, identity, purpose = heapq.heappop(self._deadlines)
             if purpose == "refill":
-                self._may_refill = True
+                self._may_refill = now >= self._quiet_until
+                if not self._may_refill:
+                    heapq.heappush(self._deadlines, (self._quiet_until, 0, "refill"))
                 continue
             running = self._running.get(identity)
             if running is None or (purpose == "start" and running.is_started):
