@@ -69,8 +69,9 @@ class Settings:
     )
     handler_error_status: int = _setting(200, "HTTP status of a handler that raised: 200 as the cloud, or 500.")
     stems: str = _setting(
-        "on", "Whether runtimes are started ahead (about 60 MB), for fast cold starts.", choices=SWITCH
+        "on", "Whether runtimes are started ahead (about 70 MB at rest), for fast cold starts.", choices=SWITCH
     )
+    max_stems: int = _setting(-1, "Most runtimes started ahead of one kind. -1: a fortieth of the host's memory.")
     drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
     runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH. May be given several times.")
@@ -146,6 +147,7 @@ def _check(settings: Settings) -> None:
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
     _check_range("max_connections", settings.max_connections, 16, 1_000_000)
     _check_range("drain_s", settings.drain_s, 0, 3600)
+    _check_range("max_stems", settings.max_stems, -1, 1024)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")
     if not _REGION.fullmatch(settings.region):

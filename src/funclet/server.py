@@ -34,7 +34,7 @@ from funclet.catalog import Catalog
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
-from funclet.dataplane.launch import LaunchOptions
+from funclet.dataplane.launch import LaunchOptions, forkable_of
 from funclet.front import Front, FrontLimits
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.metrics import Metrics
@@ -46,7 +46,7 @@ from funclet.sandbox.isolated import IsolatedDriver
 from funclet.sandbox.process import ProcessDriver
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
-from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.settings import Forkable, SandboxdSettings
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
@@ -417,6 +417,12 @@ def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
     """Return the installations of interpreters outside `/usr`, which sandboxes must be shown."""
     found = [runtime.interpreter.parent.parent for runtime in registry.all() if runtime.interpreter]
     return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
+
+
+def forkable(registry: Registry) -> Sequence[Forkable]:
+    """Return the languages whose stems may be forks of one process."""
+    newest = [runtime for runtime in registry.newest() if runtime.language and runtime.language.has_zygote]
+    return tuple(forkable_of(runtime) for runtime in newest)
 
 
 def host_memory_mib() -> int:

@@ -182,6 +182,8 @@ def _supervise(start_: _Start, prepare: Callable[[], None]) -> NoReturn:
             allowed_folders=(folder / "code", server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
+            forkable=server.forkable(start_.registry),
+            max_stems=start_.settings.max_stems,
         ),
         meanwhile=hear,
         of_server=(start_.listeners.api, start_.listeners.gateway),

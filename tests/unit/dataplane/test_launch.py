@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from funclet.dataplane.launch import LaunchOptions, environment, path_environment, sandbox_spec
+from funclet.dataplane.launch import LaunchOptions, environment, forkable_of, path_environment, sandbox_spec
 from funclet.sandbox.protocol import Network
 from tests.unit.dataplane.test_dispatcher import PYTHON, VERSION
 
@@ -109,6 +109,14 @@ def test_a_stem_knows_nothing_of_the_function():
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "NODE_OPTIONS", "LC_ALL", "LANG"])
 def test_what_is_read_at_the_start_of_a_process_needs_a_new_one(name):
     assert spec(version(user_data=json.dumps({name: "x"}))).stem_environment == {}
+
+
+def test_a_stem_of_a_usual_function_is_what_sandboxd_may_fork():
+    known, asked = forkable_of(PYTHON), spec(version(user_data='{"TIER": "dev"}'))
+
+    assert known.folder == asked.runtime_dir
+    assert known.environment == asked.stem_environment
+    assert known.arguments == ("{runtime_root}/bootstrap.py", "115")
 
 
 def test_stems_can_be_switched_off():
