@@ -7,17 +7,17 @@ triggers with `protocol: HTTPS` are served here as well.
 """
 
 import asyncio
+import functools
 import math
-from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from funclet.base.clock import Clock
+from funclet.base.deadlines import Deadlines
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
-from funclet.base.tasks import TaskOwner
 from funclet.catalog import Catalog
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal
@@ -114,7 +114,6 @@ class Gateway:
         submitter: Submitter,
         authenticator: Authenticator,
         clock: Clock,
-        tasks: TaskOwner,
         gateway_url: str,
     ) -> None:
         """Wire the gateway.
@@ -126,7 +125,6 @@ class Gateway:
             submitter: takes requests of asynchronous triggers.
             authenticator: checks requests of triggers with IAM.
             clock: time of acceptance.
-            tasks: owns invocations, which go on when their client has gone; the caller drains it.
             gateway_url: how clients reach this listener; its scheme is told to functions.
         """
         self._routes = routes
@@ -135,7 +133,7 @@ class Gateway:
         self._submitter = submitter
         self._authenticator = authenticator
         self._clock = clock
-        self._tasks = tasks
+        self._deadlines = Deadlines()
         self._scheme = urlsplit(gateway_url).scheme
 
     async def handle(self, request: Request) -> Response:
@@ -166,8 +164,20 @@ class Gateway:
         version = await self._catalog.resolve(match.route.urn, headers=request.headers)
         alias = match.route.urn.alias
         invocation = Invocation(request_id=request_id, version=version, payload=event, alias=alias)
-        outcome = await self._invoke(invocation, timeout_s=match.route.timeout_s)
-        return _render(outcome, match.route, gateway_id)
+        late = functools.partial(self._answer_late, request, match.route, request_id, gateway_id)
+        self._deadlines.add(request_id, match.route.timeout_s, late)
+        try:
+            outcome = await self._invoker.invoke(invocation)
+        finally:
+            self._deadlines.discard(request_id)
+        return _render(outcome, gateway_id)
+
+    def _answer_late(self, request: Request, route: Route, request_id: str, gateway_id: str) -> None:
+        """Tell the client that it takes too long; the invocation goes on even so."""
+        message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
+        response = _error(gateway_id, 504, _GATEWAY_FAULT, message)
+        if request.answer_early is not None:
+            request.answer_early(_finish(response, request_id, gateway_id))
 
     async def _match(self, request: Request) -> Match:
         routes = await self._routes.current()
@@ -198,21 +208,6 @@ class Gateway:
         await self._submitter.submit(submission)
         return Response(status=202, body=msgspec.json.encode({"request_id": request_id}))
 
-    async def _invoke(self, invocation: Invocation, *, timeout_s: float) -> Outcome | None:
-        """Return the outcome, or None after `timeout_s`; the invocation goes on even so."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._tasks.start(self._run(invocation, answer), name=f"gateway invocation {invocation.request_id}")
-        await asyncio.wait((answer,), timeout=timeout_s)
-        return answer.result() if answer.done() else None
-
-    async def _run(self, invocation: Invocation, answer: "asyncio.Future[Outcome]") -> None:
-        try:
-            answer.set_result(await self._invoker.invoke(invocation))
-        except BaseException:
-            # The owner logs it, or has ended it; the client need not wait until its time is up.
-            answer.set_result(PlatformFailed(reason="The invocation failed inside the server."))
-            raise
-
 
 def _read_routes(tx: Tx) -> Routes:
     projects = tx.identities.projects()
@@ -230,11 +225,8 @@ def _address(request: Request, routes: Routes) -> tuple[str, str]:
     return (label, path) if routes.has_group(label) else ("", path)
 
 
-def _render(outcome: Outcome | None, route: Route, gateway_id: str) -> Response:
+def _render(outcome: Outcome, gateway_id: str) -> Response:
     match outcome:
-        case None:
-            message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
-            return _error(gateway_id, 504, _GATEWAY_FAULT, message)
         case Completed():
             return render_result(outcome.body)
         case FunctionFailed():
@@ -251,7 +243,8 @@ def _render_failure(failure: FunctionFailed, gateway_id: str) -> Response:
     if failure.is_json:
         return Response(status=500, body=failure.body, headers=headers)
     response = _error(gateway_id, 500, f"FSS.{failure.code}", failure.body.decode(errors="replace"))
-    return replace(response, headers=headers)
+    response.headers = headers
+    return response
 
 
 def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s: float | None = None) -> Response:
@@ -261,11 +254,7 @@ def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s:
 
 
 def _finish(response: Response, request_id: str, gateway_id: str) -> Response:
-    """Return the response with our ids in place of any that the function has set."""
-    ours = {"X-Request-Id": gateway_id, "X-Cff-Request-Id": request_id}
-    names = {name.lower() for name in ours}
-    return replace(
-        response,
-        headers={**{name: value for name, value in response.headers.items() if name.lower() not in names}, **ours},
-        repeated_headers=tuple(pair for pair in response.repeated_headers if pair[0].lower() not in names),
-    )
+    """Return the response with our ids."""
+    response.headers["X-Request-Id"] = gateway_id
+    response.headers["X-Cff-Request-Id"] = request_id
+    return response

@@ -14,6 +14,7 @@ from funclet.model.identity import Principal, Project, User
 from funclet.store.protocol import StoreUnavailable
 
 MAX_QUERY_PARAMETERS = 100
+MAX_REMEMBERED_PATHS, MAX_REMEMBERED_LENGTH = 4096, 512
 # Bodies of requests that no operation takes are read only to be thrown away.
 MAX_UNMATCHED_BODY_BYTES = 1024 * 1024
 _INVOCATIONS = frozenset({"InvokeFunction", "AsyncInvokeFunction", "AsyncInvokeReservedFunction"})
@@ -39,6 +40,7 @@ class Api:
         self._services = services
         self._authenticator = authenticator
         self._root = _Node()
+        self._matched: dict[tuple[str, str], tuple[Operation, Mapping[str, str]]] = {}
         for operation in operations:
             _insert(self._root, operation)
 
@@ -52,13 +54,8 @@ class Api:
             response = await self._answer(request, request_id)
         except (ModelError, StoreUnavailable) as error:
             response = errors.from_error(error, path=request.raw_path, request_id=request_id)
-        return Response(
-            status=response.status,
-            body=response.body,
-            content_type=response.content_type,
-            headers={**response.headers, "X-Request-Id": request_id},
-            repeated_headers=response.repeated_headers,
-        )
+        response.headers["X-Request-Id"] = request_id
+        return response
 
     def body_limit(self, method: str, raw_path: str) -> tuple[int, str]:
         """Return the largest body in bytes for a request, and the code with which a larger one is refused."""
@@ -92,6 +89,17 @@ class Api:
         return await operation.serve(call)
 
     def _match(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
+        key = (method, raw_path)
+        found = self._matched.get(key)
+        if found is None:
+            found = self._search(method, raw_path)
+            if len(self._matched) >= MAX_REMEMBERED_PATHS:
+                self._matched.clear()
+            if len(raw_path) <= MAX_REMEMBERED_LENGTH:
+                self._matched[key] = found
+        return found
+
+    def _search(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
         # Only one slash is ignored: a redirect would make clients sign again with the wrong headers.
         segments = [_decode_segment(part) for part in raw_path.removesuffix("/").split("/")[1:]]
         node, values = _find(self._root, segments, 0) or (None, [])

@@ -52,10 +52,12 @@ class Language:
     default_timeout_s: int
     sample: Path
     interpreter_links: tuple[str, ...]
-    oldest: tuple[int, ...]
+    oldest: tuple[int, ...] = ()
     """Oldest version of the language that runs the files of the folder."""
     has_zygote: bool = False
     """Whether its stems may be forks of one warmed process."""
+    depth: int = 1
+    """Requests that its runtime may be sent before it has answered the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,7 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         interpreter_links=tuple(table["interpreter_links"]),
         oldest=_version(table["oldest"]),
         has_zygote=table.get("zygote", False),
+        depth=table.get("depth", 1),
     )
     present = _find_interpreters(table["versions"])
     return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]
