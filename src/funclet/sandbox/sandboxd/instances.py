@@ -6,7 +6,6 @@ system and steps; a `Running` holds what must be given back.
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -23,7 +22,7 @@ from funclet.sandbox.sandboxd import cgroups, plan
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.sandboxd.messages import Create, Keep
 from funclet.sandbox.sandboxd.pipes import Pipes, out_of_the_way
-from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code, open_code, plan_fork
+from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code, open_code, plan_fork, remove_dead_folders
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.slots import Slot, Slots
 from funclet.sandbox.sandboxd.zygotes import Zygote, children, command_of, end_strays, is_roots_own
@@ -193,7 +192,7 @@ class FullMaker:
         found = cgroups.detect()
         if found is None:
             raise SandboxError("Control groups with memory, cpu and pids are missing: mount cgroup2 at /sys/fs/cgroup.")
-        _remove_dead_folders(_RUN_FOLDER, "")
+        remove_dead_folders(_RUN_FOLDER, "")
         # Mounts of ours are nobody else's, and end with this process.
         native.helper().unshare(native.CLONE_NEWNS)
         failure = native.attempt([Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/")])
@@ -373,7 +372,7 @@ class RootlessMaker:
         """See `Maker.open`."""
         self._filter = build_filter()
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        _remove_dead_folders(Path(base), _TEMPORARY_PREFIX)
+        remove_dead_folders(Path(base), _TEMPORARY_PREFIX)
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{os.getpid()}-", dir=base)).resolve()
         servers = tuple(self._settings.nameservers) or host_nameservers()
         self._skeleton = Skeleton(self._folder, nameservers=servers)
@@ -496,10 +495,3 @@ def _close(running: Running) -> None:
     running.close_outgoing()
     for fd in (running.status_fd, running.spawned.pidfd, running.spawned.error_fd):
         os.close(fd)
-
-
-def _remove_dead_folders(parent: Path, prefix: str) -> None:
-    for folder in parent.glob(f"{prefix}[0-9]*"):
-        pid = folder.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            shutil.rmtree(folder, ignore_errors=True)

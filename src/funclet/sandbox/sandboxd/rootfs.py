@@ -199,6 +199,14 @@ def mount_code(pidfd: int, code_dir: str, home_fd: int) -> None:
         helper.attach(tree, CODE_ROOT)
 
 
+def remove_dead_folders(parent: Path, prefix: str) -> None:
+    """Delete what a sandboxd that is dead has left: folders whose names are the prefix and its pid."""
+    for folder in parent.glob(f"{prefix}[0-9]*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _copy(source: Path, target: Path) -> None:
     # An unreadable or half-made file of the host is left out; what needs it says so by itself.
     with contextlib.suppress(OSError, shutil.Error):
