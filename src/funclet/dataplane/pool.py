@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
-from funclet.base.prompt import PromptFuture
+from funclet.base.prompt_future import PromptFuture
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.instance import Instance
