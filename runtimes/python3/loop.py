@@ -25,7 +25,7 @@ PREFIXES = {
 # Not from typing, which costs a cold start 3 ms; type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from _funclet import zygote
@@ -71,8 +71,10 @@ def serve(connection: frames.Connection, records: log.Log, birth: "zygote.Birth 
     status = 1
     try:
         runtime = start(connection, records, birth)
-        while runtime is not None and runtime.answer_next():
-            pass
+        if runtime is not None:
+            answer_next = _answering(runtime)
+            while answer_next():
+                pass
         status = 0
     except ConnectionError:
         # The server went away while an answer was being written.
@@ -102,6 +104,15 @@ def start(connection: frames.Connection, records: log.Log, birth: "zygote.Birth 
     runtime = Runtime(connection, records, os.environ)
     connection.write(frames.READY)
     return runtime
+
+
+def _answering(runtime: "Runtime") -> "Callable[[], bool]":
+    """Return what answers the next request: the runtime itself, or for each request a fork of it."""
+    if os.environ.get("RUNTIME_FRESH_STATE") != "1":
+        return runtime.answer_next
+    from _funclet import fresh
+
+    return fresh.FreshState(runtime, os.environ).answer_next
 
 
 def prepare_interpreter() -> None:
@@ -175,6 +186,10 @@ class Runtime:
         if self._connection.is_behind:
             self._log.wait_until_read()
         return True
+
+    def adopt_process(self) -> None:
+        """Take this process, a fork, for the one that answers."""
+        self._pid = os.getpid()
 
     def folders(self) -> "list[str]":
         """Return the folders in which handler, initializer and pre-stop function look for modules first."""

@@ -14,7 +14,7 @@ import resource
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from funclet.api.app import Api
 from funclet.api.auth import Authenticator
 from funclet.api.call import Services
 from funclet.api.operations import OPERATIONS
+from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
@@ -36,6 +37,7 @@ from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions, forkable_of
 from funclet.front import Front, FrontLimits
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn
 from funclet.runtimes.registry import Registry
@@ -167,7 +169,7 @@ class Server:
             function_changed=function_changed,
             triggers_changed=triggers_changed,
         )
-        await self._open_http(stack, parts, services, routes)
+        await self._open_http(stack, parts, services, routes, identity)
         return identity
 
     def _open_store(self, stack: AsyncExitStack) -> SqliteStore:
@@ -213,16 +215,38 @@ class Server:
                 use_stems=settings.stems == "on",
             ),
         )
-        dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add)
+        metrics = Metrics()
+        dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add, metrics)
         dispatcher.open()
         stack.push_async_callback(dispatcher.close)
         return _Parts(
-            store, logs, blobs, code, self._registry, Catalog(store, clock), AsyncQueue(store), dispatcher, clock
+            store,
+            logs,
+            blobs,
+            code,
+            self._registry,
+            Catalog(store, clock),
+            AsyncQueue(store),
+            dispatcher,
+            clock,
+            metrics,
         )
 
-    async def _open_http(self, stack: AsyncExitStack, parts: "_Parts", services: Services, routes: RouteSource) -> None:
+    async def _open_http(
+        self, stack: AsyncExitStack, parts: "_Parts", services: Services, routes: RouteSource, identity: Identity
+    ) -> None:
         authenticator = Authenticator(parts.store, parts.clock)
-        api = Api(operations=OPERATIONS, services=services, authenticator=authenticator)
+        probes = Probes(
+            store=parts.store,
+            authenticator=authenticator,
+            clock=parts.clock,
+            metrics=parts.metrics,
+            values=parts.values,
+            is_stopping=self._stop.is_set,
+            operator_project_id=identity.project_id,
+            token=self._settings.metrics_token,
+        )
+        api = Api(operations=OPERATIONS, services=services, authenticator=authenticator, probes=probes)
         gateway = Gateway(
             routes=routes,
             catalog=parts.catalog,
@@ -277,6 +301,17 @@ class _Parts:
     queue: AsyncQueue
     dispatcher: Dispatcher
     clock: SystemClock
+    metrics: Metrics
+
+    def values(self) -> Mapping[str, float | Mapping[str, float]]:
+        """Return what is there now, by the names of `metrics.GAUGES`."""
+        now = self.dispatcher.statistics()
+        return {
+            "fgs_instances": {kind: now[kind] for kind in ("idle", "busy", "starting")},
+            "fgs_waiting_requests": now["waiting"],
+            "fgs_memory_used_mb": now["memory_mib"],
+            "fgs_log_dropped_total": self.logs.dropped,
+        }
 
 
 def _services(

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from funclet.api import errors
 from funclet.api.auth import Authenticator
 from funclet.api.call import Call, Operation, Services
+from funclet.api.probes import Probes
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.model.errors import ModelError
@@ -36,8 +37,16 @@ class _Node:
 class Api:
     """Answers the requests of one table of operations."""
 
-    def __init__(self, *, operations: Iterable[Operation], services: Services, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        *,
+        operations: Iterable[Operation],
+        services: Services,
+        authenticator: Authenticator,
+        probes: Probes | None = None,
+    ) -> None:
         self._services = services
+        self._probes = probes
         self._authenticator = authenticator
         self._root = _Node()
         self._matched: dict[tuple[str, str], tuple[Operation, Mapping[str, str]]] = {}
@@ -66,6 +75,9 @@ class Api:
         return operation.max_body_bytes, _too_large_code(operation)
 
     async def _answer(self, request: Request, request_id: str) -> Response:
+        probe = self._probes.find(request) if self._probes is not None else None
+        if probe is not None:
+            return await probe(request)
         operation, parameters = self._match(request.method, request.raw_path)
         if operation.is_public:
             principal = _ANONYMOUS

@@ -109,6 +109,8 @@ def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: i
         "RUNTIME_LOG_DIR": LOG_DIR,
     }
     defaults = _common(runtime) | {"TZ": timezone, "_APP_SHARE_DIR": _SHARE_DIR}
+    if settings.fresh_state:
+        preset["RUNTIME_FRESH_STATE"] = "1"
     if settings.pre_stop_handler:
         preset |= {"PRE_STOP_HANDLER": settings.pre_stop_handler, "PRE_STOP_TIMEOUT": str(settings.pre_stop_timeout_s)}
     return defaults | plain | preset

@@ -58,6 +58,11 @@ def test_user_variables_are_visible_both_ways():
     assert json.loads(found["RUNTIME_USERDATA"]) == {"TIER": "dev", "TZ": "UTC"}
 
 
+def test_fresh_state_is_told_only_where_it_is_on():
+    assert of(version(fresh_state=True))["RUNTIME_FRESH_STATE"] == "1"
+    assert "RUNTIME_FRESH_STATE" not in of(VERSION)
+
+
 def test_encrypted_variables_are_only_user_data():
     found = of(version(encrypted_user_data='{"PASSWORD": "x"}'))
 
