@@ -49,6 +49,9 @@ ROUNDS = 20
 """Rehearsals; CPython 3.11 specialises its bytecode within the first ten runs."""
 
 _REHEARSAL = "rehearsal"
+_SERVER_FD, _RUNTIME_FD = 60, 61
+# Made once: forks share what nobody writes to of their buffers.
+_server, _connection = frames.Connection(_SERVER_FD), frames.Connection(_RUNTIME_FD)
 _zone: "list[str | None]" = [None]
 """What the C library took its time zone from."""
 _SEED_BYTES = 32
@@ -193,10 +196,12 @@ def rehearse(records: log.Log, rounds: int, handler: str, events: "Iterable[byte
     path, environment = sys.path[:], dict(os.environ)
     ours, theirs = socketpair()
     try:
-        server, connection = frames.Connection(ours.fileno()), frames.Connection(theirs.fileno())
+        os.dup2(ours.fileno(), _SERVER_FD, False)
+        os.dup2(theirs.fileno(), _RUNTIME_FD, False)
         for _ in range(rounds):
-            _live(server, connection, records, handler, events)
+            _live(_server, _connection, records, handler, events)
     finally:
+        os.closerange(_SERVER_FD, _RUNTIME_FD + 1)
         ours.close()
         theirs.close()
         os.close(records.fd)

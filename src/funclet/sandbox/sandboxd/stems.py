@@ -158,9 +158,10 @@ class Stems:
 
     def take(self, spec: Create, now: float) -> Running | None:
         """Return a stem that is ready, which is the caller's from now on; None if there is none."""
-        entry = self._loaded.get(loaded_key_of(spec))
+        loaded_key = loaded_key_of(spec) if self._loaded else ()
+        entry = self._loaded.get(loaded_key)
         if entry is not None:
-            self._loaded.move_to_end(loaded_key_of(spec))
+            self._loaded.move_to_end(loaded_key)
             entry.used_at = now
             entry.starts.append(now)
             stem = _take_ready(entry.waiting)
