@@ -74,7 +74,7 @@ class Settings:
     max_stems: int = _setting(-1, "Most runtimes started ahead of one kind. -1: a fortieth of the host's memory.")
     drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
-    runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH. May be given several times.")
+    runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times.")
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
 
     @property
