@@ -1,0 +1,179 @@
+"""A data-plane process beside the server: it answers invocations, and owns the functions that fall to it.
+
+It reads the database and writes nothing. Every other request, submissions and log records go to process 0.
+"""
+
+import gc
+import logging
+import os
+from contextlib import AsyncExitStack
+
+from funclet.api.app import Api
+from funclet.api.auth import Authenticator
+from funclet.api.errors import from_error
+from funclet.api.operations import OPERATIONS
+from funclet.base.clock import SystemClock
+from funclet.base.http import Request, Response
+from funclet.base.ids import new_uuid
+from funclet.base.tasks import StopSignal, TaskOwner
+from funclet.blobs import Blobs
+from funclet.catalog import Catalog
+from funclet.cluster import codec
+from funclet.cluster.frames import Kind
+from funclet.cluster.hub import Answer
+from funclet.cluster.link import LinkAway
+from funclet.cluster.logs import LogShipper
+from funclet.cluster.mesh import START_S, Head, Mesh, MeshError
+from funclet.config import Settings
+from funclet.dataplane.code import CodeCache
+from funclet.gateway import RouteSource
+from funclet.model.errors import ModelError
+from funclet.runtimes.registry import Registry
+from funclet.sandbox.protocol import SandboxDriver
+from funclet.store.sqlite import SqliteReader
+from funclet.wiring import (
+    Changes,
+    HttpSide,
+    Listeners,
+    Parts,
+    build_services,
+    is_invocation,
+    leave,
+    open_dispatcher,
+    raise_descriptor_limit,
+    sweep_code,
+)
+
+log = logging.getLogger(__name__)
+
+
+def code_folder_name(number: int) -> str:
+    """Return the folder of unpacked code, in the data folder, of a process by its number."""
+    return f"code-{number}" if number else "code"
+
+
+class DataProcess:
+    """One running data-plane process. `run` returns when it was told to stop and has drained."""
+
+    def __init__(
+        self, settings: Settings, listeners: Listeners, driver: SandboxDriver, registry: Registry, mesh: Mesh
+    ) -> None:
+        """Prepare the process; the arguments are those of `server.Server`."""
+        self._settings = settings
+        self._listeners = listeners
+        self._driver = driver
+        self._registry = registry
+        self._mesh = mesh
+        self._stop = StopSignal()
+
+    async def run(self) -> None:
+        """Start everything, serve until told to stop or process 0 has ended, drain, stop everything.
+
+        Raises:
+            StoreError, SandboxError, MeshError, OSError: the process cannot start.
+        """
+        raise_descriptor_limit()
+        self._stop.listen()
+        parent = os.getppid()
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            gc.freeze()
+            log.info("data-plane process %d serves: pid=%d", self._mesh.member.number, os.getpid())
+            await self._stop.asked.wait()
+            if os.getppid() != parent:
+                # Without its sandboxd it has no instances any more; another process takes its place.
+                self._stop.ask()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, mesh, clock = self._settings, self._mesh, SystemClock()
+        mesh.open()
+        stack.push_async_callback(mesh.close)
+        await self._follow_head(stack)
+        folder = settings.data_folder
+        store = SqliteReader.open(folder / "funclet.db")
+        stack.push_async_callback(store.close)
+        logs = LogShipper(mesh.head)
+        logs.open()
+        stack.push_async_callback(logs.close)
+        blobs = Blobs(folder / "packages")
+        code_folder = folder / code_folder_name(mesh.member.number)
+        code_folder.mkdir(exist_ok=True)
+        code = CodeCache(blobs, code_folder)
+        await sweep_code(store, code)
+        dispatcher = await open_dispatcher(stack, settings, self._driver, self._registry, code, logs.add, mesh)
+        parts = Parts(
+            store=store,
+            logs=logs,
+            blobs=blobs,
+            code=code,
+            registry=self._registry,
+            catalog=Catalog(store, clock),
+            routes=RouteSource(store, clock),
+            invoker=mesh.invoker(dispatcher),
+            authenticator=Authenticator(store, clock),
+            clock=clock,
+        )
+        loops = TaskOwner()
+        stack.push_async_callback(loops.close)
+        changes = Changes(parts, dispatcher, loops, mesh)
+        stack.push_async_callback(leave, self._stop, mesh, settings)
+        await mesh.listen(dispatcher, _answers(changes, logs))
+        await mesh.join()
+        await self._open_http(stack, parts)
+
+    async def _follow_head(self, stack: AsyncExitStack) -> None:
+        """Wait for process 0, and end when it ends."""
+        try:
+            connection = await self._mesh.head.reach(within_s=START_S)
+        except LinkAway as error:
+            raise MeshError("Process 0 did not start.") from error
+
+        async def follow() -> None:
+            await connection.closed.wait()
+            self._stop.ask()
+            self._stop.ask()
+
+        following = TaskOwner()
+        stack.push_async_callback(following.close)
+        following.start(follow(), name="follow process 0")
+
+    async def _open_http(self, stack: AsyncExitStack, parts: Parts) -> None:
+        head = Head(self._mesh.head)
+        services = build_services(
+            self._settings,
+            self._listeners,
+            parts,
+            head,
+            function_changed=_nothing_changes_here,
+            triggers_changed=_nothing_changes_here,
+        )
+        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator)
+
+        async def handle(request: Request) -> Response:
+            if is_invocation(request):
+                return await api.handle(request)
+            try:
+                return await head.handle(request)
+            except ModelError as error:
+                return from_error(error, path=request.raw_path, request_id=new_uuid())
+
+        await HttpSide(self._stop, self._settings, self._listeners).open(stack, parts, head, handle, api)
+
+
+def _nothing_changes_here(*_: str) -> None:
+    """Stand for what follows a change: only process 0 changes anything."""
+    raise AssertionError("a change outside process 0")
+
+
+def _answers(changes: Changes, logs: LogShipper) -> dict[Kind, Answer]:
+    """Return what this process does for process 0."""
+
+    async def hint(body: bytes) -> bytes:
+        changes.heed(codec.decode_hint(body))
+        return b""
+
+    async def flush(_: bytes) -> bytes:
+        await logs.flush()
+        return b""
+
+    return {Kind.HINT: hint, Kind.FLUSH: flush}

@@ -1,0 +1,302 @@
+"""What every process of a server is made of: parts, data plane, use cases and listeners.
+
+`server` puts them together for process 0, `data_process` for the others.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from funclet.api.app import Api
+from funclet.api.auth import Authenticator
+from funclet.api.call import Services
+from funclet.base.clock import SystemClock
+from funclet.base.http import Request, Response
+from funclet.base.tasks import StopSignal, TaskOwner
+from funclet.blobs import BlobError, Blobs
+from funclet.catalog import Catalog
+from funclet.cluster.codec import Hint
+from funclet.cluster.mesh import Mesh
+from funclet.config import Settings
+from funclet.dataplane.code import CodeCache
+from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
+from funclet.dataplane.launch import LaunchOptions
+from funclet.front import Front, Handler
+from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.model.errors import ModelError
+from funclet.model.invocation import Invoker, LogRecord, Submitter
+from funclet.runtimes.registry import Registry
+from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.fetch import CodeFetcher
+from funclet.services.functions import FunctionService
+from funclet.services.identity import IdentityService
+from funclet.services.invocations import InvocationService
+from funclet.services.limits import Limits
+from funclet.services.observability import ObservabilityService
+from funclet.services.triggers import TriggerService
+from funclet.services.versions import VersionService
+from funclet.store.protocol import LogStore, Store, StoreError
+from funclet.triggers import apig
+from funclet.triggers.timer import TimerType
+
+LEAVE_S = 5.0
+"""How much longer than its own requests a process waits for those of the others at shutdown."""
+_INVOCATION = re.compile(r"/v2/[^/]+/fgs/functions/[^/]+/invocations/?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The two bound sockets of a server, and their addresses as clients reach them."""
+
+    api: socket.socket
+    gateway: socket.socket
+    api_url: str
+    gateway_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the services and listeners of a process are made of."""
+
+    store: Store
+    logs: LogStore
+    blobs: Blobs
+    code: CodeCache
+    registry: Registry
+    catalog: Catalog
+    routes: RouteSource
+    invoker: Invoker
+    authenticator: Authenticator
+    clock: SystemClock
+
+
+async def open_dispatcher(
+    stack: AsyncExitStack,
+    settings: Settings,
+    driver: SandboxDriver,
+    registry: Registry,
+    code: CodeCache,
+    record: Callable[[LogRecord], None],
+    mesh: Mesh | None,
+) -> Dispatcher:
+    """Open the driver and the data plane of a process; several processes share the host's memory equally.
+
+    Raises:
+        SandboxError: there can be no sandboxes.
+    """
+    await driver.open()
+    stack.push_async_callback(driver.close)
+    options = DispatcherOptions(
+        memory_mib=instance_memory_mib(settings) // (mesh.member.count if mesh else 1),
+        idle_release_s=settings.idle_release_s,
+        wait_s=settings.wait_s,
+        launch=LaunchOptions(
+            network=choose_network(settings, driver), timezone=settings.timezone, use_stems=settings.stems == "on"
+        ),
+    )
+    dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record)
+    dispatcher.open()
+    stack.push_async_callback(dispatcher.close)
+    return dispatcher
+
+
+async def leave(stop: StopSignal, mesh: Mesh, settings: Settings) -> None:
+    """Serve the other processes until they have finished their requests."""
+    await stop.unless_hurried(mesh.leave(), within_s=settings.drain_s + LEAVE_S)
+
+
+class Changes:
+    """What a process does when a function or a trigger was changed, here or by process 0."""
+
+    def __init__(self, parts: Parts, dispatcher: Dispatcher, loops: TaskOwner, mesh: Mesh | None) -> None:
+        self._parts = parts
+        self._dispatcher = dispatcher
+        self._loops = loops
+        self._mesh = mesh
+
+    def publish(self, hint: Hint) -> None:
+        """Act on a change that was made here, and tell the other processes."""
+        self.heed(hint)
+        if self._mesh is not None:
+            self._mesh.publish(hint)
+
+    def heed(self, hint: Hint) -> None:
+        """Forget what has changed: when this returns, no request is answered from it any more."""
+        parts = self._parts
+        parts.routes.changed()
+        if not hint.name:
+            return
+        function = (hint.project_id, hint.package, hint.name)
+        parts.catalog.forget(*function)
+        self._loops.start(_retire_outdated(self._dispatcher, parts.catalog, function), name="retire instances")
+        self._loops.start(self._unpack_ahead(hint), name="unpack code")
+
+    def settled(self, handle: Handler) -> Handler:
+        """Return a handler that answers a change only when every process knows of it."""
+        mesh = self._mesh
+        assert mesh is not None
+
+        async def handle_and_settle(request: Request) -> Response:
+            response = await handle(request)
+            if not mesh.is_settled and not is_invocation(request):
+                await mesh.settle()
+            return response
+
+        return handle_and_settle
+
+    async def _unpack_ahead(self, hint: Hint) -> None:
+        """Unpack the code of a function that was changed, so that its first request need not wait for it."""
+        function = (hint.project_id, hint.package, hint.name)
+        # A function that is gone by now needs nothing, and whoever invokes one that cannot be unpacked is told why.
+        with contextlib.suppress(ModelError, StoreError, BlobError, OSError):
+            version = await self._parts.store.read(lambda tx: tx.functions.get(*function, "latest"))
+            if version and version.code.digest and (not self._mesh or self._mesh.owns(version.function_id)):
+                await self._parts.code.fetch(version.code)
+
+
+def is_invocation(request: Request) -> bool:
+    """Tell whether a request of the API runs a function now."""
+    return request.method == "POST" and _INVOCATION.fullmatch(request.raw_path) is not None
+
+
+class HttpSide:
+    """The two listeners of a process."""
+
+    def __init__(self, stop: StopSignal, settings: Settings, listeners: Listeners) -> None:
+        self._stop = stop
+        self._drain_s = settings.drain_s
+        self._listeners = listeners
+
+    async def open(self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api) -> None:
+        """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
+        tasks = TaskOwner()
+        stack.push_async_callback(self._drain_tasks, tasks)
+        gateway = Gateway(
+            routes=parts.routes,
+            catalog=parts.catalog,
+            invoker=parts.invoker,
+            submitter=submitter,
+            authenticator=parts.authenticator,
+            clock=parts.clock,
+            tasks=tasks,
+            gateway_url=self._listeners.gateway_url,
+        )
+        gateway_front = Front(gateway.handle, body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"), clock=parts.clock)
+        api_front = Front(handle, body_limit=api.body_limit, clock=parts.clock)
+        for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
+            await front.listen_on(listener)
+            stack.push_async_callback(self._stop_front, front)
+
+    async def _stop_front(self, front: Front) -> None:
+        await self._stop.unless_hurried(front.drain(deadline_s=self._drain_s))
+        await front.close()
+
+    async def _drain_tasks(self, tasks: TaskOwner) -> None:
+        await self._stop.unless_hurried(tasks.drain(deadline_s=self._drain_s))
+        await tasks.close()
+
+
+def build_services(
+    settings: Settings,
+    listeners: Listeners,
+    parts: Parts,
+    submitter: Submitter,
+    *,
+    function_changed: Callable[[str, str, str], None],
+    triggers_changed: Callable[[], None],
+) -> Services:
+    """Return all use cases of the API over the parts of a process."""
+    region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
+    return Services(
+        functions=FunctionService(
+            store,
+            parts.blobs,
+            parts.registry,
+            clock,
+            CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
+            CodeLinks(secrets.token_bytes(32), clock),
+            region=region,
+            limits=limits,
+            on_change=function_changed,
+        ),
+        versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
+        invocations=InvocationService(
+            store=store,
+            catalog=parts.catalog,
+            invoker=parts.invoker,
+            submitter=submitter,
+            clock=clock,
+            region=region,
+            handler_error_status=settings.handler_error_status,
+        ),
+        triggers=TriggerService(
+            store,
+            clock,
+            [*kinds, TimerType(default_zone=settings.timezone)],
+            region=region,
+            on_change=triggers_changed,
+        ),
+        identity=IdentityService(store, clock, region=region),
+        observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+    )
+
+
+def raise_descriptor_limit() -> None:
+    """Each instance takes five descriptors and each connection one: take as many as the host gives."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def sweep_code(store: Store, code: CodeCache) -> frozenset[str]:
+    """Remove unpacked code that nothing names any more, left-overs of crashes too; return the digests in use."""
+    in_use = await store.read(lambda tx: tx.functions.code_digests())
+    await asyncio.to_thread(code.sweep, in_use)
+    return in_use
+
+
+async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:
+    """End the instances of one function that no request will run on any more: deleted, disabled or of older code."""
+    for version in dispatcher.versions():
+        if (version.project_id, version.package, version.name) != function:
+            continue
+        try:
+            current = await catalog.resolve(version.urn)
+        except ModelError:
+            dispatcher.retire(version)
+        else:
+            if current.revision > version.revision or current.settings.max_instances == 0:
+                dispatcher.retire(version)
+
+
+def instance_memory_mib(settings: Settings) -> int:
+    """Return what all instances of this host may hold together."""
+    return int(host_memory_mib() * settings.memory_fraction)
+
+
+def host_memory_mib() -> int:
+    """Return the memory of this host."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1024 * 1024)
+
+
+def choose_network(settings: Settings, driver: SandboxDriver) -> Network:
+    """Return what functions may reach. `auto` takes NAT where the host has what it needs.
+
+    Raises:
+        SandboxError: the operator asked for NAT and the host cannot do it.
+    """
+    if settings.network == "off" or driver.level != "full":
+        return Network.OFF
+    checks = {check.name: check for check in driver.check_host()}
+    nat = checks["function network"]
+    if not nat.ok and settings.network == "nat":
+        raise SandboxError(f"Functions cannot have a network: {nat.detail}")
+    return Network.NAT if nat.ok else Network.OFF
