@@ -55,13 +55,15 @@ class Supervisor:
             # Only so that it is reported at `signal_fd`, like the others.
             signal.signal(signal.SIGCHLD, lambda *_: None)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+            # A server that has ended already is reported by nothing.
+            self._reap()
             while self._status is None or self._pids:
                 self._start_due()
-                self._reap()
                 ready = select.select([signal_fd], [], [], self._time_to_wait())[0]
                 for number in os.read(signal_fd, 64) if ready else b"":
                     if number != signal.SIGCHLD:
                         self._pass_on(number)
+                self._reap()
                 if time.monotonic() >= self._kill_at:
                     self._kill_at = float("inf")
                     self._signal_others(signal.SIGKILL)
