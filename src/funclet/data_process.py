@@ -1,12 +1,15 @@
 """A data-plane process beside the server: it answers invocations, and owns the functions that fall to it.
 
-It reads the database and writes nothing. Every other request, submissions and log records go to process 0.
+It gets ready first and is then told its number, at once or when it replaces another.
+It reads the database and writes nothing: every other request, submissions and log records go to process 0.
 """
 
+import asyncio
 import gc
 import logging
 import os
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
@@ -21,9 +24,10 @@ from funclet.catalog import Catalog
 from funclet.cluster import codec
 from funclet.cluster.frames import Kind
 from funclet.cluster.hub import Answer
-from funclet.cluster.link import LinkAway
+from funclet.cluster.link import Link, LinkAway
 from funclet.cluster.logs import LogShipper
-from funclet.cluster.mesh import START_S, Head, Mesh, MeshError
+from funclet.cluster.member import Member, Standby
+from funclet.cluster.mesh import SOCKETS, START_S, Head, Mesh, MeshError
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.gateway import RouteSource
@@ -47,23 +51,23 @@ from funclet.wiring import (
 log = logging.getLogger(__name__)
 
 
-def code_folder_name(number: int) -> str:
-    """Return the folder of unpacked code, in the data folder, of a process by its number."""
-    return f"code-{number}" if number else "code"
+def code_folders(data_folder: Path, count: int) -> list[Path]:
+    """Return the folders of unpacked code of the processes beside the server, number 1 first."""
+    return [data_folder / f"code-{number}" for number in range(1, count)]
 
 
 class DataProcess:
     """One running data-plane process. `run` returns when it was told to stop and has drained."""
 
     def __init__(
-        self, settings: Settings, listeners: Listeners, driver: SandboxDriver, registry: Registry, mesh: Mesh
+        self, settings: Settings, listeners: Listeners, driver: SandboxDriver, registry: Registry, standby: Standby
     ) -> None:
-        """Prepare the process; the arguments are those of `server.Server`."""
+        """Prepare the process; the arguments are those of `server.Server`, but it has no number yet."""
         self._settings = settings
         self._listeners = listeners
         self._driver = driver
         self._registry = registry
-        self._mesh = mesh
+        self._standby = standby
         self._stop = StopSignal()
 
     async def run(self) -> None:
@@ -76,31 +80,35 @@ class DataProcess:
         self._stop.listen()
         parent = os.getppid()
         async with AsyncExitStack() as stack:
-            await self._start(stack)
-            gc.freeze()
-            log.info("data-plane process %d serves: pid=%d", self._mesh.member.number, os.getpid())
-            await self._stop.asked.wait()
+            await self._driver.open()
+            stack.push_async_callback(self._driver.close)
+            number = await self._stop.unless_asked(_read_number(self._standby.descriptor))
+            if number is not None:
+                await self._start(stack, self._standby.member(number))
+                gc.freeze()
+                log.info("data-plane process %d serves: pid=%d", number, os.getpid())
+                await self._stop.asked.wait()
             if os.getppid() != parent:
                 # Without its sandboxd it has no instances any more; another process takes its place.
                 self._stop.ask()
 
-    async def _start(self, stack: AsyncExitStack) -> None:
-        settings, mesh, clock = self._settings, self._mesh, SystemClock()
+    async def _start(self, stack: AsyncExitStack, member: Member) -> None:
+        settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
+        mesh = Mesh(member, folder / SOCKETS)
         mesh.open()
         stack.push_async_callback(mesh.close)
-        await self._follow_head(stack)
-        folder = settings.data_folder
+        await self._follow(mesh.head, stack)
         store = SqliteReader.open(folder / "funclet.db")
         stack.push_async_callback(store.close)
         logs = LogShipper(mesh.head)
         logs.open()
         stack.push_async_callback(logs.close)
         blobs = Blobs(folder / "packages")
-        code_folder = folder / code_folder_name(mesh.member.number)
+        code_folder = code_folders(folder, member.count)[member.number - 1]
         code_folder.mkdir(exist_ok=True)
         code = CodeCache(blobs, code_folder)
         await sweep_code(store, code)
-        dispatcher = await open_dispatcher(stack, settings, self._driver, self._registry, code, logs.add, mesh)
+        dispatcher = open_dispatcher(stack, settings, self._driver, self._registry, code, logs.add, mesh)
         parts = Parts(
             store=store,
             logs=logs,
@@ -119,12 +127,12 @@ class DataProcess:
         stack.push_async_callback(leave, self._stop, mesh, settings)
         await mesh.listen(dispatcher, _answers(changes, logs))
         await mesh.join()
-        await self._open_http(stack, parts)
+        await self._open_http(stack, parts, Head(mesh.head))
 
-    async def _follow_head(self, stack: AsyncExitStack) -> None:
+    async def _follow(self, head: Link, stack: AsyncExitStack) -> None:
         """Wait for process 0, and end when it ends."""
         try:
-            connection = await self._mesh.head.reach(within_s=START_S)
+            connection = await head.reach(within_s=START_S)
         except LinkAway as error:
             raise MeshError("Process 0 did not start.") from error
 
@@ -137,8 +145,7 @@ class DataProcess:
         stack.push_async_callback(following.close)
         following.start(follow(), name="follow process 0")
 
-    async def _open_http(self, stack: AsyncExitStack, parts: Parts) -> None:
-        head = Head(self._mesh.head)
+    async def _open_http(self, stack: AsyncExitStack, parts: Parts, head: Head) -> None:
         services = build_services(
             self._settings,
             self._listeners,
@@ -158,6 +165,20 @@ class DataProcess:
                 return from_error(error, path=request.raw_path, request_id=new_uuid())
 
         await HttpSide(self._stop, self._settings, self._listeners).open(stack, parts, head, handle, api)
+
+
+async def _read_number(descriptor: int) -> int | None:
+    """Wait for the number of this process; None if there will be none."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    told = os.read(descriptor, 1)
+    os.close(descriptor)
+    return told[0] if told else None
 
 
 def _nothing_changes_here(*_: str) -> None:

@@ -208,7 +208,9 @@ class Server:
             mesh.open()
             stack.push_async_callback(mesh.close)
             stack.push_async_callback(self._wait_alone, mesh)
-        dispatcher = await open_dispatcher(stack, self._settings, self._driver, self._registry, code, logs.add, mesh)
+        await self._driver.open()
+        stack.push_async_callback(self._driver.close)
+        dispatcher = open_dispatcher(stack, self._settings, self._driver, self._registry, code, logs.add, mesh)
         if mesh is not None:
             stack.push_async_callback(leave, self._stop, mesh, self._settings)
         parts = Parts(

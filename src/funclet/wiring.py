@@ -78,7 +78,7 @@ class Parts:
     clock: SystemClock
 
 
-async def open_dispatcher(
+def open_dispatcher(
     stack: AsyncExitStack,
     settings: Settings,
     driver: SandboxDriver,
@@ -87,13 +87,11 @@ async def open_dispatcher(
     record: Callable[[LogRecord], None],
     mesh: Mesh | None,
 ) -> Dispatcher:
-    """Open the driver and the data plane of a process; several processes share the host's memory equally.
+    """Open the data plane of a process over an open driver; several processes share the host's memory equally.
 
     Raises:
-        SandboxError: there can be no sandboxes.
+        SandboxError: functions cannot have the network that the operator asked for.
     """
-    await driver.open()
-    stack.push_async_callback(driver.close)
     options = DispatcherOptions(
         memory_mib=instance_memory_mib(settings) // (mesh.member.count if mesh else 1),
         idle_release_s=settings.idle_release_s,

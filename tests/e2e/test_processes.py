@@ -1,5 +1,6 @@
 """A server of three data-plane processes: one platform to its clients, whichever process takes their connection."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -113,9 +114,9 @@ def test_functions_run_on_whatever_connection_their_callers_come(several, caller
 
 def test_the_gateway_answers_on_every_connection(several):
     for number in range(6):
-        publish(several, f"page-{number}", PAGE)
+        publish(several, f"page_{number}", PAGE)
 
-    answers = [send(several.gateway_url, "GET", f"/page-{number % 6}") for number in range(60)]
+    answers = [send(several.gateway_url, "GET", f"/page_{number % 6}") for number in range(60)]
 
     assert {(status, body) for status, _, body in answers} == {(200, b"page")}
 
@@ -123,25 +124,18 @@ def test_the_gateway_answers_on_every_connection(several):
 def test_the_api_is_one_on_every_connection(several):
     names = [f"api-{number}" for number in range(12)]
     for name in names:
-        # A client of its own is a connection of its own, so another process may take it.
-        client = several.new_client()
-        client.create_function(
-            {
-                "func_name": name,
-                "package": "default",
-                "runtime": "Python3.10",
-                "handler": "index.handler",
-                "timeout": 10,
-                "memory_size": 128,
-                "code_type": "zip",
-                "func_code": {"file": zip_base64({"index.py": ECHO})},
-            }
-        )
-        client.close()
+        several.deploy(name, ECHO)
 
-    listed = {row["func_name"] for row in several.client.list_functions(name="api-")}
-    assert listed == set(names)
-    assert several.new_client(sk="wrong").call("GET", several.path("/functions"), raises=False).status == 401
+    listed = [rows_on_a_new_connection(several) for _ in range(12)]
+    assert listed == [set(names)] * 12
+    with contextlib.closing(several.new_client(sk="wrong")) as stranger:
+        assert stranger.call("GET", several.path("/functions"), raises=False).status == 401
+
+
+def rows_on_a_new_connection(server):
+    """Return the names of functions as whichever process takes the connection tells them."""
+    with contextlib.closing(server.new_client()) as client:
+        return {row["func_name"] for row in client.list_functions(name="api-")}
 
 
 def test_the_instance_maximum_is_exact_over_all_processes(several, callers):
@@ -161,12 +155,12 @@ def test_no_connection_gets_an_old_answer_after_an_update_was_acknowledged(sever
     urn = several.deploy("changing", "def handler(event, context):\n    return 0\n")
     for number in range(1, 13):
         source = f"def handler(event, context):\n    return {number}\n"
-        client = several.new_client()
         body = {"code_type": "zip", "func_code": {"file": zip_base64({"index.py": source})}}
-        client.call("PUT", several.path(f"/functions/{urn}/code"), body=json.dumps(body).encode())
-        client.close()
+        with contextlib.closing(several.new_client()) as client:
+            client.call("PUT", several.path(f"/functions/{urn}/code"), body=json.dumps(body).encode())
 
-        assert {answer.json() for answer in callers.invoke_all([(urn, {})] * 48)} == {number}
+        answers = callers.invoke_all([(urn, {})] * 48)
+        assert {(answer.status, answer.body) for answer in answers} == {(200, str(number).encode())}
 
 
 def test_a_function_that_was_deleted_is_gone_for_all(several, callers):
@@ -181,8 +175,8 @@ def test_a_function_that_was_deleted_is_gone_for_all(several, callers):
 def test_the_log_of_every_request_is_found_at_once_and_in_order(several, callers):
     for number in range(4):
         urn = several.deploy(f"logged-{number}", ECHO)
-        ids = [answer.headers["X-Cff-Request-Id"] for answer in callers.invoke_all([(urn, {"n": 1})] * 20)]
-        last = several.invoke(urn, {"n": "last"}).headers["X-Cff-Request-Id"]
+        ids = [answer.headers["x-cff-request-id"] for answer in callers.invoke_all([(urn, {"n": 1})] * 20)]
+        last = several.invoke(urn, {"n": "last"}).headers["x-cff-request-id"]
 
         records = several.client.logs(urn)
 
@@ -192,10 +186,16 @@ def test_the_log_of_every_request_is_found_at_once_and_in_order(several, callers
 
 def test_asynchronous_requests_run_wherever_their_function_is(several):
     urns = deploy_everywhere(several, "later", ECHO)
-    requests = [(urn, several.new_client().invoke_async(urn, b'{"n": 1}')) for urn in urns.values() for _ in range(5)]
+    requests = [(urn, submit(several, urn)) for urn in urns.values() for _ in range(5)]
 
     for urn, request_id in requests:
         eventually(lambda urn=urn, request_id=request_id: is_done(several, urn, request_id))
+
+
+def submit(server, urn):
+    """Submit on a connection of its own; return the request id."""
+    with contextlib.closing(server.new_client()) as client:
+        return client.invoke_async(urn, b'{"n": 1}')
 
 
 def is_done(server, urn, request_id):
@@ -303,7 +303,8 @@ def test_kill_9_of_a_sandboxd_replaces_its_process_too(new_several):
 
     eventually(lambda: is_back(server, 2, former[2]))
     eventually(lambda: not is_alive(former[2]))
-    eventually(lambda: server.invoke(urns[2], {"s": 0}).status == 200)
+    with contextlib.closing(server.new_client()) as client:
+        eventually(lambda: server.invoke(urns[2], {"s": 0}, client=client).status == 200)
     eventually(lambda: not zombies_below(server.process.pid))
 
 

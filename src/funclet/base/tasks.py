@@ -9,9 +9,11 @@ import contextlib
 import logging
 import signal
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class TaskOwner:
@@ -78,10 +80,19 @@ class StopSignal:
             self.hurried.set()
         self.asked.set()
 
+    async def unless_asked(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return the result of `work`; None when the process is asked to stop before it is there."""
+        return await _unless(self.asked, work, None)
+
     async def unless_hurried(self, work: Coroutine[Any, Any, object], *, within_s: float | None = None) -> None:
         """Wait for `work`, but not any longer than `within_s` seconds or until the process must hurry."""
-        task, hurry = asyncio.ensure_future(work), asyncio.ensure_future(self.hurried.wait())
-        await asyncio.wait((task, hurry), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-        for pending in (task, hurry):
-            pending.cancel()
-        await asyncio.gather(task, hurry, return_exceptions=True)
+        await _unless(self.hurried, work, within_s)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T], within_s: float | None) -> T | None:
+    task, sooner = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    await asyncio.wait((task, sooner), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    for pending in (task, sooner):
+        pending.cancel()
+    await asyncio.gather(task, sooner, return_exceptions=True)
+    return None if task.cancelled() else task.result()

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from funclet import config
 from funclet.cli import privileges
 from funclet.cli.serve import Level, Start, log_to_stderr, serve_one
-from funclet.cluster.member import Member, Progress
+from funclet.cluster.member import Member, Progress, Standby
 from funclet.cluster.supervisor import Supervisor
 from funclet.sandbox.sandboxd.supervise import FORWARDED
 from funclet.server import load_registry
@@ -67,9 +67,9 @@ def _be_supervisor(plan: Mapping[str, Any]) -> int:
     os.close(plan["progress"])
     start_ = Start(settings=settings, listeners=listeners, registry=load_registry(settings))
 
-    def be_process(number: int) -> int:
-        member = Member(number=number, count=count, run_id=plan["run_id"], progress=progress)
-        return _be_member(replace(start_, member=member), level)
+    def be_process(descriptor: int) -> int:
+        standby = Standby(count=count, run_id=plan["run_id"], progress=progress, descriptor=descriptor)
+        return _be_member(replace(start_, standby=standby), level)
 
     def take_nothing_new() -> None:
         # A listener that stayed open here would take connections that nobody answers.

@@ -23,8 +23,7 @@ from funclet.cli import profiles
 from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
-    from funclet.cluster.member import Member
-    from funclet.cluster.mesh import Mesh
+    from funclet.cluster.member import Member, Standby
     from funclet.runtimes.registry import Registry
     from funclet.server import Identity
     from funclet.services.identity import Credentials
@@ -85,7 +84,9 @@ class Start:
     listeners: "Listeners"
     registry: "Registry"
     member: "Member | None" = None
-    """None: it is the only one."""
+    """Of the server among several processes; None: it is the only one, or a process beside the server."""
+    standby: "Standby | None" = None
+    """Of a process beside the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +198,7 @@ def serve_one(start_: Start, level: Level) -> int:
 
             folders, data = _program_folders(start_.registry), start_.settings.data_folder
             privileges.become(level.user, read_only=folders, writable=[data], dies_with_parent=True)
-        if start_.member is not None and start_.member.number:
+        if start_.standby is not None:
             # Only the server has an identity to tell.
             os.close(write_fd)
         return _run(start_, control, lambda identity: _tell(write_fd, identity))
@@ -215,16 +216,16 @@ def serve_one(start_: Start, level: Level) -> int:
 def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: Callable[[], None]) -> NoReturn:
     """Fork the process and become its sandboxd."""
     from funclet import server  # noqa: PLC0415 - as above
-    from funclet.data_process import code_folder_name  # noqa: PLC0415
+    from funclet.data_process import code_folders  # noqa: PLC0415
     from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
     from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
 
-    folder = start_.settings.data_folder
-    code_folder = folder / code_folder_name(start_.member.number if start_.member else 0)
+    folder, standby = start_.settings.data_folder, start_.standby
+    code = code_folders(folder, standby.count) if standby else (folder / "code",)
     supervise(
         child,
         settings=SandboxdSettings(
-            allowed_folders=(code_folder, server.language_folder()),
+            allowed_folders=(*code, server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
         ),
@@ -318,16 +319,14 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     """Be the server, or a data-plane process beside it."""
     import uvloop  # noqa: PLC0415 - as above
 
-    from funclet.cluster.mesh import HEAD, Mesh, MeshError  # noqa: PLC0415
+    from funclet.cluster.mesh import MeshError  # noqa: PLC0415
     from funclet.sandbox.protocol import SandboxError  # noqa: PLC0415
     from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
     from funclet.store.protocol import StoreError  # noqa: PLC0415
 
-    folder, member = start_.settings.data_folder, start_.member
-    mesh = Mesh(member, folder / "processes") if member else None
-    is_server = mesh is None or mesh.member.number == HEAD
+    folder = start_.settings.data_folder
     try:
-        uvloop.run(_serve_until_stopped(start_, control, identify, mesh))
+        uvloop.run(_serve_until_stopped(start_, control, identify))
     except DataFolderInUse as error:
         click.echo(f"error: {error}", err=True)
         return ExitCode.CONFLICT
@@ -342,7 +341,7 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     except MeshError as error:
         click.echo(f"error: {error}", err=True)
         return ExitCode.UNEXPECTED
-    if is_server:
+    if start_.standby is None:
         from funclet import server  # noqa: PLC0415 - as above
 
         server.remove_state(folder)
@@ -350,20 +349,22 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
 
 
 async def _serve_until_stopped(
-    start_: Start, control: socket.socket | None, identify: "Callable[[Identity], None]", mesh: "Mesh | None"
+    start_: Start, control: socket.socket | None, identify: "Callable[[Identity], None]"
 ) -> None:
     from funclet import data_process, server  # noqa: PLC0415 - as above
+    from funclet.cluster.mesh import SOCKETS, Mesh  # noqa: PLC0415
 
-    driver = server.make_driver(control)
+    driver, member = server.make_driver(control), start_.member
     parts = (start_.settings, start_.listeners, driver, start_.registry)
 
     def announce(identity: "Identity") -> None:
         server.write_state(start_.settings.data_folder, start_.listeners, driver.level)
         _banner(start_, driver.level, identity.created)
 
-    if mesh is not None and mesh.member.number:
-        await data_process.DataProcess(*parts, mesh).run()
+    if start_.standby is not None:
+        await data_process.DataProcess(*parts, start_.standby).run()
     else:
+        mesh = Mesh(member, start_.settings.data_folder / SOCKETS) if member else None
         await server.Server(*parts, mesh).run(identify=identify, announce=announce)
 
 

@@ -19,6 +19,21 @@ class Member:
     progress: "Progress"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standby:
+    """A data-plane process that will be told which one it is."""
+
+    count: int
+    run_id: str
+    progress: "Progress"
+    descriptor: int
+    """Where one byte comes: the number. Its end without one means that there will be none."""
+
+    def member(self, number: int) -> Member:
+        """Return what the process is once it has a number."""
+        return Member(number=number, count=self.count, run_id=self.run_id, progress=self.progress)
+
+
 class Progress:
     """Up to which invocation each process has taken what each other one sent it.
 

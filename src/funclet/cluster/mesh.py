@@ -22,6 +22,8 @@ from funclet.cluster.sharded import ShardedInvoker
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Submission
 
+SOCKETS = "processes"
+"""The folder of sockets, in the data folder."""
 HEAD = 0
 """The number of the process that is the server."""
 START_S = 30.0

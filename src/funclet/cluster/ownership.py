@@ -14,6 +14,8 @@ CORES_PER_PROCESS = 2
 MAX_CHOSEN = 8
 LARGEST_INSTANCE_MIB = 10_240
 """Every process can hold an instance of the largest size."""
+EARLY_S = 2.0
+MAX_DELAY_S = 5.0
 
 
 def choose_count(asked: int, *, cores: int, memory_mib: int) -> int:
@@ -36,15 +38,10 @@ def owner_of(function_id: str, count: int) -> int:
     return zlib.crc32(function_id.encode()) % count
 
 
-def restart_delay_s(lived_s: float, failures: int) -> float:
-    """Return how long to wait before a process is started again: not at all unless it keeps dying early.
+def restart_delay_s(failures: int) -> float:
+    """Return how long to wait before the next process is started.
 
     Args:
-        lived_s: how long it lived.
-        failures: how often in a row it has died early before this time.
+        failures: how many in a row have died within `EARLY_S` seconds of their start.
     """
-    return 0.0 if lived_s >= EARLY_S or failures == 0 else min(MAX_DELAY_S, 0.1 * 2.0 ** min(failures, 10))
-
-
-EARLY_S = 10.0
-MAX_DELAY_S = 5.0
+    return 0.0 if failures == 0 else min(MAX_DELAY_S, 0.1 * 2.0 ** min(failures, 10))

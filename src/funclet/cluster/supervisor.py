@@ -1,8 +1,10 @@
-"""Starts the data-plane processes beside the server, starts again what has died, and ends with the server.
+"""Starts the data-plane processes beside the server, replaces what has died, and ends with the server.
 
 It opens nothing, listens to nobody, and knows no secret: signals and the ends of its children are all it hears.
+One process more than needed is kept ready, so that a replacement takes no start.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -11,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from funclet.cluster.ownership import EARLY_S, restart_delay_s
@@ -20,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _END_S = 10.0
 """How long the others may take to end when the server has ended."""
+_STANDBY_DELAY_S = 1.0
+"""How long after a start or a replacement the next process to stand by is started: both need the processors."""
 
 
 class Supervisor:
@@ -33,20 +38,21 @@ class Supervisor:
         Args:
             server_pid: process 0, or its sandboxd; our child.
             count: of all processes.
-            be_process: becomes the process of a number, in a child; returns its exit status.
+            be_process: becomes a process, in a child, that reads its number (one byte) from a descriptor as soon
+                as it is ready to serve; returns its exit status.
             stopping: is called once, before the processes are told to stop.
         """
         self._server_pid = server_pid
         self._be_process = be_process
         self._stopping = stopping
-        self._pids: dict[int, int] = {}
-        """Pid -> number, of the processes beside the server."""
-        self._started: dict[int, float] = {}
-        self._failures = dict.fromkeys(range(1, count), 0)
-        self._due = dict.fromkeys(range(1, count), 0.0)
-        """Number -> when to start it, on the monotonic clock."""
-        self._is_stopping = False
+        self._children: dict[int, _Child] = {}
+        self._wanted = list(range(1, count))
+        """Numbers that no process has."""
+        self._failures = 0
+        self._start_at = 0.0
+        self._standby_at = float("inf")
         self._kill_at = float("inf")
+        self._is_stopping = False
         self._status: int | None = None
 
     def run(self) -> int:
@@ -57,8 +63,8 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
             # A server that has ended already is reported by nothing.
             self._reap()
-            while self._status is None or self._pids:
-                self._start_due()
+            while self._status is None or self._children:
+                self._fill()
                 ready = select.select([signal_fd], [], [], self._time_to_wait())[0]
                 for number in os.read(signal_fd, 64) if ready else b"":
                     if number != signal.SIGCHLD:
@@ -70,30 +76,49 @@ class Supervisor:
             return self._status
 
     def _time_to_wait(self) -> float | None:
-        times = [self._kill_at, *([] if self._is_stopping else self._due.values())]
-        earliest = min(times)
-        return None if earliest == float("inf") else max(0.0, earliest - time.monotonic())
+        times = [self._kill_at]
+        if not self._is_stopping:
+            times.append(self._start_at if self._wanted else max(self._standby_at, self._start_at))
+        return None if min(times) == float("inf") else max(0.0, min(times) - time.monotonic())
 
-    def _start_due(self) -> None:
+    def _fill(self) -> None:
+        """Give every number a process, and keep one process without a number."""
+        if self._is_stopping:
+            return
         now = time.monotonic()
-        for number in [number for number, at in self._due.items() if at <= now]:
-            if self._is_stopping:
-                return
-            del self._due[number]
-            self._started[number] = now
-            pid = os.fork()
-            if pid == 0:
-                self._become(number)
-            self._pids[pid] = number
+        while self._wanted and (standby := self._standby()):
+            standby.assign(self._wanted.pop(0))
+            self._standby_at = now + _STANDBY_DELAY_S
+        while self._wanted and now >= self._start_at:
+            self._start(now).assign(self._wanted.pop(0))
+            self._standby_at = now + _STANDBY_DELAY_S
+        if not self._wanted and now >= max(self._standby_at, self._start_at):
+            self._standby_at = float("inf")
+            self._start(now)
 
-    def _become(self, number: int) -> NoReturn:
-        """Be the process of a number; this is the child."""
+    def _standby(self) -> "_Child | None":
+        return next((child for child in self._children.values() if child.number is None), None)
+
+    def _start(self, now: float) -> "_Child":
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(write_fd)
+            for child in self._children.values():
+                child.close()
+            self._become(read_fd)
+        os.close(read_fd)
+        self._children[pid] = _Child(started_at=now, write_fd=write_fd)
+        return self._children[pid]
+
+    def _become(self, read_fd: int) -> NoReturn:
+        """Be a process; this is the child."""
         status = 1
         try:
             os.close(signal.set_wakeup_fd(-1))
             for handled in (*FORWARDED, signal.SIGCHLD):
                 signal.signal(handled, signal.SIG_DFL)
-            status = self._be_process(number)
+            status = self._be_process(read_fd)
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001  # the bottom of a process: nobody else would show it
@@ -115,8 +140,8 @@ class Supervisor:
             status = code if code >= 0 else 128 - code
             if pid == self._server_pid:
                 self._server_ended(status)
-            elif pid in self._pids:
-                self._ended(self._pids.pop(pid), status)
+            elif pid in self._children:
+                self._ended(self._children.pop(pid), status)
 
     def _server_ended(self, status: int) -> None:
         self._status = status
@@ -124,15 +149,19 @@ class Supervisor:
         self._kill_at = time.monotonic() + _END_S
         self._signal_others(signal.SIGTERM)
 
-    def _ended(self, number: int, status: int) -> None:
+    def _ended(self, child: "_Child", status: int) -> None:
+        child.close()
         if self._is_stopping:
             return
         now = time.monotonic()
-        lived_s = now - self._started[number]
-        delay_s = restart_delay_s(lived_s, self._failures[number])
-        self._failures[number] = self._failures[number] + 1 if lived_s < EARLY_S else 0
-        log.warning("data-plane process %d has ended with %d; it starts again in %g s", number, status, delay_s)
-        self._due[number] = now + delay_s
+        self._failures = self._failures + 1 if now - child.started_at < EARLY_S else 0
+        self._start_at = now + restart_delay_s(self._failures)
+        if child.number is None:
+            log.warning("a data-plane process that stood by has ended with %d", status)
+            self._standby_at = self._start_at
+        else:
+            log.warning("data-plane process %d has ended with %d; another takes its place", child.number, status)
+            self._wanted.append(child.number)
 
     def _pass_on(self, number: int) -> None:
         self._stop()
@@ -147,5 +176,29 @@ class Supervisor:
 
     def _signal_others(self, number: int) -> None:
         # Not reaped yet, so none of these numbers can be anybody else's.
-        for pid in self._pids:
+        for pid in self._children:
             os.kill(pid, number)
+
+
+@dataclass(slots=True)
+class _Child:
+    """A data-plane process, or its sandboxd."""
+
+    started_at: float
+    write_fd: int
+    number: int | None = None
+    """None while it stands by."""
+
+    def assign(self, number: int) -> None:
+        """Tell it its number."""
+        self.number = number
+        # It may have died; the number is free again when that is noticed.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.write_fd, bytes([number]))
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor, once."""
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
