@@ -13,6 +13,7 @@ import pytest
 
 from funclet.client import NetworkError
 from tests.e2e.test_gateway_and_timers import publish, send
+from tests.e2e.test_lifecycle import limit_instances
 from tests.e2e.test_shutdown import refuses_connections, traces_of
 from tests.support.members import Callers, instances_of, is_back, member_pids
 from tests.support.packages import zip_base64
@@ -140,7 +141,7 @@ def rows_on_a_new_connection(server):
 
 def test_the_instance_maximum_is_exact_over_all_processes(several, callers):
     urn = several.deploy("alone", RECORDER)
-    several.client.update_config(urn, {**several.client.function_config(urn), "strategy_config": {"concurrency": 1}})
+    limit_instances(several, urn, 1)
 
     answers = callers.invoke_all([(urn, {})] * 200)
 
@@ -153,6 +154,7 @@ def test_the_instance_maximum_is_exact_over_all_processes(several, callers):
 
 def test_no_connection_gets_an_old_answer_after_an_update_was_acknowledged(several, callers):
     urn = several.deploy("changing", "def handler(event, context):\n    return 0\n")
+    limit_instances(several, urn, 4)
     for number in range(1, 13):
         source = f"def handler(event, context):\n    return {number}\n"
         body = {"code_type": "zip", "func_code": {"file": zip_base64({"index.py": source})}}
@@ -199,7 +201,9 @@ def submit(server, urn):
 
 
 def is_done(server, urn, request_id):
-    record = server.client.async_record(urn, request_id)
+    """Whether an asynchronous request has succeeded, asked on a connection of its own."""
+    with contextlib.closing(server.new_client()) as client:
+        record = client.async_record(urn, request_id)
     return record is not None and record["status"] == "SUCCESS"
 
 
@@ -218,7 +222,7 @@ class Load:
         self.server = server
         self.seen = []
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._repeat, args=(urn,)) for urn in urns for _ in range(4)]
+        self._threads = [threading.Thread(target=self._repeat, args=(urn,)) for urn in urns for _ in range(2)]
         for thread in self._threads:
             thread.start()
 
@@ -246,7 +250,7 @@ class Load:
 @pytest.mark.parametrize("options", [[], ["--isolation", "rootless"]], ids=["full", "rootless"])
 def test_kill_9_of_a_data_plane_process_costs_less_than_a_second(new_several, options):
     server = new_several(*options)
-    urns = [server.deploy(f"echo-{number}", ECHO) for number in range(9)]
+    urns = [server.deploy(f"echo-{number}", ECHO) for number in range(6)]
     for urn in urns:
         assert server.invoke(urn, {"n": 1}).status == 200
     former = member_pids(server)
@@ -270,10 +274,10 @@ def test_kill_9_of_a_data_plane_process_costs_less_than_a_second(new_several, op
         if not answer or answer.status != 200
     ]
     # Its own connections, and the calls of others that it had begun with.
-    assert len(bad) <= 2 * 4 * len(urns)
+    assert len(bad) <= 2 * 2 * len(urns)
     assert all(answer is None or answer[0] == 500 for _, answer in bad), bad
     assert all(0 <= after < 1.5 for after, _ in bad), bad
-    assert not zombies_below(server.process.pid)
+    eventually(lambda: not zombies_below(server.process.pid))
     assert not traces_of(sandboxds[1], server.folder)
     assert member_pids(server)[0] == former[0]
     assert member_pids(server)[2] == former[2]
