@@ -9,7 +9,6 @@ import gc
 import logging
 import os
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
@@ -30,6 +29,7 @@ from funclet.cluster.member import Member, Standby
 from funclet.cluster.mesh import SOCKETS, START_S, Head, Mesh, MeshError
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
+from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
 from funclet.model.errors import ModelError
 from funclet.runtimes.registry import Registry
@@ -45,15 +45,9 @@ from funclet.wiring import (
     leave,
     open_dispatcher,
     raise_descriptor_limit,
-    sweep_code,
 )
 
 log = logging.getLogger(__name__)
-
-
-def code_folders(data_folder: Path, count: int) -> list[Path]:
-    """Return the folders of unpacked code of the processes beside the server, number 1 first."""
-    return [data_folder / f"code-{number}" for number in range(1, count)]
 
 
 class DataProcess:
@@ -80,11 +74,13 @@ class DataProcess:
         self._stop.listen()
         parent = os.getppid()
         async with AsyncExitStack() as stack:
-            await self._driver.open()
-            stack.push_async_callback(self._driver.close)
+            logs = LogShipper()
+            dispatcher = await self._open_data_plane(stack, logs)
             number = await self._stop.unless_asked(_read_number(self._standby.descriptor))
-            if number is not None:
-                await self._start(stack, self._standby.member(number))
+            if number is None:
+                await dispatcher.close()
+            else:
+                await self._start(stack, self._standby.member(number), logs, dispatcher)
                 gc.freeze()
                 log.info("data-plane process %d serves: pid=%d", number, os.getpid())
                 await self._stop.asked.wait()
@@ -92,7 +88,16 @@ class DataProcess:
                 # Without its sandboxd it has no instances any more; another process takes its place.
                 self._stop.ask()
 
-    async def _start(self, stack: AsyncExitStack, member: Member) -> None:
+    async def _open_data_plane(self, stack: AsyncExitStack, logs: LogShipper) -> Dispatcher:
+        """Open what can run functions: with runtimes that wait, a replacement starts instances at once."""
+        await self._driver.open()
+        stack.push_async_callback(self._driver.close)
+        folder = self._settings.data_folder
+        code = CodeCache(Blobs(folder / "packages"), folder / "code")
+        count = self._standby.count
+        return open_dispatcher(self._settings, self._driver, self._registry, code, logs.add, processes=count)
+
+    async def _start(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
         settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
         mesh = Mesh(member, folder / SOCKETS)
         mesh.open()
@@ -100,20 +105,13 @@ class DataProcess:
         await self._follow(mesh.head, stack)
         store = SqliteReader.open(folder / "funclet.db")
         stack.push_async_callback(store.close)
-        logs = LogShipper(mesh.head)
-        logs.open()
+        logs.open(mesh.head)
         stack.push_async_callback(logs.close)
-        blobs = Blobs(folder / "packages")
-        code_folder = code_folders(folder, member.count)[member.number - 1]
-        code_folder.mkdir(exist_ok=True)
-        code = CodeCache(blobs, code_folder)
-        await sweep_code(store, code)
-        dispatcher = open_dispatcher(stack, settings, self._driver, self._registry, code, logs.add, mesh)
+        stack.push_async_callback(dispatcher.close)
         parts = Parts(
             store=store,
             logs=logs,
-            blobs=blobs,
-            code=code,
+            blobs=Blobs(folder / "packages"),
             registry=self._registry,
             catalog=Catalog(store, clock),
             routes=RouteSource(store, clock),

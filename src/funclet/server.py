@@ -4,6 +4,8 @@
 `data_process` has the life of the others, out of the same parts.
 """
 
+import asyncio
+import contextlib
 import gc
 import importlib.util
 import json
@@ -23,7 +25,7 @@ from funclet.asyncq.queue import AsyncQueue
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.tasks import StopSignal, TaskOwner
-from funclet.blobs import Blobs
+from funclet.blobs import BlobError, Blobs
 from funclet.catalog import Catalog
 from funclet.cluster import codec
 from funclet.cluster.codec import Hint, Submitted
@@ -36,6 +38,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.front import Handler
 from funclet.gateway import RouteSource
 from funclet.model.errors import ModelError
+from funclet.model.urn import Urn
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -46,7 +49,7 @@ from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.services.identity import Credentials, bootstrap_identity
 from funclet.store.folder import DataFolderLock
 from funclet.store.logs import SqliteLogStore
-from funclet.store.protocol import LogStore, Store
+from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
 from funclet.triggers.host import TimerHost
 from funclet.wiring import (
@@ -59,7 +62,6 @@ from funclet.wiring import (
     leave,
     open_dispatcher,
     raise_descriptor_limit,
-    sweep_code,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ class Server:
         self._registry = registry
         self._mesh = mesh
         self._stop = StopSignal()
+        self._blobs = Blobs(settings.data_folder / "packages")
+        self._code = CodeCache(self._blobs, settings.data_folder / "code")
 
     async def run(self, *, identify: Callable[[Identity], None], announce: Callable[[Identity], None]) -> None:
         """Start everything, serve until SIGTERM or SIGINT, drain, stop everything.
@@ -152,6 +156,8 @@ class Server:
             # A function or version that goes takes its triggers along.
             timers.changed()
             changes.publish(Hint(project_id=project_id, package=package, name=name))
+            urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
+            loops.start(_unpack_ahead(parts.catalog, self._code, urn), name="unpack code")
 
         services = build_services(
             self._settings,
@@ -198,10 +204,7 @@ class Server:
         clock, folder = SystemClock(), self._settings.data_folder
         logs: LogStore = SqliteLogStore.open(folder / "logs.db")
         stack.push_async_callback(logs.close)
-        blobs = Blobs(folder / "packages")
-        code = CodeCache(blobs, folder / "code")
-        in_use = await sweep_code(store, code)
-        await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
+        await _sweep(store, self._blobs, self._code)
         mesh = self._mesh
         if mesh is not None:
             logs = GatheredLogs(logs, mesh.gather_logs)
@@ -210,14 +213,17 @@ class Server:
             stack.push_async_callback(self._wait_alone, mesh)
         await self._driver.open()
         stack.push_async_callback(self._driver.close)
-        dispatcher = open_dispatcher(stack, self._settings, self._driver, self._registry, code, logs.add, mesh)
+        count = mesh.member.count if mesh else 1
+        dispatcher = open_dispatcher(
+            self._settings, self._driver, self._registry, self._code, logs.add, processes=count
+        )
+        stack.push_async_callback(dispatcher.close)
         if mesh is not None:
             stack.push_async_callback(leave, self._stop, mesh, self._settings)
         parts = Parts(
             store=store,
             logs=logs,
-            blobs=blobs,
-            code=code,
+            blobs=self._blobs,
             registry=self._registry,
             catalog=Catalog(store, clock),
             routes=RouteSource(store, clock),
@@ -252,6 +258,22 @@ def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, A
         return b""
 
     return {Kind.REQUEST: request, Kind.SUBMIT: submit, Kind.LOGS: keep_logs}
+
+
+async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
+    """Remove packages and unpacked code that nothing names any more: left-overs of deleted functions and crashes."""
+    in_use = await store.read(lambda tx: tx.functions.code_digests())
+    await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
+    await asyncio.to_thread(code.sweep, in_use)
+
+
+async def _unpack_ahead(catalog: Catalog, code: CodeCache, urn: Urn) -> None:
+    """Unpack the code of a function that was changed, so that its first request need not wait for it."""
+    # A function that is gone by now needs nothing, and whoever invokes one that cannot be unpacked is told why.
+    with contextlib.suppress(ModelError, StoreError, BlobError, OSError):
+        version = await catalog.resolve(urn)
+        if version.code.digest:
+            await code.fetch(version.code)
 
 
 def load_registry(settings: Settings) -> Registry:

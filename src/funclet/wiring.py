@@ -3,8 +3,6 @@
 `server` puts them together for process 0, `data_process` for the others.
 """
 
-import asyncio
-import contextlib
 import os
 import re
 import resource
@@ -20,7 +18,7 @@ from funclet.api.call import Services
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.tasks import StopSignal, TaskOwner
-from funclet.blobs import BlobError, Blobs
+from funclet.blobs import Blobs
 from funclet.catalog import Catalog
 from funclet.cluster.codec import Hint
 from funclet.cluster.mesh import Mesh
@@ -43,7 +41,7 @@ from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
 from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
-from funclet.store.protocol import LogStore, Store, StoreError
+from funclet.store.protocol import LogStore, Store
 from funclet.triggers import apig
 from funclet.triggers.timer import TimerType
 
@@ -69,7 +67,6 @@ class Parts:
     store: Store
     logs: LogStore
     blobs: Blobs
-    code: CodeCache
     registry: Registry
     catalog: Catalog
     routes: RouteSource
@@ -79,21 +76,23 @@ class Parts:
 
 
 def open_dispatcher(
-    stack: AsyncExitStack,
     settings: Settings,
     driver: SandboxDriver,
     registry: Registry,
     code: CodeCache,
     record: Callable[[LogRecord], None],
-    mesh: Mesh | None,
+    *,
+    processes: int,
 ) -> Dispatcher:
-    """Open the data plane of a process over an open driver; several processes share the host's memory equally.
+    """Open the data plane of a process over an open driver; the caller closes it before the driver.
+
+    Several processes share the host's memory equally.
 
     Raises:
         SandboxError: functions cannot have the network that the operator asked for.
     """
     options = DispatcherOptions(
-        memory_mib=instance_memory_mib(settings) // (mesh.member.count if mesh else 1),
+        memory_mib=instance_memory_mib(settings) // processes,
         idle_release_s=settings.idle_release_s,
         wait_s=settings.wait_s,
         launch=LaunchOptions(
@@ -102,7 +101,6 @@ def open_dispatcher(
     )
     dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record)
     dispatcher.open()
-    stack.push_async_callback(dispatcher.close)
     return dispatcher
 
 
@@ -135,7 +133,6 @@ class Changes:
         function = (hint.project_id, hint.package, hint.name)
         parts.catalog.forget(*function)
         self._loops.start(_retire_outdated(self._dispatcher, parts.catalog, function), name="retire instances")
-        self._loops.start(self._unpack_ahead(hint), name="unpack code")
 
     def settled(self, handle: Handler) -> Handler:
         """Return a handler that answers a change only when every process knows of it."""
@@ -149,15 +146,6 @@ class Changes:
             return response
 
         return handle_and_settle
-
-    async def _unpack_ahead(self, hint: Hint) -> None:
-        """Unpack the code of a function that was changed, so that its first request need not wait for it."""
-        function = (hint.project_id, hint.package, hint.name)
-        # A function that is gone by now needs nothing, and whoever invokes one that cannot be unpacked is told why.
-        with contextlib.suppress(ModelError, StoreError, BlobError, OSError):
-            version = await self._parts.store.read(lambda tx: tx.functions.get(*function, "latest"))
-            if version and version.code.digest and (not self._mesh or self._mesh.owns(version.function_id)):
-                await self._parts.code.fetch(version.code)
 
 
 def is_invocation(request: Request) -> bool:
@@ -252,13 +240,6 @@ def raise_descriptor_limit() -> None:
     """Each instance takes five descriptors and each connection one: take as many as the host gives."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def sweep_code(store: Store, code: CodeCache) -> frozenset[str]:
-    """Remove unpacked code that nothing names any more, left-overs of crashes too; return the digests in use."""
-    in_use = await store.read(lambda tx: tx.functions.code_digests())
-    await asyncio.to_thread(code.sweep, in_use)
-    return in_use
 
 
 async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:

@@ -216,16 +216,14 @@ def serve_one(start_: Start, level: Level) -> int:
 def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: Callable[[], None]) -> NoReturn:
     """Fork the process and become its sandboxd."""
     from funclet import server  # noqa: PLC0415 - as above
-    from funclet.data_process import code_folders  # noqa: PLC0415
     from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
     from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
 
-    folder, standby = start_.settings.data_folder, start_.standby
-    code = code_folders(folder, standby.count) if standby else (folder / "code",)
+    folder = start_.settings.data_folder
     supervise(
         child,
         settings=SandboxdSettings(
-            allowed_folders=(*code, server.language_folder()),
+            allowed_folders=(folder / "code", server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
         ),

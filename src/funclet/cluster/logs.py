@@ -21,10 +21,10 @@ _REACH_S = 5.0
 class LogShipper:
     """A `LogStore` of a process that has none: sends records in their order, in batches, one batch at a time."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self) -> None:
         self.dropped = 0
         """Records that were lost because too many were queued or process 0 was gone."""
-        self._link = link
+        self._link: Link | None = None
         self._queue: deque[LogRecord] = deque()
         self._queued = 0
         self._arrived = asyncio.Event()
@@ -33,8 +33,9 @@ class LogShipper:
         self._sent = asyncio.Event()
         self._tasks = TaskOwner()
 
-    def open(self) -> None:
-        """Begin to send."""
+    def open(self, link: Link) -> None:
+        """Begin to send to process 0 at the other end of `link`."""
+        self._link = link
         self._tasks.start(self._run(), name="ship log records")
 
     def add(self, record: LogRecord) -> None:
@@ -99,6 +100,7 @@ class LogShipper:
         return batch
 
     async def _send(self, batch: list[LogRecord]) -> None:
+        assert self._link is not None
         self._is_sending = True
         try:
             connection = await self._link.reach(within_s=_REACH_S)

@@ -17,7 +17,6 @@ from funclet.cluster.frames import Kind
 from funclet.cluster.hub import Answer, Hub
 from funclet.cluster.link import Link, LinkAway, LinkLost, RemoteFault
 from funclet.cluster.member import Member
-from funclet.cluster.ownership import owner_of
 from funclet.cluster.sharded import ShardedInvoker
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Submission
@@ -79,10 +78,6 @@ class Mesh:
     def invoker(self, local: Invoker) -> ShardedInvoker:
         """Return what runs every function in the process that owns it."""
         return ShardedInvoker(local, self._links)
-
-    def owns(self, function_id: str) -> bool:
-        """Tell whether this process is the owner of a function."""
-        return owner_of(function_id, self.member.count) == self.member.number
 
     async def listen(self, local: Invoker, answers: Mapping[Kind, Answer]) -> None:
         """Begin to serve the other processes: their invocations by `local`, the rest by `answers`.
