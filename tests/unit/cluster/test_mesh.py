@@ -19,7 +19,7 @@ from funclet.cluster.sharded import RemoteInvoker
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Completed, Invocation, LogRecord, PlatformFailed, Refused, Report, Submission
 from funclet.testing.fakes import FakeInvoker
-from tests.unit.cluster.test_codec import version
+from tests.unit.cluster.test_messages_between import version
 
 COUNT = 3
 
