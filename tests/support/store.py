@@ -14,7 +14,7 @@ from funclet.store.protocol import (
     Store,
     Tx,
 )
-from funclet.store.sqlite import SqliteReader, SqliteStore
+from funclet.store.sqlite import SqliteReader, SqliteStore, StoreStatistics
 
 
 class ReadElsewhere:
@@ -25,6 +25,11 @@ class ReadElsewhere:
         self._reader = SqliteReader.open(path)
         self.write = self._writer.write
         self.read = self._reader.read
+
+    @property
+    def statistics(self) -> StoreStatistics:
+        """Those of the writer."""
+        return self._writer.statistics
 
     async def close(self) -> None:
         """Close both."""
