@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from funclet.api.app import Api
@@ -54,11 +55,19 @@ class DataProcess:
     """One running data-plane process. `run` returns when it was told to stop and has drained."""
 
     def __init__(
-        self, settings: Settings, listeners: Listeners, driver: SandboxDriver, registry: Registry, standby: Standby
+        self,
+        settings: Settings,
+        listeners: Sequence[Listeners],
+        driver: SandboxDriver,
+        registry: Registry,
+        standby: Standby,
     ) -> None:
-        """Prepare the process; the arguments are those of `server.Server`, but it has no number yet."""
+        """Prepare the process. The arguments are those of `server.Server`, but with the listeners of all processes.
+
+        Those of its own number are the process's; it closes the others.
+        """
         self._settings = settings
-        self._listeners = listeners
+        self._all_listeners = listeners
         self._driver = driver
         self._registry = registry
         self._standby = standby
@@ -99,6 +108,9 @@ class DataProcess:
 
     async def _start(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
         settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
+        for number, unwanted in enumerate(self._all_listeners):
+            if number != member.number:
+                unwanted.close()
         mesh = Mesh(member, folder / SOCKETS)
         mesh.open()
         stack.push_async_callback(mesh.close)
@@ -125,7 +137,7 @@ class DataProcess:
         stack.push_async_callback(leave, self._stop, mesh, settings)
         await mesh.listen(dispatcher, _answers(changes, logs))
         await mesh.join()
-        await self._open_http(stack, parts, Head(mesh.head))
+        await self._open_http(stack, parts, Head(mesh.head), self._all_listeners[member.number])
 
     async def _follow(self, head: Link, stack: AsyncExitStack) -> None:
         """Wait for process 0, and end when it ends."""
@@ -143,10 +155,10 @@ class DataProcess:
         stack.push_async_callback(following.close)
         following.start(follow(), name="follow process 0")
 
-    async def _open_http(self, stack: AsyncExitStack, parts: Parts, head: Head) -> None:
+    async def _open_http(self, stack: AsyncExitStack, parts: Parts, head: Head, listeners: Listeners) -> None:
         services = build_services(
             self._settings,
-            self._listeners,
+            listeners,
             parts,
             head,
             function_changed=_nothing_changes_here,
@@ -162,7 +174,7 @@ class DataProcess:
             except ModelError as error:
                 return from_error(error, path=request.raw_path, request_id=new_uuid())
 
-        await HttpSide(self._stop, self._settings, self._listeners).open(stack, parts, head, handle, api)
+        await HttpSide(self._stop, self._settings, listeners).open(stack, parts, head, handle, api)
 
 
 async def _read_number(descriptor: int) -> int | None:

@@ -59,6 +59,11 @@ class Listeners:
     api_url: str
     gateway_url: str
 
+    def close(self) -> None:
+        """Close both; nothing happens if they are closed already."""
+        self.api.close()
+        self.gateway.close()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:

@@ -95,6 +95,13 @@ def test_the_start_says_how_many_processes_there_are(several):
     assert sorted(member_pids(several)) == list(range(COUNT))
 
 
+def test_a_second_server_on_the_same_port_is_refused(several, new_server):
+    port = several.api_url.rsplit(":", 1)[1]
+
+    with pytest.raises(AssertionError, match=f"Port {port} on 127.0.0.1 cannot be used"):
+        new_server("--processes", str(COUNT), "--port", port)
+
+
 def test_every_process_serves_and_is_an_ordinary_user(several):
     users = {status_of(pid)["Uid"].split()[0] for pid in member_pids(several).values()}
 

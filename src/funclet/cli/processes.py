@@ -37,12 +37,12 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
     if pid == 0:
         member = Member(number=0, count=count, run_id=run_id, progress=Progress(progress, count))
         _exit_as(replace(start_, member=member), level)
-    listeners = start_.listeners
-    for kept in (listeners.api.fileno(), listeners.gateway.fileno(), progress):
+    listeners = [(own.api.fileno(), own.gateway.fileno(), own.api_url, own.gateway_url) for own in start_.listeners]
+    for kept in (progress, *(descriptor for own in listeners for descriptor in own[:2])):
         os.set_inheritable(kept, True)
     plan = {
         "settings": asdict(replace(start_.settings, admin_ak="", admin_sk="")),
-        "listeners": [listeners.api.fileno(), listeners.gateway.fileno(), listeners.api_url, listeners.gateway_url],
+        "listeners": listeners,
         "level": asdict(level),
         "count": count,
         "run_id": run_id,
@@ -56,10 +56,10 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
 def _be_supervisor(plan: Mapping[str, Any]) -> int:
     """Supervise what `serve_several` has begun; return the exit status of the server."""
     settings = config.Settings(**{name: _untangled(value) for name, value in plan["settings"].items()})
-    api, gateway, api_url, gateway_url = plan["listeners"]
-    listeners = Listeners(
-        api=socket.socket(fileno=api), gateway=socket.socket(fileno=gateway), api_url=api_url, gateway_url=gateway_url
-    )
+    listeners = [
+        Listeners(api=_kept(api), gateway=_kept(gateway), api_url=api_url, gateway_url=gateway_url)
+        for api, gateway, api_url, gateway_url in plan["listeners"]
+    ]
     user = plan["level"]["user"]
     level = Level(has_sandboxd=plan["level"]["has_sandboxd"], user=None if user is None else (user[0], user[1]))
     count: int = plan["count"]
@@ -73,8 +73,8 @@ def _be_supervisor(plan: Mapping[str, Any]) -> int:
 
     def take_nothing_new() -> None:
         # A listener that stayed open here would take connections that nobody answers.
-        listeners.api.close()
-        listeners.gateway.close()
+        for unwanted in listeners:
+            unwanted.close()
 
     privileges.adopt_orphans()
     gc.freeze()
@@ -103,6 +103,13 @@ def _exit_as(start_: Start, level: Level) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _kept(descriptor: int) -> socket.socket:
+    """Return a socket that was kept open over the change of program, and is not to be over another one."""
+    listener = socket.socket(fileno=descriptor)
+    listener.set_inheritable(False)
+    return listener
 
 
 def _untangled(value: Any) -> Any:

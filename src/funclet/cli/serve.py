@@ -81,7 +81,8 @@ class Start:
     """What a process of the server is given before the fork that makes it."""
 
     settings: config.Settings
-    listeners: "Listeners"
+    listeners: Sequence["Listeners"]
+    """Those of each process by its number; the kernel spreads connections over them."""
     registry: "Registry"
     member: "Member | None" = None
     """Of the server among several processes; None: it is the only one, or a process beside the server."""
@@ -113,8 +114,8 @@ def start(settings: config.Settings) -> int:
     registry = load_registry(settings)
     for fault in registry.faults_of(settings.runtime_map):
         raise Failure(fault, hint="Name an interpreter with --runtime NAME=PATH; fgs doctor lists what is found.")
-    start_ = Start(settings=settings, listeners=_listen(settings), registry=registry)
     count = processes_of(settings)
+    start_ = Start(settings=settings, listeners=_listen(settings, count), registry=registry)
     level = _as_root(start_) if os.geteuid() == 0 else _as_user(start_)
     if count == 1:
         return serve_one(start_, level)
@@ -228,7 +229,7 @@ def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: 
             image_folder=folder,
         ),
         meanwhile=meanwhile,
-        of_server=(start_.listeners.api, start_.listeners.gateway),
+        of_server=[one for own in start_.listeners for one in (own.api, own.gateway)],
     )
 
 
@@ -256,33 +257,51 @@ def _program_folders(registry: "Registry") -> Sequence[Path]:
     return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
 
 
-def _listen(settings: config.Settings) -> "Listeners":
+def _listen(settings: config.Settings, count: int) -> Sequence["Listeners"]:
+    """Bind the listeners of so many processes, all to the same two ports."""
     from funclet.wiring import Listeners  # noqa: PLC0415 - the client side of fgs must not pay for the server
 
-    api = _bind(settings.host, settings.port)
-    gateway = _bind(settings.host, settings.gateway_port)
+    apis = _bind(settings.host, settings.port, count)
+    gateways = _bind(settings.host, settings.gateway_port, count)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - only compared
-    return Listeners(
-        api=api,
-        gateway=gateway,
-        api_url=f"http://{shown}:{api.getsockname()[1]}",
-        gateway_url=f"http://{shown}:{gateway.getsockname()[1]}",
-    )
+    return [
+        Listeners(
+            api=api,
+            gateway=gateway,
+            api_url=f"http://{shown}:{api.getsockname()[1]}",
+            gateway_url=f"http://{shown}:{gateway.getsockname()[1]}",
+        )
+        for api, gateway in zip(apis, gateways, strict=True)
+    ]
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(host: str, port: int, count: int) -> list[socket.socket]:
     try:
-        listener.bind((host, port))
+        alone = _bound(host, port, is_shared=False)
+        if count == 1:
+            return [alone]
+        # It told whether the port is free: sockets that share one would share it with another server, too.
+        port = alone.getsockname()[1]
+        alone.close()
+        return [_bound(host, port, is_shared=True) for _ in range(count)]
     except (OSError, OverflowError) as error:
-        listener.close()
         raise Failure(
             f"Port {port} on {host} cannot be used: {error}.",
             hint="Is another server running? Choose other ports with --port and --gateway-port.",
             exit_code=ExitCode.NETWORK,
         ) from error
+
+
+def _bound(host: str, port: int, *, is_shared: bool) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 
@@ -291,7 +310,7 @@ def _keep_profile(start_: Start, identity: "Identity") -> None:
 
     A server that was there already only has its address renewed: it may have been started on another port.
     """
-    path, api_url, created = profiles.path_of(os.environ), start_.listeners.api_url, identity.created
+    path, api_url, created = profiles.path_of(os.environ), start_.listeners[0].api_url, identity.created
     try:
         known = profiles.load(path)
         mine = known.table.get(LOCAL_PROFILE, {})
@@ -353,17 +372,21 @@ async def _serve_until_stopped(
     from funclet.cluster.mesh import SOCKETS, Mesh  # noqa: PLC0415
 
     driver, member = server.make_driver(control), start_.member
-    parts = (start_.settings, start_.listeners, driver, start_.registry)
+    own, *others = start_.listeners
 
     def announce(identity: "Identity") -> None:
-        server.write_state(start_.settings.data_folder, start_.listeners, driver.level)
+        server.write_state(start_.settings.data_folder, own, driver.level)
         _banner(start_, driver.level, identity.created)
 
     if start_.standby is not None:
-        await data_process.DataProcess(*parts, start_.standby).run()
+        process = data_process.DataProcess(start_.settings, start_.listeners, driver, start_.registry, start_.standby)
+        await process.run()
     else:
+        for unwanted in others:
+            unwanted.close()
         mesh = Mesh(member, start_.settings.data_folder / SOCKETS) if member else None
-        await server.Server(*parts, mesh).run(identify=identify, announce=announce)
+        this = server.Server(start_.settings, own, driver, start_.registry, mesh)
+        await this.run(identify=identify, announce=announce)
 
 
 _LEVELS = {
@@ -374,7 +397,7 @@ _LEVELS = {
 
 
 def _banner(start_: Start, level: str, created: "Credentials | None") -> None:
-    settings, listeners = start_.settings, start_.listeners
+    settings, listeners = start_.settings, start_.listeners[0]
     lines = [
         f"Funclet {__version__}",
         f"  API        {listeners.api_url}",
