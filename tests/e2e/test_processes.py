@@ -18,6 +18,7 @@ from tests.e2e.test_shutdown import refuses_connections, traces_of
 from tests.support.members import Callers, instances_of, is_back, member_pids
 from tests.support.packages import zip_base64
 from tests.support.processes import children_of, is_alive, status_of, tree_of
+from tests.support.server import SK, ServerProcess
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.root
@@ -41,8 +42,6 @@ PAGE = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'pa
 @pytest.fixture(scope="module")
 def several(scratch):
     """A server that the tests of this module share."""
-    from tests.support.server import ServerProcess
-
     folder = scratch / "several"
     folder.mkdir()
     running = ServerProcess(folder, "--processes", str(COUNT), "--admission-wait-ms", "20000").start()
@@ -376,3 +375,25 @@ def test_a_second_signal_ends_every_process_at_once(new_several):
 
     assert server.process.wait(timeout=20) == 0
     assert time.monotonic() - began < 5
+
+
+def test_the_supervisor_does_not_know_the_first_credentials(new_several):
+    server = new_several()
+    server.invoke(server.deploy("echo", ECHO))
+
+    assert SK.encode() not in memory_of(server.process.pid)
+    # It does find what is there: the server has been given them.
+    assert SK.encode() in memory_of(server.server_pid)
+
+
+def memory_of(pid):
+    """Return what a process can write, as its administrator reads it."""
+    parts = []
+    with Path("/proc", str(pid), "mem").open("rb", buffering=0) as memory:
+        for line in Path("/proc", str(pid), "maps").read_text().splitlines():
+            addresses, flags = line.split()[:2]
+            begin, end = (int(address, 16) for address in addresses.split("-"))
+            if flags.startswith("rw"):
+                memory.seek(begin)
+                parts.append(memory.read(end - begin))
+    return b"".join(parts)

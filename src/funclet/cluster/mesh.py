@@ -5,6 +5,7 @@ database's writer and the log store; what the others may not do themselves they 
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -106,12 +107,9 @@ class Mesh:
 
     def publish(self, hint: Hint) -> None:
         """Tell every other process of a change. One that is not there now reads everything anew when it starts."""
-        for link in self._links:
-            connection = link.connection if link else None
-            if connection is not None:
-                answer = connection.request(Kind.HINT, encode(hint))
-                self._hints.add(answer)
-                answer.add_done_callback(self._hints.discard)
+        for answer in self._ask_all(Kind.HINT, encode(hint)):
+            self._hints.add(answer)
+            answer.add_done_callback(self._hints.discard)
 
     @property
     def is_settled(self) -> bool:
@@ -125,9 +123,9 @@ class Mesh:
 
     async def gather_logs(self) -> None:
         """Have every other process send the log records that it has; not longer than a second."""
-        connections = [link.connection for link in self._links if link and link.connection]
-        if connections:
-            await asyncio.wait([connection.request(Kind.FLUSH, b"") for connection in connections], timeout=_GATHER_S)
+        answers = self._ask_all(Kind.FLUSH, b"")
+        if answers:
+            await asyncio.wait(answers, timeout=_GATHER_S)
 
     async def leave(self) -> None:
         """Tell the others that no more invocations will come from here, and wait for the same word of theirs."""
@@ -150,6 +148,15 @@ class Mesh:
         if self._hub is not None:
             await self._hub.close()
         os.close(self._descriptor)
+
+    def _ask_all(self, kind: Kind, body: bytes) -> list[asyncio.Future[bytes]]:
+        answers = []
+        for link in self._links:
+            # One that is away, or has too much to do to answer, is not waited for.
+            with contextlib.suppress(LinkAway):
+                if link is not None and link.connection is not None:
+                    answers.append(link.connection.request(kind, body))
+        return answers
 
     def _link(self, number: int) -> Link:
         taken = partial(self.member.progress.taken, owner=number, caller=self.member.number)
