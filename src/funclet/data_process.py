@@ -93,9 +93,11 @@ class DataProcess:
                 gc.freeze()
                 log.info("data-plane process %d serves: pid=%d", number, os.getpid())
                 await self._stop.asked.wait()
-            if os.getppid() != parent:
-                # Without its sandboxd it has no instances any more; another process takes its place.
-                self._stop.ask()
+            if os.getppid() != parent and self._driver.level != "process":
+                # Its sandboxd has died, and every instance with it. Whatever it still answered would be wrong:
+                # as it is, the others wait for the process that takes its place.
+                log.error("sandboxd is gone: pid=%d", os.getpid())
+                os._exit(1)
 
     async def _open_data_plane(self, stack: AsyncExitStack, logs: LogShipper) -> Dispatcher:
         """Open what can run functions: with runtimes that wait, a replacement starts instances at once."""

@@ -15,7 +15,8 @@ MAX_CHOSEN = 8
 LARGEST_INSTANCE_MIB = 10_240
 """Every process can hold an instance of the largest size."""
 EARLY_S = 2.0
-MAX_DELAY_S = 5.0
+FAILURES_BEFORE_DELAY = 3
+MAX_DELAY_S = 1.0
 
 
 def choose_count(asked: int, *, cores: int, memory_mib: int) -> int:
@@ -44,4 +45,5 @@ def restart_delay_s(failures: int) -> float:
     Args:
         failures: how many in a row have died within `EARLY_S` seconds of their start.
     """
-    return 0.0 if failures == 0 else min(MAX_DELAY_S, 0.1 * 2.0 ** min(failures, 10))
+    beyond = failures - FAILURES_BEFORE_DELAY
+    return 0.0 if beyond <= 0 else min(MAX_DELAY_S, 0.1 * 2.0 ** min(beyond, 10))

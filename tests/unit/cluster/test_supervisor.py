@@ -101,9 +101,9 @@ def test_the_one_that_stood_by_replaces_the_dead_one(supervised):
 
 def test_one_that_dies_again_and_again_is_replaced_less_and_less_often(supervised):
     begin = time.monotonic()
-    for deaths in range(1, 7):
+    for deaths in range(1, 8):
         os.kill(supervised.wait_for("process-1", deaths), signal.SIGKILL)
-    supervised.wait_for("process-1", 7)
+    supervised.wait_for("process-1", 8)
 
     assert time.monotonic() - begin > 0.2 + 0.4 + 0.8
     assert is_alive(supervised.pids("process-2")[0])
