@@ -1,4 +1,4 @@
-"""kill -9 of data-plane processes, one after the other, under load: nothing is wrong, nothing hangs, nothing is left."""
+"""kill -9 of data-plane processes, one after the other, under load: nothing is wrong, hangs or is left."""
 
 import itertools
 import os
