@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -24,19 +25,29 @@ class Summary:
         return (self.high - self.low) / abs(self.median) if self.median else 0.0
 
 
+class Grade(StrEnum):
+    """How far a figure has come."""
+
+    GOAL = "goal"
+    MUST = "must"
+    MISSED = "missed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What a figure is to reach."""
+    """What a figure must reach, and what it is to reach."""
 
-    text: str
-    bound: float
-    is_floor: bool
+    must: float
+    goal: float
+    is_floor: bool = False
     """Whether more is better; else less is."""
-    unit: str = ""
 
-    def is_met(self, value: float) -> bool:
-        """Tell whether a figure reaches the goal."""
-        return value >= self.bound if self.is_floor else value <= self.bound
+    def grade(self, value: float) -> Grade:
+        """Tell what a figure reaches."""
+        for bound, grade in ((self.goal, Grade.GOAL), (self.must, Grade.MUST)):
+            if value >= bound if self.is_floor else value <= bound:
+                return grade
+        return Grade.MISSED
 
 
 def summarise(values: Sequence[float]) -> Summary:

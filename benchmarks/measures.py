@@ -1,5 +1,6 @@
 """The measurements, one function each; every round of each visits all of its targets. Start with `warm`."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -7,20 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from benchmarks.figures import rotated
+from benchmarks.crowd import Crowd
+from benchmarks.figures import percentile, rotated
 from benchmarks.functions import BUSY, HEAVY, HELLO, HELLO_NODE, NODE, PYTHON
-from benchmarks.load import Call, Caller, Reply, closed_loop, open_loop
+from benchmarks.load import Call, Caller, LoadResult, Reply, closed_loop, open_loop, request_bytes
 from benchmarks.ours import OwnServer
 from benchmarks.processes import CpuMeter
 from benchmarks.targets import BODY, JSON_HEADERS, Target
 
+CAPACITY, CALLERS, FLOOD = "capacity", "64 callers", "open loop"
+_FIRST_ERROR = 400
 _WARM_UP_S = 1.0
 _OVERLOAD = 10
 _BUSY_INSTANCES = 4
 # The server ends instances that were idle for a second, and looks once a second.
 _RELEASED_S = 3.5
-_SETTLE_S = 0.15
+SETTLE_S = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,32 +84,57 @@ def warm(targets: Sequence[Target], folder: Path, plan: Plan, *, connections: in
     return results
 
 
-def overload(server: OwnServer, folder: Path, plan: Plan) -> Results:
-    """Measure a function of known capacity under 64 callers, and at ten times its capacity."""
+def overload(server: OwnServer, plan: Plan) -> Results:
+    """Measure a function of known capacity under 64 callers, and at ten times its capacity.
+
+    Times are those of accepted requests, each also by those of the best point in the same round.
+    """
     url = server.publish(server.deploy("bench_busy", BUSY, instances=_BUSY_INSTANCES), "bench_busy")
     call = Call(url=url, headers=JSON_HEADERS, body=BODY)
     results = {
-        "capacity": Series(note=f"{_BUSY_INSTANCES} instances of 10 ms, as many callers"),
-        "64 callers": Series(note="closed loop"),
-        "open loop": Series(note=f"{_OVERLOAD} times the capacity of the round is sent"),
+        CAPACITY: Series(note=f"{_BUSY_INSTANCES} instances of 10 ms, as many callers"),
+        CALLERS: Series(note="closed loop"),
+        FLOOD: Series(note=f"{_OVERLOAD} times the capacity of the round is sent"),
     }
-    closed_loop(call, folder, connections=_BUSY_INSTANCES, duration_s=_WARM_UP_S)
+    _closed(call, _BUSY_INSTANCES, _WARM_UP_S)
     for number in range(plan.rounds):
         plan.say(f"overload: round {number + 1} of {plan.rounds}")
-        capacity = closed_loop(call, folder, connections=_BUSY_INSTANCES, duration_s=plan.seconds)
-        callers = closed_loop(call, folder, connections=64, duration_s=plan.seconds)
-        rate_per_s = _OVERLOAD * capacity.per_s
+        best = _closed(call, _BUSY_INSTANCES, plan.seconds)
+        callers = _closed(call, 64, plan.seconds)
+        rate_per_s = _OVERLOAD * best.per_s
         flood = open_loop(call, rate_per_s=rate_per_s, duration_s=plan.seconds)
-        for name, run in (("capacity", capacity), ("64 callers", callers), ("open loop", flood)):
+        for name, run in ((CAPACITY, best), (CALLERS, callers), (FLOOD, flood)):
             sent = rate_per_s * plan.seconds if run is flood else run.requests
             results[name].add(
                 per_s=run.per_s,
-                share=run.per_s / max(1.0, capacity.per_s),
+                share=run.per_s / max(1.0, best.per_s),
                 sent_per_s=sent / run.duration_s,
                 p50_us=run.p50_us,
                 p99_us=run.p99_us,
+                p99_by_best=run.p99_us / max(1.0, best.p99_us),
             )
     return results
+
+
+def _closed(call: Call, callers: int, duration_s: float) -> LoadResult:
+    """Run a closed loop that tells the times of accepted requests from those of refused ones, as wrk does not.
+
+    A caller that was refused asks again at once.
+    """
+    request = request_bytes(call, urlsplit(call.url).netloc)
+    with closing(Crowd(call.url, callers)) as crowd:
+        began = time.perf_counter()
+        seen = crowd.run(itertools.repeat(request), send_s=duration_s)
+        elapsed_s = time.perf_counter() - began
+    accepted = [one.took_ms * 1000 for one in seen if one.status < _FIRST_ERROR]
+    return LoadResult(
+        requests=len(seen),
+        good=len(accepted),
+        broken=0,
+        duration_s=elapsed_s,
+        p50_us=percentile(accepted or [0.0], 0.5),
+        p99_us=percentile(accepted or [0.0], 0.99),
+    )
 
 
 def cold(servers: Mapping[str, OwnServer], plan: Plan) -> Results:
@@ -179,7 +209,7 @@ class ColdStarts:
 
     def _measure(self, name: str, note: str, urn: str) -> None:
         # What the server does after the start before this one, such as filling its pool, must not run beside it.
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         self._results.setdefault(name, Series(note=note)).add(took_ms=self._start(urn).took_ms)
 
     def _start(self, urn: str) -> Reply:

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 from benchmarks.functions import HELLO, HELLO_GATEWAY, PYTHON, package_of
 from benchmarks.load import Call
+from benchmarks.memory import is_in_sandbox
 from benchmarks.processes import Groups, children_of, tree_of
 from benchmarks.targets import BODY, JSON_HEADERS, ROOT, StartFailed, Target
 from funclet.client import Client, Credentials, Link, segment, sign
 
 _AK, _SK = "BENCHKEY000000000001", "benchmark-secret-key-0000000000000000001"
-_PROJECT_ID = "0123456789abcdef0123456789abcdef"
+PROJECT_ID = "0123456789abcdef0123456789abcdef"
+_REGION = "local-1"
 _START_S, _STOP_S = 30.0, 60.0
 
 
@@ -29,7 +31,7 @@ class OwnServer:
         """Start it and wait until it answers.
 
         Args:
-            folder: of its data; made here.
+            folder: of its data; made here if it is not there, else the data of an earlier server are taken over.
             options: of `fgs serve`.
             checkout: whose `.venv` has the Funclet to be measured.
 
@@ -38,9 +40,9 @@ class OwnServer:
         """
         self._folder = folder
         # The server becomes an ordinary user, who must be able to reach its data.
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        (folder / "home").mkdir()
+        (folder / "home").mkdir(exist_ok=True)
         command = [
             str(checkout / ".venv" / "bin" / "python"),
             "-m",
@@ -51,8 +53,8 @@ class OwnServer:
             "--gateway-port",
             "0",
         ]
-        command += ["--data-dir", str(folder / "data"), *options]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "FGS_PROJECT_ID": _PROJECT_ID}
+        command += ["--data-dir", str(folder / "data"), "--region", _REGION, *options]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "FGS_PROJECT_ID": PROJECT_ID}
         environment |= {"FGS_ADMIN_AK": _AK, "FGS_ADMIN_SK": _SK}
         with (folder / "server.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -67,8 +69,9 @@ class OwnServer:
         state = self._wait_for_state()
         self.api_url, self.gateway_url = state["api_url"], state["gateway_url"]
         self.isolation: str = state["isolation"]
+        self.data_folder = folder / "data"
         self.server_pid: int = state["pid"]
-        self.client = Client(self.api_url, Credentials(project_id=_PROJECT_ID, ak=_AK, sk=_SK), Link(retries=0))
+        self.client = Client(self.api_url, Credentials(project_id=PROJECT_ID, ak=_AK, sk=_SK), Link(retries=0))
 
     def close(self) -> None:
         """Stop the server in an orderly way."""
@@ -104,20 +107,15 @@ class OwnServer:
             memory_mib: size of an instance; the CPU share goes with it.
             instances: the most it may have; 0 for the usual limit.
         """
-        body: dict[str, Any] = {
-            "func_name": name,
-            "package": "default",
-            "runtime": runtime,
-            "handler": "index.handler",
-            "timeout": 10,
-            "memory_size": memory_mib,
-            "code_type": "zip",
-            "code_filename": "index.zip",
-            "func_code": {"file": package_of(files, mark=name)},
-        }
+        body = new_function(name, files, runtime=runtime, memory_mib=memory_mib)
         if instances:
             body["strategy_config"] = {"concurrency": instances, "concurrent_num": 1}
         return str(self.client.create_function(body)["func_urn"])
+
+    @staticmethod
+    def urn_of(name: str) -> str:
+        """Return the urn of a function that is, or will be, deployed."""
+        return f"urn:fss:{_REGION}:{PROJECT_ID}:function:default:{name}:latest"
 
     def publish(self, urn: str, name: str) -> str:
         """Put a function behind the gateway and return its address."""
@@ -127,16 +125,47 @@ class OwnServer:
 
     def signed(self, urn: str, body: str) -> Call:
         """Return an invocation through the API, signed now; it holds for 15 minutes."""
-        path = f"/v2/{_PROJECT_ID}/fgs/functions/{segment(urn)}/invocations"
+        return self.signed_post(f"/functions/{segment(urn)}/invocations", body)
+
+    def signed_post(self, rest: str, body: str) -> Call:
+        """Return a request with a JSON body to a path of the API, signed now; it holds for 15 minutes."""
+        path = f"/v2/{PROJECT_ID}/fgs{rest}"
         headers = {
             "Host": urlsplit(self.api_url).netloc,
             "Content-Type": "application/json",
-            "X-Project-Id": _PROJECT_ID,
+            "X-Project-Id": PROJECT_ID,
             "X-Sdk-Date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         }
         lower = {name.lower(): value for name, value in headers.items()}
         text = sign(method="POST", path=path, query="", headers=lower, body=body.encode(), ak=_AK, sk=_SK)
         return Call(url=self.api_url + path, headers={**headers, "Authorization": text}, body=body)
+
+    def sandbox_processes(self) -> list[int]:
+        """Return what is in sandboxes: instances, and what was prepared for the next ones."""
+        return [pid for pid in tree_of(self._process.pid) if is_in_sandbox(pid)]
+
+    def own_processes(self) -> list[int]:
+        """Return the processes of the server itself: all that are not in sandboxes."""
+        return [pid for pid in tree_of(self._process.pid) if not is_in_sandbox(pid)]
+
+    def settle(self, *, quiet_s: float = 1.0, most_s: float = 40.0) -> float:
+        """Wait until no sandbox process has come or gone for `quiet_s` seconds; return how long that took.
+
+        That is when released instances have ended and what is prepared for the next starts is complete.
+
+        Raises:
+            TimeoutError: it did not happen within `most_s` seconds.
+        """
+        began = changed_at = time.monotonic()
+        before: set[int] = set()
+        while (now := time.monotonic()) < changed_at + quiet_s:
+            if now > began + most_s:
+                raise TimeoutError(f"sandboxes came and went for {most_s:g} s")
+            there = set(self.sandbox_processes())
+            if there != before:
+                before, changed_at = there, time.monotonic()
+            time.sleep(0.05)
+        return changed_at - began
 
     def find_processes(self) -> Groups:
         """Return the server, the process that makes sandboxes, and the instances."""
@@ -163,6 +192,23 @@ class OwnServer:
         return Target(
             name=name, note=note, make_call=lambda: self.signed(urn, BODY), find_processes=self.find_processes
         )
+
+
+def new_function(
+    name: str, files: Mapping[str, str], *, runtime: str = PYTHON, memory_mib: int = 128
+) -> dict[str, Any]:
+    """Return the body of a request that creates a function."""
+    return {
+        "func_name": name,
+        "package": "default",
+        "runtime": runtime,
+        "handler": "index.handler",
+        "timeout": 10,
+        "memory_size": memory_mib,
+        "code_type": "zip",
+        "code_filename": "index.zip",
+        "func_code": {"file": package_of(files, mark=name)},
+    }
 
 
 def has_option(name: str, checkout: Path = ROOT) -> bool:

@@ -25,6 +25,12 @@ class Connection:
         buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(buffer)
         self._targets = [buffer]
+        self._start = self._end = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the beginning of another request was read together with the last one."""
+        return self._start < self._end
 
     def read(self) -> "tuple[int, bytes, int, memoryview, memoryview] | None":
         """Return (type, request id, timeout_ms, meta, body) of the next frame, or None at end-of-file.
@@ -32,19 +38,26 @@ class Connection:
         Meta and body are memory views that hold until the next read.
 
         Raises:
-            BrokenPeerError: not a frame, or more than one.
+            BrokenPeerError: not a frame.
         """
-        view = self._view
-        got = os.readv(self._fd, self._targets)
+        view, start = self._view, self._start
+        if start < self._end:
+            # To the front, where the rest of it has room.
+            got = self._end - start
+            view[:got] = bytes(view[start : self._end])
+        else:
+            got = os.readv(self._fd, self._targets)
         if got < HEADER_BYTES:
             got = self._fill(view, got, HEADER_BYTES)
             if not got:
                 return None
         total = int.from_bytes(view[:4], "big") + _LENGTH_BYTES
         meta_end = HEADER_BYTES + int.from_bytes(view[28:32], "big")
-        if not meta_end <= total <= MAX_FRAME_BYTES or got > total:
+        if not meta_end <= total <= MAX_FRAME_BYTES:
             raise BrokenPeerError(f"frame of {total} bytes, meta up to {meta_end}, read {got}")
+        self._start, self._end = total, got
         if got < total:
+            self._start = self._end = 0
             if total > _BUFFER_BYTES:
                 view = memoryview(bytearray(total))
                 view[:got] = self._view[:got]

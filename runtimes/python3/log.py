@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_RECORD_BYTES = 92160
+# Of <asm-generic/ioctls.h>; the module that has the name is not always there.
+_FIONREAD = 0x541B
 
 
 def prepare_streams() -> None:
@@ -46,6 +48,19 @@ class Log:
             start = end
             if start >= len(data):
                 return
+
+    def wait_until_read(self) -> None:
+        """Wait until the server has read what was printed, so that it knows to which request that belongs."""
+        from fcntl import ioctl
+        from time import sleep
+
+        amount = bytearray(4)
+        try:
+            while ioctl(self.fd, _FIONREAD, amount) == 0 and any(amount):
+                sleep(0.0001)
+        except OSError:
+            # The author has closed it: nothing more comes out of it.
+            return
 
     def flush(self) -> None:
         """Flush the streams as the author left them, and the first ones if they were replaced."""

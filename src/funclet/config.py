@@ -63,6 +63,10 @@ class Settings:
     memory_fraction: float = _setting(0.8, "Share of the host's memory that all instances may hold together.")
     idle_release_s: float = _setting(60.0, "Seconds after which an idle instance is stopped, 1 to 3600.")
     admission_wait_ms: int = _setting(-1, "How long a request waits at the instance maximum. -1: as the edition says.")
+    max_connections: int = _setting(
+        10_240,
+        "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
+    )
     handler_error_status: int = _setting(200, "HTTP status of a handler that raised: 200 as the cloud, or 500.")
     stems: str = _setting(
         "on", "Whether runtimes are started ahead (about 60 MB), for fast cold starts.", choices=SWITCH
@@ -141,6 +145,7 @@ def _check(settings: Settings) -> None:
     _check_range("memory_fraction", settings.memory_fraction, 0.05, 1.0)
     _check_range("idle_release_s", settings.idle_release_s, 1, 3600)
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
+    _check_range("max_connections", settings.max_connections, 16, 1_000_000)
     _check_range("drain_s", settings.drain_s, 0, 3600)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")

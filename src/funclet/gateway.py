@@ -7,17 +7,18 @@ triggers with `protocol: HTTPS` are served here as well.
 """
 
 import asyncio
+import logging
 import math
-from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from funclet.base.clock import Clock
+from funclet.base.deadlines import Deadlines
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
-from funclet.base.tasks import TaskOwner
+from funclet.base.prompt import PromptFuture, PromptRuns
 from funclet.catalog import Catalog
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal
@@ -37,6 +38,8 @@ from funclet.store.protocol import Store, StoreUnavailable, Tx
 from funclet.triggers.apig import CODES, PREFIX
 from funclet.triggers.http_event import build_event, render_result
 from funclet.triggers.http_routes import Match, Route, Routes
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_ROUTES_AGE_S = 5.0
@@ -114,7 +117,7 @@ class Gateway:
         submitter: Submitter,
         authenticator: Authenticator,
         clock: Clock,
-        tasks: TaskOwner,
+        runs: PromptRuns,
         gateway_url: str,
     ) -> None:
         """Wire the gateway.
@@ -126,7 +129,7 @@ class Gateway:
             submitter: takes requests of asynchronous triggers.
             authenticator: checks requests of triggers with IAM.
             clock: time of acceptance.
-            tasks: owns invocations, which go on when their client has gone; the caller drains it.
+            runs: owns invocations, which go on when their client has gone; the caller drains it.
             gateway_url: how clients reach this listener; its scheme is told to functions.
         """
         self._routes = routes
@@ -135,7 +138,8 @@ class Gateway:
         self._submitter = submitter
         self._authenticator = authenticator
         self._clock = clock
-        self._tasks = tasks
+        self._runs = runs
+        self._deadlines = Deadlines()
         self._scheme = urlsplit(gateway_url).scheme
 
     async def handle(self, request: Request) -> Response:
@@ -200,18 +204,29 @@ class Gateway:
 
     async def _invoke(self, invocation: Invocation, *, timeout_s: float) -> Outcome | None:
         """Return the outcome, or None after `timeout_s`; the invocation goes on even so."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._tasks.start(self._run(invocation, answer), name=f"gateway invocation {invocation.request_id}")
-        await asyncio.wait((answer,), timeout=timeout_s)
-        return answer.result() if answer.done() else None
+        answer = PromptFuture[Outcome]()
 
-    async def _run(self, invocation: Invocation, answer: "asyncio.Future[Outcome]") -> None:
+        def done(outcome: Outcome) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        self._runs.start(self._run(invocation), done)
+        if not answer.done():
+            self._deadlines.add(answer, timeout_s)
         try:
-            answer.set_result(await self._invoker.invoke(invocation))
-        except BaseException:
-            # The owner logs it, or has ended it; the client need not wait until its time is up.
-            answer.set_result(PlatformFailed(reason="The invocation failed inside the server."))
-            raise
+            return await answer
+        except TimeoutError:
+            return None
+        finally:
+            self._deadlines.discard(answer)
+
+    async def _run(self, invocation: Invocation) -> Outcome:
+        try:
+            return await self._invoker.invoke(invocation)
+        except Exception:
+            # Logged here: the client may be gone, and if it is not, it need not wait until its time is up.
+            log.exception("invocation failed: request_id=%s", invocation.request_id)
+            return PlatformFailed(reason="The invocation failed inside the server.")
 
 
 def _read_routes(tx: Tx) -> Routes:
@@ -251,7 +266,8 @@ def _render_failure(failure: FunctionFailed, gateway_id: str) -> Response:
     if failure.is_json:
         return Response(status=500, body=failure.body, headers=headers)
     response = _error(gateway_id, 500, f"FSS.{failure.code}", failure.body.decode(errors="replace"))
-    return replace(response, headers=headers)
+    response.headers = headers
+    return response
 
 
 def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s: float | None = None) -> Response:
@@ -261,11 +277,7 @@ def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s:
 
 
 def _finish(response: Response, request_id: str, gateway_id: str) -> Response:
-    """Return the response with our ids in place of any that the function has set."""
-    ours = {"X-Request-Id": gateway_id, "X-Cff-Request-Id": request_id}
-    names = {name.lower() for name in ours}
-    return replace(
-        response,
-        headers={**{name: value for name, value in response.headers.items() if name.lower() not in names}, **ours},
-        repeated_headers=tuple(pair for pair in response.repeated_headers if pair[0].lower() not in names),
-    )
+    """Return the response with our ids."""
+    response.headers["X-Request-Id"] = gateway_id
+    response.headers["X-Cff-Request-Id"] = request_id
+    return response

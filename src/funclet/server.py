@@ -35,7 +35,7 @@ from funclet.cluster.logs import GatheredLogs
 from funclet.cluster.mesh import Mesh
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
-from funclet.front import Handler
+from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn

@@ -8,6 +8,7 @@ import math
 from typing import Literal
 
 from funclet.base.clock import utc_text
+from funclet.model.invocation import Report
 
 Phase = Literal["load", "initialize", "invoke"]
 
@@ -73,6 +74,27 @@ def invoke_finish_line(
         f"memory used: {megabytes(memory_bytes)}, billing memory: {memory_mib}MB, "
         f"cpu used: {cores:.3f}U, storage used: {megabytes(storage_bytes)}\n"
     ).encode()
+
+
+def text_of(report: Report) -> bytes:
+    """Return all lines of a report: of the start, of the platform, and what the function printed."""
+    if not report.has_run:
+        return report.before
+    printed = report.printed
+    if printed and not printed.endswith(b"\n"):
+        printed += b"\n"
+    finish = invoke_finish_line(
+        report.request_id,
+        at=report.at + report.duration_ms / 1000,
+        duration_ms=report.duration_ms,
+        memory_bytes=report.memory_peak_bytes,
+        memory_mib=report.memory_mib,
+        cpu_ms=report.cpu_ms,
+        storage_bytes=report.storage_bytes,
+        failed=report.code != 0,
+    )
+    start = start_line("invoke", report.request_id, report.version, at=report.at)
+    return b"".join((report.before, start, printed, finish))
 
 
 def megabytes(count: int) -> str:

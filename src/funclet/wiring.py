@@ -17,6 +17,7 @@ from funclet.api.auth import Authenticator
 from funclet.api.call import Services
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
+from funclet.base.prompt import PromptRuns
 from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
@@ -26,10 +27,11 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
-from funclet.front import Front, Handler
+from funclet.front import Front, FrontLimits
+from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.model.errors import ModelError
-from funclet.model.invocation import Invoker, LogRecord, Submitter
+from funclet.model.invocation import Invoker, Report, Submitter
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.services.code import CodeBuilder, CodeLinks
@@ -47,6 +49,8 @@ from funclet.triggers.timer import TimerType
 
 LEAVE_S = 5.0
 """How much longer than its own requests a process waits for those of the others at shutdown."""
+# Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
+_GATEWAY_DESCRIPTORS, _API_DESCRIPTORS = 0.5, 0.25
 _INVOCATION = re.compile(r"/v2/[^/]+/fgs/functions/[^/]+/invocations/?")
 
 
@@ -85,7 +89,7 @@ def open_dispatcher(
     driver: SandboxDriver,
     registry: Registry,
     code: CodeCache,
-    record: Callable[[LogRecord], None],
+    record: Callable[[Report], None],
     *,
     processes: int,
 ) -> Dispatcher:
@@ -164,12 +168,13 @@ class HttpSide:
     def __init__(self, stop: StopSignal, settings: Settings, listeners: Listeners) -> None:
         self._stop = stop
         self._drain_s = settings.drain_s
+        self._connections = settings.max_connections
         self._listeners = listeners
 
     async def open(self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api) -> None:
         """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
-        tasks = TaskOwner()
-        stack.push_async_callback(self._drain_tasks, tasks)
+        runs = PromptRuns()
+        stack.push_async_callback(self._drain_runs, runs)
         gateway = Gateway(
             routes=parts.routes,
             catalog=parts.catalog,
@@ -177,11 +182,23 @@ class HttpSide:
             submitter=submitter,
             authenticator=parts.authenticator,
             clock=parts.clock,
-            tasks=tasks,
+            runs=runs,
             gateway_url=self._listeners.gateway_url,
         )
-        gateway_front = Front(gateway.handle, body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"), clock=parts.clock)
-        api_front = Front(handle, body_limit=api.body_limit, clock=parts.clock)
+        gateway_front = Front(
+            gateway.handle,
+            body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"),
+            clock=parts.clock,
+            is_prompt=lambda _: True,
+            limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_GATEWAY_DESCRIPTORS)),
+        )
+        api_front = Front(
+            handle,
+            body_limit=api.body_limit,
+            clock=parts.clock,
+            is_prompt=lambda request: request.raw_path.endswith("/invocations"),
+            limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_API_DESCRIPTORS)),
+        )
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
             await front.listen_on(listener)
             stack.push_async_callback(self._stop_front, front)
@@ -190,9 +207,9 @@ class HttpSide:
         await self._stop.unless_hurried(front.drain(deadline_s=self._drain_s))
         await front.close()
 
-    async def _drain_tasks(self, tasks: TaskOwner) -> None:
-        await self._stop.unless_hurried(tasks.drain(deadline_s=self._drain_s))
-        await tasks.close()
+    async def _drain_runs(self, runs: PromptRuns) -> None:
+        await self._stop.unless_hurried(runs.drain(deadline_s=self._drain_s))
+        await runs.close()
 
 
 def build_services(
@@ -259,6 +276,12 @@ async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: t
         else:
             if current.revision > version.revision or current.settings.max_instances == 0:
                 dispatcher.retire(version)
+
+
+def max_connections_of(wanted: int, *, share: float) -> int:
+    """Return how many connections a port may hold: as many as wanted, but at most a share of all descriptors."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if descriptors == resource.RLIM_INFINITY else min(wanted, int(descriptors * share))
 
 
 def instance_memory_mib(settings: Settings) -> int:

@@ -8,6 +8,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from benchmarks import report
+from benchmarks.__main__ import PARTS
+from benchmarks.figures import Grade
+from benchmarks.goals import verdicts
+from benchmarks.promises import BEGIN, END, rows
 from tests.support.markdown import fenced_blocks, headings, links, prose
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +35,7 @@ SITES = {
     "keepachangelog.com",
     "pyyaml.org",
     "semver.org",
+    "www.openfaas.com",
 }
 PATH = re.compile(r"(?<![\w.<>{}$*/:~-])/([\w.]+)/")
 SITE = re.compile(r"https?://([\w.-]+)")
@@ -116,17 +122,47 @@ def test_generated_pages_are_up_to_date():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_promise_names_a_test_that_exists():
-    lines = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8").splitlines()
-    rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| What", "| ---"))]
+def promises():
+    """Return the rows of all tables of the specification, and those of its table of speed."""
+    before, _, rest = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8").partition(BEGIN)
+    speed, _, after = rest.partition(END)
+
+    def rows_of(text):
+        found = [line for line in text.splitlines() if line.startswith("| ")]
+        return [row for row in found if not row.startswith(("| What", "| Measure", "| ---"))]
+
+    return rows_of(before + after), rows_of(speed)
+
+
+def test_every_promise_names_a_test_or_a_benchmark_that_exists():
+    tested, measured = promises()
     missing = []
-    for row in rows:
+    for row in tested:
         match = re.search(r"\[(test_\w+)\]\((tests/[\w/.]+)\) \|$", row)
-        if not match or f"def {match[1]}(" not in (ROOT / match[2]).read_text(encoding="utf-8"):
+        by_test = match and f"def {match[1]}(" in (ROOT / match[2]).read_text(encoding="utf-8")
+        if not by_test and not row.endswith(" [make soak](tests/soak/__main__.py) |"):
+            missing.append(row)
+    for row in measured:
+        match = re.search(r"\[(\w+)\]\((benchmarks/[\w.]+)\) \|$", row)
+        if not match or match[1] not in PARTS or not (ROOT / match[2]).is_file():
             missing.append(row)
 
-    assert len(rows) > 30
+    assert len(tested) > 30
     assert not missing
+
+
+def test_the_specification_has_every_goal_and_calls_none_met_that_is_not():
+    _, measured = promises()
+    found = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in measured]
+    states = {Grade.GOAL: "goal met", Grade.MUST: "met", Grade.MISSED: "not met yet"}
+
+    assert [row[:4] + row[6:] for row in found] == [row[:4] + row[6:] for row in rows({})]
+    for row, verdict in zip(found, verdicts({}), strict=True):
+        if row[4] == "-":
+            assert row[5] == "not measured yet", row
+        elif row[4] not in (report.number(verdict.goal.must), report.number(verdict.goal.goal)):
+            # Rounded to a bound itself, a figure may lie on either side of it.
+            assert row[5] == states[verdict.goal.grade(float(row[4].replace(" ", "")))], row
 
 
 def test_every_decision_is_in_the_index():

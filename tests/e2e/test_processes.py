@@ -14,11 +14,12 @@ import pytest
 from funclet.client import NetworkError
 from tests.e2e.test_gateway_and_timers import publish, send
 from tests.e2e.test_lifecycle import limit_instances
-from tests.e2e.test_shutdown import refuses_connections, traces_of
+from tests.e2e.test_shutdown import refuses_connections
 from tests.support.members import Callers, instances_of, is_back, member_pids
 from tests.support.packages import zip_base64
 from tests.support.processes import children_of, is_alive, status_of, tree_of
 from tests.support.server import SK, ServerProcess
+from tests.support.traces import traces_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.root

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_processes import COUNT, ECHO, Load, is_done, submit, wait_for_all, zombies_below
-from tests.e2e.test_shutdown import traces_of
 from tests.support.members import is_back, member_pids
 from tests.support.processes import children_of
+from tests.support.traces import traces_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.root

@@ -9,7 +9,7 @@ from funclet.api.app import Api
 from funclet.api.call import Operation, Services
 from funclet.api.wire import triggers
 from funclet.base.http import Request
-from funclet.base.tasks import TaskOwner
+from funclet.base.prompt import PromptRuns
 from funclet.catalog import Catalog
 from funclet.gateway import Gateway, RouteSource
 from funclet.model.errors import ModelError
@@ -78,7 +78,7 @@ class Stack:
         self.default_zone = default_zone
         self.host = None
         self.new_host()
-        self.tasks = TaskOwner()
+        self.runs = PromptRuns()
         self.gateway = Gateway(
             routes=self.routes,
             catalog=self.catalog,
@@ -86,7 +86,7 @@ class Stack:
             submitter=self.queue,
             authenticator=HeaderAuthenticator(),
             clock=self.clock,
-            tasks=self.tasks,
+            runs=self.runs,
             gateway_url=GATEWAY_URL,
         )
         services = Services(
@@ -128,7 +128,7 @@ class Stack:
         """Close the database and the loop."""
 
         async def end():
-            await self.tasks.close()
+            await self.runs.close()
             await self.store.close()
 
         self.run(end())

@@ -1,5 +1,6 @@
 """What a test may know of processes: read from `/proc`, as an administrator would."""
 
+import contextlib
 from pathlib import Path
 
 
@@ -7,7 +8,9 @@ def children_of(pid):
     """Return the pids of the living children of all threads of a process."""
     found = []
     for children in Path("/proc", str(pid), "task").glob("*/children"):
-        found += [int(child) for child in children.read_text().split()]
+        # A thread may end at any moment.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in children.read_text().split()]
     return found
 
 

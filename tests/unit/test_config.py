@@ -32,6 +32,8 @@ def test_variables_of_others_and_of_the_client_are_left_alone():
         ("idle_release_s", 0.5),
         ("idle_release_s", 3601.0),
         ("admission_wait_ms", 60_001),
+        ("max_connections", 15),
+        ("max_connections", 1_000_001),
         ("handler_error_status", 404),
         ("edition", "azure"),
         ("isolation", "none"),

@@ -7,7 +7,10 @@ JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Neither is frozen, which would triple the time to make one for every request; only who makes one changes it.
+
+
+@dataclass(slots=True, kw_only=True)
 class Request:
     """One whole request; its body has been read and is within the limit of the listener."""
 
@@ -24,13 +27,13 @@ class Request:
     """Address of the client."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Response:
     """One whole response. Content-Length and Connection are added by the listener."""
 
     status: int
     body: bytes = b""
     content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     repeated_headers: tuple[tuple[str, str], ...] = ()
     """Headers that appear more than once, such as Set-Cookie."""

@@ -2,10 +2,24 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 
 from funclet.base.http import Response
 from funclet.base.ids import new_uuid
+
+try:
+    from funclet.base._http import read_request as read_request  # noqa: PLC0414 - given on
+except ImportError:  # installed without a compiler
+
+    def read_request(
+        data: bytes,  # noqa: ARG001 - as the compiled one, which only ever saves time
+        start: int,  # noqa: ARG001 - as above
+        /,
+    ) -> tuple[str, str, str, dict[str, str], bytes, int] | None:
+        """Leave every request to the full parser."""
+        return None
+
 
 BODILESS = frozenset({204, 304})
 """Statuses whose answer has neither body nor length."""
@@ -47,29 +61,38 @@ def encode_head(response: Response, *, connection: str, date: str) -> bytes:
         date: value of the Date header.
     """
     status = response.status
-    lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n", f"Date: {date}\r\n"]
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    head = f"{line}Date: {date}\r\n"
     if status not in BODILESS:
-        lines.append(f"Content-Length: {len(response.body)}\r\n")
+        head += f"Content-Length: {len(response.body)}\r\n"
         if response.content_type:
-            lines.append(_line("Content-Type", response.content_type))
+            head += f"Content-Type: {_value(response.content_type)}\r\n"
     if connection:
-        lines.append(f"Connection: {connection}\r\n")
-    if "X-Request-Id" not in response.headers:
-        lines.append(f"X-Request-Id: {new_uuid()}\r\n")
-    lines += [_line(name, value) for name, value in response.headers.items() if name.lower() not in _RESERVED]
-    lines += [_line(name, value) for name, value in response.repeated_headers if name.lower() not in _RESERVED]
-    lines.append("\r\n")
-    head = "".join(lines)
+        head += f"Connection: {connection}\r\n"
+    headers = response.headers
+    if "X-Request-Id" not in headers:
+        head += f"X-Request-Id: {new_uuid()}\r\n"
+    for name, value in headers.items():
+        if begin := _begin(name):
+            head += f"{begin}{_value(value)}\r\n"
+    for name, value in response.repeated_headers:
+        if begin := _begin(name):
+            head += f"{begin}{_value(value)}\r\n"
+    head += "\r\n"
     try:
         return head.encode("latin-1")
     except UnicodeEncodeError:
         return head.encode(errors="replace")
 
 
-def _line(name: str, value: str) -> str:
-    """Return a header line. What comes from a function must not begin a line of its own."""
-    if not value.isprintable():
-        value = _CONTROL.sub(" ", value)
+def _value(value: str) -> str:
+    """Return the value of a header. What comes from a function must not begin a line of its own."""
+    return value if value.isprintable() else _CONTROL.sub(" ", value)
+
+
+@lru_cache(maxsize=1024)
+def _begin(name: str) -> str:
+    """Return the name of a header with colon and blank; empty for one that nobody but the listener may write."""
     if not _TOKEN.fullmatch(name):
         name = _NOT_IN_TOKEN.sub("", name)
-    return f"{name}: {value}\r\n" if name else ""
+    return f"{name}: " if name and name.lower() not in _RESERVED else ""

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
-import uuid
 
 
 def new_uuid() -> str:
     """Return a random UUID in lower case with dashes: request, function and timer ids."""
-    return str(uuid.UUID(bytes=os.urandom(16), version=4))
+    digits = os.urandom(16).hex()
+    # Version 4, and one of the four digits of its variant. `uuid.UUID` takes four times as long.
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def new_hex_id() -> str:

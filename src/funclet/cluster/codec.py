@@ -1,23 +1,23 @@
 """Invocations, outcomes and everything else that processes send each other, to and from MessagePack.
 
-The members are taken from the dataclasses themselves, so a new one needs no change here.
+The members are taken from the classes themselves, so a new one needs no change here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
 
 import msgspec
 
 from funclet.base.http import Request, Response
 from funclet.model.function import FunctionVersion
-from funclet.model.invocation import Invocation, LogRecord, Outcome, Submission
+from funclet.model.invocation import Invocation, Outcome, Report, Submission
 
 MAX_VERSIONS = 1024
 """Function versions that one connection remembers."""
 
 _HINTS = get_type_hints(Invocation)
-_NAMES = tuple(field.name for field in fields(Invocation))
+_NAMES = Invocation.__struct_fields__
 _VERSION_AT = _NAMES.index("version")
 # As `Invocation`, with a number in the place of its version.
 _Wire = msgspec.defstruct(
@@ -27,8 +27,6 @@ _Wire = msgspec.defstruct(
 encode = msgspec.msgpack.Encoder().encode
 _decode_invocation = msgspec.msgpack.Decoder(_Wire).decode
 _decode_version = msgspec.msgpack.Decoder(tuple[int, FunctionVersion]).decode
-_decode_named = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
-_OUTCOMES = {kind.__name__: msgspec.msgpack.Decoder(kind).decode for kind in get_args(Outcome)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,8 @@ decode_submitted = msgspec.msgpack.Decoder(Submitted).decode
 decode_submission = msgspec.msgpack.Decoder(Submission).decode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_response = msgspec.msgpack.Decoder(Response).decode
-decode_logs = msgspec.msgpack.Decoder(list[LogRecord]).decode
+decode_logs = msgspec.msgpack.Decoder(list[Report]).decode
+decode_outcome: Callable[[bytes], Outcome] = msgspec.msgpack.Decoder(Outcome).decode
 
 
 class SentVersions:
@@ -126,22 +125,6 @@ def encode_invocation(invocation: Invocation, version_number: int) -> bytes:
     return encode(members)
 
 
-def encode_outcome(outcome: Outcome) -> bytes:
-    """Return an outcome with the name of its class."""
-    return encode((type(outcome).__name__, outcome))
-
-
-def decode_outcome(body: bytes) -> Outcome:
-    """Return the outcome.
-
-    Raises:
-        ValueError, KeyError: it is none.
-    """
-    name, members = _decode_named(body)
-    outcome: Outcome = _OUTCOMES[name](members)
-    return outcome
-
-
-def encode_logs(records: Sequence[LogRecord]) -> bytes:
+def encode_logs(records: Sequence[Report]) -> bytes:
     """Return log records in their order."""
     return encode(records)

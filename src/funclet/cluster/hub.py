@@ -8,8 +8,9 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, cast
 
+from funclet.base.prompt import PromptRuns
 from funclet.base.tasks import TaskOwner
-from funclet.cluster.codec import Hello, KnownVersions, decode_hello, encode_outcome
+from funclet.cluster.codec import Hello, KnownVersions, decode_hello, encode
 from funclet.cluster.frames import BadFrame, FrameReader, Kind, pack
 from funclet.cluster.link import socket_path
 from funclet.cluster.member import Member
@@ -36,6 +37,7 @@ class Hub:
         self.invoker = invoker
         self.answers = answers
         self.tasks = TaskOwner()
+        self.runs = PromptRuns()
         self.callers: set[_Caller] = set()
         self.changed = asyncio.Event()
         """Set when a caller has come or gone, or will send no invocation any more."""
@@ -71,6 +73,7 @@ class Hub:
         if self._server is not None:
             self._server.close()
         await self.tasks.close()
+        await self.runs.close()
         for caller in tuple(self.callers):
             caller.close()
 
@@ -119,7 +122,7 @@ class _Caller(asyncio.Protocol):
             invocation = self._versions.invocation(body)
             member = self._hub.member
             member.progress.note(owner=member.number, caller=self.hello.number, number=number)
-            self._start(self._invoke(number, invocation), kind)
+            self._hub.runs.start(self._invoke(number, invocation), self._reply)
         elif kind is Kind.VERSION:
             self._versions.learn(body)
         elif kind is Kind.BYE:
@@ -142,13 +145,12 @@ class _Caller(asyncio.Protocol):
         self._hub.changed.set()
         self._transport.write(pack(Kind.REPLY, number, b""))
 
-    async def _invoke(self, number: int, invocation: Invocation) -> None:
+    async def _invoke(self, number: int, invocation: Invocation) -> bytes:
         try:
-            reply = pack(Kind.REPLY, number, encode_outcome(await self._hub.invoker.invoke(invocation)))
+            return pack(Kind.REPLY, number, encode(await self._hub.invoker.invoke(invocation)))
         except Exception as error:  # the caller must be told, whatever it was
             log.exception("invocation_failed request_id=%s", invocation.request_id)
-            reply = pack(Kind.FAULT, number, type(error).__name__.encode())
-        self._reply(reply)
+            return pack(Kind.FAULT, number, type(error).__name__.encode())
 
     async def _answer(self, number: int, answer: Answer, body: bytes) -> None:
         try:

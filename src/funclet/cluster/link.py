@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from funclet.base.prompt import PromptFuture
 from funclet.base.tasks import TaskOwner
 from funclet.cluster.codec import SentVersions
 from funclet.cluster.frames import BadFrame, FrameReader, Kind, pack
@@ -53,11 +54,11 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport
         self._reader = FrameReader()
-        self._pending: dict[int, tuple[Kind, asyncio.Future[bytes]]] = {}
+        self._pending: dict[int, tuple[Kind, PromptFuture[bytes]]] = {}
         # Greater than every number of a former connection, also of a process that has died: see `Progress`.
         self._number = time.monotonic_ns()
 
-    def request(self, kind: Kind, body: bytes) -> "asyncio.Future[bytes]":
+    def request(self, kind: Kind, body: bytes) -> PromptFuture[bytes]:
         """Send a request; return the future of its reply, which may raise `LinkLost` or `RemoteFault`.
 
         Raises:
@@ -66,7 +67,7 @@ class Connection(asyncio.Protocol):
         if len(self._pending) >= MAX_PENDING or self.closed.is_set():
             raise LinkAway
         self._number += 1
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future = PromptFuture[bytes]()
         self._pending[self._number] = (kind, future)
         self._transport.write(pack(kind, self._number, body))
         return future
@@ -151,12 +152,11 @@ class Link:
         Raises:
             LinkAway: not within that time.
         """
-        while self._connection is None:
-            try:
-                async with asyncio.timeout(within_s):
-                    await self._arrived.wait()
-            except TimeoutError as error:
-                raise LinkAway from error
+        if self._connection is None:
+            # In a task of its own: the caller may run without one, see `base.prompt`.
+            await asyncio.create_task(self._arrive(within_s))
+        if self._connection is None:
+            raise LinkAway
         return self._connection
 
     async def close(self) -> None:
@@ -165,6 +165,12 @@ class Link:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    async def _arrive(self, within_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._connection is None:
+                    await self._arrived.wait()
 
     async def _keep(self) -> None:
         while True:

@@ -8,12 +8,12 @@ from funclet.base.tasks import TaskOwner
 from funclet.cluster.codec import encode_logs
 from funclet.cluster.frames import Kind
 from funclet.cluster.link import Link, LinkAway, LinkLost, RemoteFault
-from funclet.model.invocation import LogRecord
+from funclet.model.invocation import Report
 from funclet.store.protocol import LogStore, StoreUnavailable
 
-MAX_QUEUED_CHARACTERS = 16 * 1024 * 1024
+MAX_QUEUED_BYTES = 16 * 1024 * 1024
 _BATCH = 1000
-_BATCH_CHARACTERS = 4 * 1024 * 1024
+_BATCH_BYTES = 4 * 1024 * 1024
 _GATHER_S = 0.05
 _REACH_S = 5.0
 
@@ -25,7 +25,7 @@ class LogShipper:
         self.dropped = 0
         """Records that were lost because too many were queued or process 0 was gone."""
         self._link: Link | None = None
-        self._queue: deque[LogRecord] = deque()
+        self._queue: deque[Report] = deque()
         self._queued = 0
         self._arrived = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -38,12 +38,12 @@ class LogShipper:
         self._link = link
         self._tasks.start(self._run(), name="ship log records")
 
-    def add(self, record: LogRecord) -> None:
+    def add(self, record: Report) -> None:
         """Queue a record; never waits, drops the oldest when too many are queued and counts them."""
         self._queue.append(record)
-        self._queued += len(record.text)
-        while self._queued > MAX_QUEUED_CHARACTERS and len(self._queue) > 1:
-            self._queued -= len(self._queue.popleft().text)
+        self._queued += _size(record)
+        while self._queued > MAX_QUEUED_BYTES and len(self._queue) > 1:
+            self._queued -= _size(self._queue.popleft())
             self.dropped += 1
         self._arrived.set()
 
@@ -56,7 +56,7 @@ class LogShipper:
         request_id: str = "",  # noqa: ARG002
         after_id: int = 0,  # noqa: ARG002
         limit: int = 1000,  # noqa: ARG002
-    ) -> Sequence[tuple[int, LogRecord]]:
+    ) -> Sequence[tuple[int, Report]]:
         """Refuse: logs are read in process 0.
 
         Raises:
@@ -90,16 +90,16 @@ class LogShipper:
                 await self._send(self._take())
             self._sent.set()
 
-    def _take(self) -> list[LogRecord]:
-        batch: list[LogRecord] = []
-        characters = 0
-        while self._queue and len(batch) < _BATCH and characters < _BATCH_CHARACTERS:
+    def _take(self) -> list[Report]:
+        batch: list[Report] = []
+        size = 0
+        while self._queue and len(batch) < _BATCH and size < _BATCH_BYTES:
             batch.append(self._queue.popleft())
-            characters += len(batch[-1].text)
-        self._queued -= characters
+            size += _size(batch[-1])
+        self._queued -= size
         return batch
 
-    async def _send(self, batch: list[LogRecord]) -> None:
+    async def _send(self, batch: list[Report]) -> None:
         assert self._link is not None
         self._is_sending = True
         try:
@@ -129,9 +129,13 @@ class GatheredLogs:
         request_id: str = "",
         after_id: int = 0,
         limit: int = 1000,
-    ) -> Sequence[tuple[int, LogRecord]]:
+    ) -> Sequence[tuple[int, Report]]:
         """See `LogStore.find`."""
         await self._gather()
         return await self._store.find(
             function_id, since=since, until=until, request_id=request_id, after_id=after_id, limit=limit
         )
+
+
+def _size(record: Report) -> int:
+    return len(record.before) + len(record.printed)

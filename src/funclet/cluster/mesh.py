@@ -150,7 +150,7 @@ class Mesh:
         os.close(self._descriptor)
 
     def _ask_all(self, kind: Kind, body: bytes) -> list[asyncio.Future[bytes]]:
-        answers = []
+        answers: list[asyncio.Future[bytes]] = []
         for link in self._links:
             # One that is away, or has too much to do to answer, is not waited for.
             with contextlib.suppress(LinkAway):

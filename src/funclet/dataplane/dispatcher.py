@@ -9,24 +9,24 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from funclet import telemetry
+from msgspec.structs import replace
+
 from funclet.base.clock import Clock
+from funclet.base.deadlines import Deadlines
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
-from funclet.dataplane.instance import Instance
+from funclet.dataplane.instance import Instance, NotStarted
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
-from funclet.dataplane.pool import Pool, StartFailed
+from funclet.dataplane.pool import Given, Pool, StartFailed
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
-    Completed,
     FailureKind,
     FunctionFailed,
     InnerCode,
     Invocation,
-    LogRecord,
     Outcome,
     PlatformFailed,
     Refused,
@@ -72,7 +72,7 @@ class Dispatcher:
         code: CodeCache,
         clock: Clock,
         options: DispatcherOptions,
-        record: Callable[[LogRecord], None],
+        record: Callable[[Report], None],
     ) -> None:
         self._driver = driver
         self._registry = registry
@@ -83,6 +83,7 @@ class Dispatcher:
         self._capacity = Capacity(total_mib=options.memory_mib)
         self._pools: dict[tuple[str, str, int], _Versioned] = {}
         self._retired: list[Pool] = []
+        self._deadlines = Deadlines()
         self._tasks = TaskOwner()
         self._numbers = itertools.count(1)
         self._reaper: asyncio.Task[None] | None = None
@@ -105,29 +106,29 @@ class Dispatcher:
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Run one invocation. Returns an Outcome for anything the function or the load can cause."""
-        runtime = self._registry.require(invocation.version.settings.runtime)
-        if invocation.version.settings.max_instances == 0:
+        settings = invocation.version.settings
+        if settings.max_instances == 0:
             return Refused(reason="Function Disabled", retry_after_s=None)
-        if not runtime.is_runnable:
-            return self._recorded(invocation, _not_installed(runtime), b"", self._clock.now())
         began = self._clock.monotonic()
-        pool = self._pool_for(invocation, runtime)
-        try:
-            given = await pool.acquire()
-        except StartFailed as failure:
-            log.exception("an instance could not be started: urn=%s", invocation.version.urn)
-            return PlatformFailed(reason=f"The function could not be started: {failure}")
-        if isinstance(given, Refused):
-            return given
-        if isinstance(given, FunctionFailed):
-            return self._recorded(invocation, given, given.report.log_tail, self._clock.now())
-        waited_ms = (self._clock.monotonic() - began) * 1000
-        try:
-            result = await given.run(invocation)
-        finally:
-            pool.release(given)
-        outcome = replace(result.outcome, report=replace(result.outcome.report, wait_ms=waited_ms))
-        return self._recorded(invocation, outcome, result.log, result.started_at)
+        while True:
+            pool = self._pool_for(invocation)
+            if pool is None:
+                return self._not_installed(invocation)
+            instance = pool.take() or await _acquire(pool, invocation)
+            if isinstance(instance, FunctionFailed):
+                return self._recorded_start(invocation, instance)
+            if not isinstance(instance, Instance):
+                return instance
+            run_s = None
+            try:
+                outcome = await instance.run(invocation, wait_ms=(self._clock.monotonic() - began) * 1000)
+                run_s = outcome.report.duration_ms / 1000
+            except NotStarted:
+                continue
+            finally:
+                pool.release(instance, run_s=run_s)
+            self._record(outcome.report)
+            return outcome
 
     def versions(self) -> Sequence[FunctionVersion]:
         """Return the versions that have instances here, each as it was when the first of them was asked for."""
@@ -150,32 +151,40 @@ class Dispatcher:
             totals["waiting"] += now.waiting
         return totals | {"memory_mib": self._capacity.used_mib}
 
-    def _recorded(
-        self, invocation: Invocation, outcome: Completed | FunctionFailed, text: bytes, at: float
-    ) -> Completed | FunctionFailed:
-        """Hand the log of a run to the log store, and return its outcome."""
-        code = outcome.code if isinstance(outcome, FunctionFailed) else 0
-        self._record(
-            LogRecord(
-                function_id=invocation.version.function_id,
-                version=invocation.version.version,
-                request_id=invocation.request_id,
-                at=at,
-                text=text.decode(errors="replace"),
-                outcome=telemetry.category(code),
-                duration_ms=outcome.report.duration_ms,
-                is_cold=outcome.report.is_cold,
-            )
-        )
-        return outcome
+    def _recorded_start(self, invocation: Invocation, failed: FunctionFailed) -> FunctionFailed:
+        """Log a start that failed under the id of the request that waited for it."""
+        report = replace(failed.report, request_id=invocation.request_id, at=self._clock.now())
+        self._record(report)
+        return replace(failed, report=report)
 
-    def _pool_for(self, invocation: Invocation, runtime: RuntimeSpec) -> Pool:
-        """Return the pool of this version and size; a newer revision retires the pool of the older one."""
+    def _not_installed(self, invocation: Invocation) -> FunctionFailed:
+        version = invocation.version
+        text = f"function initialization failed: runtime {version.settings.runtime} is not installed on this host"
+        report = Report(
+            function_id=version.function_id,
+            version=version.version,
+            request_id=invocation.request_id,
+            at=self._clock.now(),
+            code=InnerCode.INSTANCE_INIT,
+        )
+        self._record(report)
+        return FunctionFailed(
+            kind=FailureKind.INIT, code=InnerCode.INSTANCE_INIT, body=text.encode(), is_json=False, report=report
+        )
+
+    def _pool_for(self, invocation: Invocation) -> Pool | None:
+        """Return the pool of this version and size; a newer revision retires the pool of the older one.
+
+        None if nothing on this host runs it.
+        """
         version = invocation.version
         memory_mib = invocation.memory_mib or version.settings.memory_mib
         key = (version.function_id, version.version, memory_mib)
         current = self._pools.get(key)
         if current is None or current.version.revision < version.revision:
+            runtime = self._registry.require(version.settings.runtime)
+            if not runtime.is_runnable:
+                return None
             if current is not None:
                 self._retire(current.pool)
             current = _Versioned(version, self._new_pool(version, runtime, memory_mib))
@@ -209,6 +218,8 @@ class Dispatcher:
             make_room=self._make_room,
             tasks=self._tasks,
             clock=self._clock,
+            deadlines=self._deadlines,
+            depth=runtime.language.depth if runtime.language else 1,
             # Only a function with dynamic memory has instances of several sizes.
             siblings=siblings if version.settings.dynamic_memory else tuple,
         )
@@ -233,6 +244,7 @@ class Dispatcher:
             memory_mib=memory_mib,
             sandbox=self._driver.create(),
             clock=self._clock,
+            deadlines=self._deadlines,
         )
         try:
             failure = await instance.start(spec)
@@ -294,8 +306,9 @@ class Dispatcher:
         return [entry.pool for entry in self._pools.values()] + self._retired
 
 
-def _not_installed(runtime: RuntimeSpec) -> FunctionFailed:
-    text = f"function initialization failed: runtime {runtime.name} is not installed on this host"
-    return FunctionFailed(
-        kind=FailureKind.INIT, code=InnerCode.INSTANCE_INIT, body=text.encode(), is_json=False, report=Report()
-    )
+async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:
+    try:
+        return await pool.acquire()
+    except StartFailed as failure:
+        log.exception("an instance could not be started: urn=%s", invocation.version.urn)
+        return PlatformFailed(reason=f"The function could not be started: {failure}")

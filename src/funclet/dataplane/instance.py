@@ -9,17 +9,20 @@ This is the only place where `sandbox` and `runtimes` meet.
 import asyncio
 import contextlib
 import json
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec.structs import replace
 
 from funclet import telemetry
 from funclet.base.clock import Clock
+from funclet.base.deadlines import Deadlines
 from funclet.base.ids import new_uuid
 from funclet.dataplane.output import OutputReader
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
-    MAX_LOG_TAIL_BYTES,
     MAX_SYNC_BODY_BYTES,
     Completed,
     FailureKind,
@@ -36,6 +39,9 @@ MIN_LOAD_DEADLINE_S = 30.0
 STOP_GRACE_S = 2.0
 _EXIT_DEADLINE_S = 5.0
 _FULL_DISK_SHARE = 0.98
+_STORAGE_AGE_S = 0.1
+_REST_S = 0.005
+"""After a longer rest, what the instance did in it is no part of the next request."""
 
 _KINDS: dict[int, FailureKind] = {
     InnerCode.LOAD: FailureKind.LOAD,
@@ -67,14 +73,8 @@ _ALLOWED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What one invocation gave, with its whole log."""
-
-    outcome: Completed | FunctionFailed
-    log: bytes
-    started_at: float
-    """Wall-clock time of the first log line, seconds since the epoch."""
+class NotStarted(Exception):
+    """The instance ended before the runtime had begun with this request: it can be run elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,17 @@ class _Fault:
 
 
 class Instance:
-    """One started copy of a function version. Serves one request at a time."""
+    """One started copy of a function version. Runs one request at a time; one more may wait inside it."""
 
     def __init__(
-        self, version: FunctionVersion, *, language: str, memory_mib: int, sandbox: Sandbox, clock: Clock
+        self,
+        version: FunctionVersion,
+        *,
+        language: str,
+        memory_mib: int,
+        sandbox: Sandbox,
+        clock: Clock,
+        deadlines: Deadlines,
     ) -> None:
         self.version = version
         self.memory_mib = memory_mib
@@ -101,10 +108,21 @@ class Instance:
         self.start_ms = 0.0
         """What the whole start took."""
         self.served = 0
-        """Requests answered so far."""
+        """Requests given to it so far."""
+        self.load = 0
+        """Requests that it holds now: the one that runs, and those behind it."""
+        self.has_printed = False
+        """Whether the last request printed something."""
         self._language = language
         self._sandbox = sandbox
         self._clock = clock
+        self._deadlines = deadlines
+        self._behind: deque[tuple[asyncio.Future[Answer], float]] = deque()
+        """Requests that were sent while another one ran, with their time limits in seconds."""
+        self._answered_at = 0.0
+        """Monotonic time of the last answer."""
+        self._cpu_s = 0.0
+        """CPU time of the instance when the last request ended."""
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
         self._start_log = b""
@@ -129,50 +147,88 @@ class Instance:
         fault = await self._get_ready(streams.late_environment)
         self.start_ms = (self._clock.monotonic() - began) * 1000
         if fault is not None:
-            return self._failed(fault, self._usage(fault), duration_ms=self.start_ms, log=self._start_log)
+            return self._failed(fault, self._usage(fault))
         self._sandbox.limit_cpu()
         self._enter(InstanceState.IDLE)
         self.idle_since = self._clock.monotonic()
         return None
 
     def reserve(self) -> None:
-        """Take the instance for one request: IDLE to BUSY."""
-        self._enter(InstanceState.BUSY)
+        """Take the instance for one more request: IDLE to BUSY with the first one."""
+        if not self.load:
+            self._enter(InstanceState.BUSY)
+        self.load += 1
 
     def release(self) -> None:
-        """Give it back after a request: BUSY to IDLE."""
-        self._enter(InstanceState.IDLE)
-        self.idle_since = self._clock.monotonic()
+        """Give it back after a request: BUSY to IDLE with the last one."""
+        self.load -= 1
+        if not self.load:
+            self._enter(InstanceState.IDLE)
+            self.idle_since = self._clock.monotonic()
 
-    async def run(self, invocation: Invocation) -> RunResult:
-        """Run one request under its deadline. Afterwards `is_usable` tells whether the instance can serve again."""
-        assert self._output is not None
+    async def run(self, invocation: Invocation, *, wait_ms: float) -> Completed | FunctionFailed:
+        """Run one request under its deadline. Afterwards `is_usable` tells whether the instance can serve again.
+
+        Args:
+            invocation: what to run.
+            wait_ms: how long it has waited for this instance; goes into the report.
+
+        Raises:
+            NotStarted: the instance ended with an earlier request, and this one had not begun.
+        """
         is_cold = self.served == 0
         self.served += 1
-        cpu_before = self._sandbox.measure().cpu_s
-        started_at, began = self._clock.now(), self._clock.monotonic()
+        sent_at = self._clock.monotonic()
+        if self.load == 1 and sent_at - self._answered_at > _REST_S:
+            self._cpu_s = self._sandbox.measure(storage_age_s=_STORAGE_AGE_S).cpu_s
         try:
-            fault, answer = await self._invoke(invocation)
+            answer = await self._exchange(invocation)
+        except NotStarted:
+            raise
         except BaseException:
             # Cancelled, or a bug of ours: the answer may still come, so nobody else may use this connection.
             self._abandon()
             raise
-        duration_ms = (self._clock.monotonic() - began) * 1000
+        now = self._clock.monotonic()
+        # A request that waited inside the instance began when the one before it had ended.
+        duration_ms = (now - max(sent_at, self._answered_at)) * 1000
+        self._answered_at = now
+        fault = answer if isinstance(answer, _Fault) else _fault_of(answer)
+        if fault is None or fault.kind not in _ENDING:
+            self._begin_next()
         usage = self._usage(fault)
-        fault = self._refine(fault, usage)
-        # Never below zero: a sandbox that ended before it could be measured reports nothing.
-        cpu_ms = max(0.0, usage.cpu_s - cpu_before) * 1000
-        log = self._log(invocation, started_at, duration_ms, usage, cpu_ms, failed=fault is not None)
-        report = self._report(usage, cpu_ms, duration_ms, log, is_cold=is_cold)
         if fault is not None:
-            outcome: Completed | FunctionFailed = FunctionFailed(
-                kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report
-            )
-            self._usable_after(fault)
-        else:
-            assert answer is not None
-            outcome = Completed(body=answer.body, is_json=answer.is_json, report=report)
-        return RunResult(outcome=outcome, log=log, started_at=started_at)
+            fault = self._refine(fault, usage)
+        before, self._start_log = self._start_log, b""
+        printed = self._output.take() if self._output is not None else b""
+        self.has_printed = bool(printed)
+        # Never below zero: a sandbox that ended before it could be measured reports nothing.
+        cpu_ms = max(0.0, usage.cpu_s - self._cpu_s) * 1000
+        self._cpu_s = usage.cpu_s
+        report = Report(
+            function_id=self.version.function_id,
+            version=self.version.version,
+            request_id=invocation.request_id,
+            at=self._clock.now() - duration_ms / 1000,
+            before=before,
+            printed=printed,
+            has_run=True,
+            code=fault.code if fault is not None else 0,
+            duration_ms=duration_ms,
+            wait_ms=wait_ms,
+            start_ms=self.start_ms if is_cold else 0.0,
+            cpu_ms=cpu_ms,
+            memory_peak_bytes=usage.memory_peak_bytes,
+            memory_mib=self.memory_mib,
+            storage_bytes=usage.tmp_bytes,
+            is_cold=is_cold,
+        )
+        if fault is None:
+            assert isinstance(answer, Answer)
+            return Completed(body=answer.body, is_json=answer.is_json, report=report)
+        if fault.kind in _ENDING:
+            self._abandon()
+        return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
 
     @property
     def is_usable(self) -> bool:
@@ -232,7 +288,7 @@ class Instance:
                 if kind is FrameType.LOAD:
                     await self._connection.ready()
                     await self._specialise(request_id)
-                answer = await self._connection.exchange(kind, request_id, timeout_ms=int(deadline_s * 1000))
+                answer = await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000))
             fault = _fault_of(answer)
         except TimeoutError:
             fault = self._start_timeout(phase, deadline_s)
@@ -255,7 +311,7 @@ class Instance:
         if self._late_environment is not None:
             assert self._connection is not None
             body = json.dumps(dict(self._late_environment)).encode()
-            await self._connection.exchange(FrameType.SPECIALISE, request_id, body=body)
+            await self._connection.send(FrameType.SPECIALISE, request_id, body=body)
 
     def _start_timeout(self, phase: str, deadline_s: float) -> _Fault:
         if phase == "load":
@@ -276,32 +332,45 @@ class Instance:
             return fault
         return _Fault(FailureKind.INIT, InnerCode.INSTANCE_INIT, b"function initialization failed: " + fault.body)
 
-    async def _invoke(self, invocation: Invocation) -> tuple[_Fault | None, Answer | None]:
+    async def _exchange(self, invocation: Invocation) -> "Answer | _Fault":
+        """Hand the event to the runtime and wait for its answer, within the time that the function has."""
         assert self._connection is not None
-        timeout_s = invocation.version.settings.timeout_s
+        timeout_s = self.version.settings.timeout_s
+        is_behind = self._connection.is_waiting
+        future = None
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self._connection.exchange(
-                    FrameType.INVOKE,
-                    invocation.request_id,
-                    timeout_ms=timeout_s * 1000,
-                    meta=_meta(invocation),
-                    body=invocation.payload,
-                )
+            future = self._connection.send(
+                FrameType.INVOKE,
+                invocation.request_id,
+                timeout_ms=timeout_s * 1000,
+                meta={"alias": invocation.alias} if invocation.alias else None,
+                body=invocation.payload,
+            )
+            if is_behind:
+                self._behind.append((future, timeout_s))
+            else:
+                self._deadlines.add(future, timeout_s)
+            return await future
         except TimeoutError:
-            return _Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s)), None
-        except RuntimeGone:
-            return await self._fault_of_exit(), None
-        if len(answer.body) > MAX_SYNC_BODY_BYTES:
-            text = f"response body size {len(answer.body)} exceeds the limit of {MAX_SYNC_BODY_BYTES}"
-            return _Fault(FailureKind.BAD_RESPONSE, InnerCode.RESPONSE_TOO_LARGE, text.encode()), None
-        fault = _fault_of(answer)
-        return fault, None if fault else answer
+            return _Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s))
+        except RuntimeGone as gone:
+            if not gone.has_begun:
+                raise NotStarted from gone
+            return await self._fault_of_exit()
+        finally:
+            if future is not None:
+                self._deadlines.discard(future)
 
-    def _refine(self, fault: _Fault | None, usage: Usage) -> _Fault | None:
+    def _begin_next(self) -> None:
+        """The runtime goes on with the request behind: its time begins now."""
+        if self._behind:
+            future, timeout_s = self._behind.popleft()
+            self._deadlines.add(future, timeout_s)
+
+    def _refine(self, fault: _Fault, usage: Usage) -> _Fault:
         """A handler that failed while `/tmp` was full failed because of that."""
         is_full = usage.tmp_bytes >= _FULL_DISK_SHARE * self._tmp_bytes
-        if fault is not None and fault.code == InnerCode.HANDLER and is_full:
+        if fault.code == InnerCode.HANDLER and is_full:
             return _Fault(FailureKind.DISK_FULL, InnerCode.DISK_FULL, b"disk usage exceed limit")
         return fault
 
@@ -313,19 +382,12 @@ class Instance:
     async def _fault_of_exit(self) -> _Fault:
         """Say why the runtime went away: its memory, or its own end."""
         self._last_usage = self._sandbox.measure()
-        try:
-            async with asyncio.timeout(_EXIT_DEADLINE_S):
-                exit_ = await self._sandbox.stop(grace_s=0.0)
-        except TimeoutError:
-            return _Fault(FailureKind.EXITED, InnerCode.EXITED, b"runtime process is exited")
-        if exit_.reason is ExitReason.OUT_OF_MEMORY:
+        # Not `asyncio.timeout`: this may run outside of any task (`base.prompt`).
+        stopping = asyncio.ensure_future(self._sandbox.stop(grace_s=0.0))
+        ended, _ = await asyncio.wait((stopping,), timeout=_EXIT_DEADLINE_S)
+        if ended and stopping.result().reason is ExitReason.OUT_OF_MEMORY:
             return _Fault(FailureKind.OUT_OF_MEMORY, InnerCode.OUT_OF_MEMORY, b"runtime memory limit exceeded")
         return _Fault(FailureKind.EXITED, InnerCode.EXITED, b"runtime process is exited")
-
-    def _usable_after(self, fault: _Fault) -> None:
-        """A deadline, an exit or a full disk ends an instance; an exception of the handler does not."""
-        if fault.kind in _ENDING:
-            self._abandon()
 
     def _abandon(self) -> None:
         assert self._connection is not None
@@ -336,72 +398,27 @@ class Instance:
         assert self._connection is not None
         with contextlib.suppress(TimeoutError, RuntimeGone):
             async with asyncio.timeout(self.version.settings.pre_stop_timeout_s):
-                await self._connection.exchange(FrameType.PRESTOP, new_uuid())
+                await self._connection.send(FrameType.PRESTOP, new_uuid())
 
-    def _log(
-        self,
-        invocation: Invocation,
-        started_at: float,
-        duration_ms: float,
-        usage: Usage,
-        cpu_ms: float,
-        *,
-        failed: bool,
-    ) -> bytes:
-        """Return all lines of a request; the first one of an instance has the lines of its start before them."""
-        assert self._output is not None
-        before, self._start_log = self._start_log, b""
-        printed = self._output.take()
-        if printed and not printed.endswith(b"\n"):
-            printed += b"\n"
-        return b"".join(
-            (
-                before,
-                telemetry.start_line("invoke", invocation.request_id, self.version.version, at=started_at),
-                printed,
-                telemetry.invoke_finish_line(
-                    invocation.request_id,
-                    at=self._clock.now(),
-                    duration_ms=duration_ms,
-                    memory_bytes=usage.memory_peak_bytes,
-                    memory_mib=self.memory_mib,
-                    cpu_ms=cpu_ms,
-                    storage_bytes=usage.tmp_bytes,
-                    failed=failed,
-                ),
-            )
-        )
-
-    def _report(self, usage: Usage, cpu_ms: float, duration_ms: float, log: bytes, *, is_cold: bool) -> Report:
-        return Report(
-            duration_ms=duration_ms,
-            start_ms=self.start_ms if is_cold else 0.0,
-            memory_peak_bytes=usage.memory_peak_bytes,
-            cpu_ms=cpu_ms,
-            is_cold=is_cold,
-            log_tail=telemetry.tail(log, MAX_LOG_TAIL_BYTES),
-            memory_mib=self.memory_mib,
-        )
-
-    def _failed(self, fault: _Fault, usage: Usage, *, duration_ms: float, log: bytes) -> FunctionFailed:
+    def _failed(self, fault: _Fault, usage: Usage) -> FunctionFailed:
+        """Return what a start gave that failed in the function; it gets the id of the request that waited later."""
         report = Report(
-            duration_ms=duration_ms,
+            function_id=self.version.function_id,
+            version=self.version.version,
+            at=self._clock.now(),
+            before=self._start_log,
+            code=fault.code,
+            duration_ms=self.start_ms,
             start_ms=self.start_ms,
-            memory_peak_bytes=usage.memory_peak_bytes,
             cpu_ms=usage.cpu_s * 1000,
-            is_cold=True,
-            log_tail=telemetry.tail(log, MAX_LOG_TAIL_BYTES),
+            memory_peak_bytes=usage.memory_peak_bytes,
             memory_mib=self.memory_mib,
+            is_cold=True,
         )
         return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
 
-    @property
-    def start_log(self) -> bytes:
-        """Log of a start that failed, or that no request has taken over yet."""
-        return self._start_log
-
     def _usage(self, fault: _Fault | None = None) -> Usage:
-        usage = self._last_usage or self._sandbox.measure()
+        usage = self._last_usage or self._sandbox.measure(storage_age_s=0.0 if fault else _STORAGE_AGE_S)
         if fault is not None and fault.kind is FailureKind.OUT_OF_MEMORY:
             # What was killed at the limit had reached it, whatever could still be read afterwards.
             return replace(usage, memory_peak_bytes=self.memory_mib * 1024 * 1024)
@@ -409,11 +426,10 @@ class Instance:
 
 
 def _fault_of(answer: Answer) -> _Fault | None:
+    if len(answer.body) > MAX_SYNC_BODY_BYTES:
+        text = f"response body size {len(answer.body)} exceeds the limit of {MAX_SYNC_BODY_BYTES}"
+        return _Fault(FailureKind.BAD_RESPONSE, InnerCode.RESPONSE_TOO_LARGE, text.encode())
     if answer.code == 0:
         return None
     kind = _KINDS.get(answer.code, FailureKind.HANDLER)
     return _Fault(kind, answer.code, answer.body, answer.is_json)
-
-
-def _meta(invocation: Invocation) -> Mapping[str, str] | None:
-    return {"alias": invocation.alias} if invocation.alias else None

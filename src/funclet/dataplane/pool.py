@@ -1,20 +1,26 @@
 """All instances of one function version and memory size on this node.
 
-`Pool.acquire` gives a caller an instance: an idle one, or the first that
-becomes free, be it newly started or released by another request. Starts belong
-to the pool, not to the caller that caused them, so a caller that goes away
-leaves a usable instance behind.
+`Pool.take` gives a caller an instance that can take its request now: an idle
+one, or for very short functions a busy one that it waits inside of. Otherwise
+`Pool.acquire` waits for the first that becomes free, be it newly started or
+released by another request. Starts belong to the pool, not to the caller that
+caused them, so a caller that goes away leaves a usable instance behind.
 """
 
 import asyncio
+import math
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from funclet.base.clock import Clock
+from funclet.base.deadlines import Deadlines
+from funclet.base.prompt import PromptFuture
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.instance import Instance
+from funclet.dataplane.scaler import Average, starts_wanted
 from funclet.model.invocation import FailureKind, FunctionFailed, Refused
 from funclet.sandbox.protocol import SandboxError
 
@@ -23,6 +29,15 @@ INIT_ATTEMPTS = 3
 FAILURES_BEFORE_BACK_OFF = 3
 FAILURE_WINDOW_S = 60.0
 MAX_BACK_OFF_S = 60.0
+SHORT_RUN_S = 0.001
+"""Functions that run no longer on average may have a second request waiting inside a busy instance."""
+LONG_RUN_S = 0.02
+"""One run of this length, and a function is not taken for a short one before it has had many short ones again."""
+SHORT_RUNS = 64
+TYPICAL_START_S = 0.01
+"""What a start is expected to take until one has been seen."""
+_CORES = os.cpu_count() or 1
+_STARTS_AT_ONCE = 2 * _CORES
 
 StartInstance = Callable[[], Awaitable[tuple[Instance, FunctionFailed | None]]]
 """Makes and starts one instance; says what went wrong in the function, if anything."""
@@ -33,9 +48,14 @@ class StartFailed(Exception):
     """The platform could not start an instance."""
 
 
-@dataclass(slots=True)
+_OVERLOADED = "Your request has been controlled by overload sdk, please retry later"
+
+
+@dataclass(slots=True, eq=False)
 class _Waiter:
-    future: "asyncio.Future[Given]"
+    future: PromptFuture[Given]
+    since: float
+    """On the monotonic clock."""
     failed_starts: int = 0
 
 
@@ -84,6 +104,9 @@ class Pool:
     """Evicts idle instances of other pools until so many MiB are free; False if that is not possible."""
     tasks: TaskOwner
     clock: Clock
+    deadlines: Deadlines
+    depth: int = 1
+    """Requests that an instance of a short function may hold: one runs, the others wait inside it."""
     siblings: Callable[[], "Iterable[Pool]"] = tuple
     """Pools of the same version in other sizes: the maximum holds for all of them together."""
     is_retired: bool = False
@@ -93,32 +116,71 @@ class Pool:
     _starting: int = 0
     _waiters: deque[_Waiter] = field(default_factory=deque)
     _back_off: _BackOff = field(default_factory=_BackOff)
+    _run_s: Average = field(default_factory=lambda: Average(math.inf))
+    _start_s: Average = field(default_factory=lambda: Average(TYPICAL_START_S))
+    _short_runs: int = 0
+    """Runs since the last long one."""
+    _second_look: asyncio.TimerHandle | None = None
+    _gave_at: float = 0.0
+    """When an instance was last given to somebody who waited, on the monotonic clock."""
+
+    def take(self) -> Instance | None:
+        """Return a reserved instance that takes a request now; None if there is none."""
+        is_short = self._is_short() and not self._waiters
+        # With every core at work, one more instance would only take the caches from the others.
+        if is_short and len(self._busy) >= _CORES and (instance := self._with_room()):
+            return instance
+        # Last in, first out: the others can rest, and be released.
+        while self._idle:
+            instance = self._idle.pop()
+            if instance.is_usable:
+                self._busy.add(instance)
+                instance.reserve()
+                return instance
+            self._stop(instance)
+        return self._with_room() if is_short else None
+
+    def _is_short(self) -> bool:
+        """Tell whether requests may wait inside busy instances: what is sent there cannot be taken back."""
+        return self.depth > 1 and self._short_runs >= SHORT_RUNS and self._run_s.value < SHORT_RUN_S
+
+    def _with_room(self) -> Instance | None:
+        for instance in self._busy:
+            if self._has_room(instance):
+                instance.reserve()
+                return instance
+        return None
 
     async def acquire(self) -> Given:
-        """Return a reserved instance, or why there is none.
+        """Wait for an instance; return it reserved, or why there is none.
 
         Raises:
             StartFailed: the platform could not start one.
         """
-        while self._idle:
-            instance = self._idle.pop()
-            if instance.is_usable:
-                return self._reserve(instance)
-            self._stop(instance)
         if self.clock.monotonic() < self._back_off.until and self._back_off.outcome is not None:
             return self._back_off.outcome
         if self._is_full() and not self._take_place() and (self.wait_s <= 0 or len(self._waiters) >= self.max_waiting):
-            return Refused(reason="Your request has been controlled by overload sdk, please retry later")
+            return Refused(reason=_OVERLOADED)
         return await self._wait()
 
-    def release(self, instance: Instance) -> None:
-        """Give back an instance that was acquired; one that cannot serve again is stopped."""
+    def release(self, instance: Instance, *, run_s: float | None = None) -> None:
+        """Give back an instance that was acquired; one that cannot serve again is stopped.
+
+        `run_s`: how long the request ran, in seconds; None if it did not.
+        """
+        if run_s is not None:
+            self._run_s.add(run_s)
+            self._short_runs = self._short_runs + 1 if run_s < LONG_RUN_S else 0
+        instance.release()
+        if instance.load:
+            # A request behind this one runs now.
+            self._hand_over(instance)
+            return
         self._busy.discard(instance)
         if not instance.is_usable or (self.is_retired and not self._waiters):
             self._stop(instance)
             self.start_for_waiters()
             return
-        instance.release()
         self._hand_over(instance)
 
     def reap(self, idle_s: float) -> int:
@@ -153,9 +215,29 @@ class Pool:
 
     def start_for_waiters(self) -> None:
         """Start what waiting requests need, as far as the maximum allows."""
-        while self._starting < len(self._waiters) and self._may_start():
+        if not self._waiters:
+            return
+        stalled_s = self.clock.monotonic() - max(self._waiters[0].since, self._gave_at)
+        wanted = starts_wanted(
+            waiting=len(self._waiters),
+            busy=len(self._busy),
+            starting=self._starting,
+            # If nothing has become free for longer than that, requests run longer than they used to.
+            run_s=max(self._run_s.value, stalled_s),
+            start_s=self._start_s.value,
+            most_at_once=_STARTS_AT_ONCE,
+        )
+        while wanted > 0 and self._may_start():
+            wanted -= 1
             self._starting += 1
             self.tasks.start(self._start_one(), name="start instance")
+        if self._second_look is None and self._starting < len(self._waiters):
+            loop = asyncio.get_running_loop()
+            self._second_look = loop.call_later(self._start_s.value, self._look_again)
+
+    def _look_again(self) -> None:
+        self._second_look = None
+        self.start_for_waiters()
 
     @property
     def count(self) -> int:
@@ -180,8 +262,11 @@ class Pool:
         return not (self._idle or self._busy or self._starting or self._waiters)
 
     def _is_full(self) -> bool:
-        # A start in progress that nobody waits for is a free place.
-        return not self._may_start() and self._starting <= len(self._waiters)
+        """Tell whether those who wait already will have every instance that may still be started."""
+        if self.max_instances < 0:
+            return False
+        running = self.count - self._starting + sum(sibling.count for sibling in self.siblings())
+        return len(self._waiters) >= self.max_instances - running
 
     def _may_start(self) -> bool:
         taken = self.count + sum(sibling.count for sibling in self.siblings())
@@ -192,52 +277,61 @@ class Pool:
         return any(sibling.give_up_idle() for sibling in self.siblings())
 
     async def _wait(self) -> Given:
-        waiter = _Waiter(asyncio.get_running_loop().create_future())
+        waiter = _Waiter(PromptFuture[Given](), self.clock.monotonic())
+        # Whoever can have an instance of its own waits for it: the start has deadlines of its own.
+        has_deadline = self._is_full()
         self._waiters.append(waiter)
         self.start_for_waiters()
-        # Whoever has a start coming waits for it: the start has deadlines of its own.
-        deadline = None if len(self._waiters) <= self._starting else self.wait_s
+        if has_deadline:
+            self.deadlines.add(waiter.future, self.wait_s)
         try:
-            # Not `asyncio.timeout`: an instance that is handed over in the moment the time is up must not be lost.
-            await asyncio.wait((waiter.future,), timeout=deadline)
+            return await waiter.future
+        except TimeoutError:
+            return Refused(reason=_OVERLOADED)
         except asyncio.CancelledError:
-            given = waiter.future.result() if waiter.future.done() and not waiter.future.exception() else None
+            given = waiter.future.result() if waiter.future.done() and not waiter.future.cancelled() else None
             if isinstance(given, Instance):
                 self.release(given)
             raise
         finally:
+            self.deadlines.discard(waiter.future)
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-        if waiter.future.done():
-            return waiter.future.result()
-        return Refused(reason="Your request has been controlled by overload sdk, please retry later")
 
     async def _start_one(self) -> None:
         """Start one instance and hand it, or the failure, to whoever waits longest."""
-        taken = False
+        began = self.clock.monotonic()
         try:
-            taken = self.capacity.take(self.memory_mib) or await self._make_room()
-            if not taken:
-                self._refuse_all(Refused(reason="The node has no memory left for another instance", is_overload=True))
-                return
-            instance, failure = await self.start_instance()
+            started = await self._start_within_capacity()
         except SandboxError as error:
-            self.capacity.give_back(self.memory_mib)
             self._fail_first(StartFailed(str(error)), error)
             return
         except BaseException as error:
-            if taken:
-                self.capacity.give_back(self.memory_mib)
             self._fail_first(StartFailed("an instance could not be started"), error)
             raise
-        finally:
-            self._starting -= 1
+        self._starting -= 1
+        if started is None:
+            self._refuse_all(Refused(reason="The node has no memory left for another instance", is_overload=True))
+            return
+        instance, failure = started
         if failure is None:
             self._back_off.failures = 0
+            self._start_s.add(self.clock.monotonic() - began)
             self._hand_over(instance)
+            self.start_for_waiters()
         else:
             self._stop(instance)
             self._start_again(failure)
+
+    async def _start_within_capacity(self) -> tuple[Instance, FunctionFailed | None] | None:
+        """Start one instance; None if the node has no memory for it."""
+        if not self.capacity.take(self.memory_mib) and not await self._make_room():
+            return None
+        try:
+            return await self.start_instance()
+        except BaseException:
+            self.capacity.give_back(self.memory_mib)
+            raise
 
     async def _make_room(self) -> bool:
         return await self.make_room(self.memory_mib) and self.capacity.take(self.memory_mib)
@@ -256,12 +350,23 @@ class Pool:
         _give(waiter, failure)
         self.start_for_waiters()
 
+    def _has_room(self, instance: Instance) -> bool:
+        """Tell whether a request may wait inside a busy instance. Not where lines are printed: whose would they be?"""
+        return instance.load < self.depth and not instance.has_printed and instance.is_usable
+
     def _hand_over(self, instance: Instance) -> None:
-        while self._waiters:
+        """Give an instance that can take a request to those who wait, or keep it."""
+        is_short = self._is_short()
+        while self._waiters and (not instance.load or (is_short and self._has_room(instance))):
             waiter = self._waiters.popleft()
             if not waiter.future.done():
-                waiter.future.set_result(self._reserve(instance))
-                return
+                instance.reserve()
+                self._busy.add(instance)
+                self._gave_at = self.clock.monotonic()
+                # The waiter runs inside this call; whatever it does must find the pool in order.
+                waiter.future.set_result(instance)
+        if instance.load:
+            return
         wanting = next((sibling for sibling in self.siblings() if sibling.has_waiters), None)
         if self.is_retired or wanting is not None:
             self._stop(instance)
@@ -270,22 +375,20 @@ class Pool:
         if wanting is not None:
             wanting.start_for_waiters()
 
-    def _reserve(self, instance: Instance) -> Instance:
-        instance.reserve()
-        self._busy.add(instance)
-        return instance
-
     def _refuse_all(self, refused: Refused) -> None:
         while self._waiters:
             _give(self._waiters.popleft(), refused)
 
     def _fail_first(self, failure: StartFailed, cause: BaseException) -> None:
+        """End a start that was not the function's fault; whoever waits longest learns of it."""
+        self._starting -= 1
         failure.__cause__ = cause
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.future.done():
                 waiter.future.set_exception(failure)
-                return
+                break
+        self.start_for_waiters()
 
     def _stop(self, instance: Instance) -> "asyncio.Task[None]":
         return self.tasks.start(self._stop_one(instance), name="stop instance")

@@ -1,24 +1,31 @@
 """The frame contract of the built-in languages, as `runtimes/CONTRACT.md` writes it down.
 
-`FrameConnection.exchange` sends one request and returns the runtime's answer.
-It keeps no deadline and no instance state; its owner does.
+`FrameConnection.send` hands one request to the runtime and returns the future of
+its answer. Answers come in the order of the requests. It keeps no deadline and no
+instance state; its owner does.
 """
 
 import asyncio
 import json
 import socket
 import struct
-import uuid
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
 
+from msgspec import Struct
+
+from funclet.base.prompt import PromptFuture
+
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 _HEADER = struct.Struct("!IBBH16sII")
-_HEADER_AFTER_LENGTH = _HEADER.size - 4
+_HEADER_BYTES = _HEADER.size
+_HEADER_AFTER_LENGTH = _HEADER_BYTES - 4
 _FLAG_JSON = 1
-_NO_ID = bytes(16)
+_DONE = 5
+# Larger bodies are handed to the socket by themselves, which spares a copy.
+_JOINED_BYTES = 64 * 1024
 
 
 class FrameType(IntEnum):
@@ -36,9 +43,13 @@ class FrameType(IntEnum):
 class RuntimeGone(Exception):
     """The runtime closed its end, or sent what no runtime may send, before it had answered."""
 
+    def __init__(self, reason: str, *, has_begun: bool = True) -> None:
+        super().__init__(reason)
+        self.has_begun = has_begun
+        """Whether it may have begun with the request; otherwise the request can be run elsewhere."""
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+
+class Answer(Struct, frozen=True, gc=False):
     """What the runtime made of one request."""
 
     code: int
@@ -48,15 +59,16 @@ class Answer:
 
 
 class FrameConnection(asyncio.Protocol):
-    """Our end of one runtime's socket; one exchange at a time."""
+    """Our end of one runtime's socket."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._waiting: asyncio.Future[Answer] | None = None
-        self._expected = _NO_ID
+        self._parts: list[bytes] = []
+        self._missing = 0
+        self._waiting: deque[tuple[bytes, PromptFuture[Answer]]] = deque()
         self._ready = asyncio.get_running_loop().create_future()
-        self._closed = False
+        self.is_closed = False
+        """Whether nothing more will come through this connection."""
 
     @classmethod
     async def open(cls, sock: socket.socket) -> "FrameConnection":
@@ -65,9 +77,9 @@ class FrameConnection(asyncio.Protocol):
         return connection
 
     @property
-    def is_closed(self) -> bool:
-        """Whether nothing more will come through this connection."""
-        return self._closed
+    def is_waiting(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._waiting)
 
     async def ready(self) -> None:
         """Wait until the runtime has said that it can answer.
@@ -77,38 +89,39 @@ class FrameConnection(asyncio.Protocol):
         """
         await asyncio.shield(self._ready)
 
-    async def exchange(
+    def send(
         self,
-        kind: FrameType,
+        kind: int,
         request_id: str,
         *,
         timeout_ms: int = 0,
         meta: Mapping[str, str] | None = None,
         body: bytes = b"",
-    ) -> Answer:
-        """Send one request and wait for its answer.
+    ) -> PromptFuture[Answer]:
+        """Send one request; return its answer to come, which raises RuntimeGone if there will be none.
 
-        Cancelling leaves the connection unusable: the answer may still come, so its owner ends the instance.
+        Whoever stops waiting closes the connection: the answer may still come.
 
         Raises:
-            RuntimeGone: there will be no answer.
+            RuntimeGone: the connection is closed.
         """
-        if self._transport is None or self._closed:
-            raise RuntimeGone("the runtime has closed its connection")
-        self._expected = uuid.UUID(request_id).bytes
-        self._waiting = asyncio.get_running_loop().create_future()
+        if self._transport is None or self.is_closed:
+            raise RuntimeGone("the runtime has closed its connection", has_begun=False)
+        identity = bytes.fromhex(request_id.replace("-", ""))
+        answer = PromptFuture[Answer]()
+        self._waiting.append((identity, answer))
         meta_bytes = json.dumps(meta, separators=(",", ":")).encode() if meta else b""
         length = _HEADER_AFTER_LENGTH + len(meta_bytes) + len(body)
-        header = _HEADER.pack(length, kind, 0, 0, self._expected, timeout_ms, len(meta_bytes))
-        self._transport.writelines((header, meta_bytes, body))
-        try:
-            return await self._waiting
-        finally:
-            self._waiting = None
+        header = _HEADER.pack(length, kind, 0, 0, identity, timeout_ms, len(meta_bytes))
+        if length <= _JOINED_BYTES:
+            self._transport.write(header + meta_bytes + body)
+        else:
+            self._transport.writelines((header, meta_bytes, body))
+        return answer
 
     def close(self) -> None:
         """Close the socket: the runtime reads end-of-file and ends. Safe to call twice."""
-        self._closed = True
+        self.is_closed = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -119,38 +132,57 @@ class FrameConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= _HEADER.size:
-            length, kind, flags, code, request_id, _, meta_length = _HEADER.unpack_from(buffer)
+        if self._parts:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = b"".join(self._parts)
+            self._parts = []
+        start = 0
+        while len(data) - start >= _HEADER_BYTES:
+            length, kind, flags, code, request_id, _, meta_length = _HEADER.unpack_from(data, start)
             if not _HEADER_AFTER_LENGTH + meta_length <= length <= MAX_FRAME_BYTES:
                 self._fail("the runtime sent a frame of an impossible size")
                 return
-            end = 4 + length
-            if len(buffer) < end:
+            end = start + 4 + length
+            if len(data) < end:
+                self._keep(data[start:], end - len(data))
                 return
-            body = bytes(memoryview(buffer)[_HEADER.size + meta_length : end])
-            del buffer[:end]
-            self._take(kind, request_id, Answer(code, bool(flags & _FLAG_JSON), body))
+            self._take(kind, request_id, code, flags, data[start + _HEADER_BYTES + meta_length : end])
+            if self.is_closed:
+                return
+            start = end
+        if start < len(data):
+            self._keep(data[start:], _HEADER_BYTES - (len(data) - start))
+
+    def _keep(self, part: bytes, missing: int) -> None:
+        """Keep the beginning of a frame; a long one is put together only once, when all of it is there."""
+        self._parts, self._missing = [part], missing
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature is asyncio's
         """Called by asyncio."""
         self._fail("the runtime has closed its connection")
 
-    def _take(self, kind: int, request_id: bytes, answer: Answer) -> None:
-        if kind == FrameType.READY and not self._ready.done():
+    def _take(self, kind: int, request_id: bytes, code: int, flags: int, body: bytes) -> None:
+        if kind == _DONE and self._waiting and self._waiting[0][0] == request_id:
+            _, answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_result(Answer(code, bool(flags & _FLAG_JSON), body))
+        elif kind == FrameType.READY and not self._ready.done():
             self._ready.set_result(None)
-        elif kind == FrameType.DONE and request_id == self._expected and self._waiting and not self._waiting.done():
-            self._expected = _NO_ID
-            self._waiting.set_result(answer)
         else:
             self._fail("the runtime sent a frame that nobody asked for")
 
     def _fail(self, reason: str) -> None:
         self.close()
-        for future in (self._ready, self._waiting):
-            if future is not None and not future.done():
-                future.set_exception(RuntimeGone(reason))
-        # Nobody may be waiting for READY any more; an exception that is never read would be logged as lost.
-        if self._ready.done() and not self._ready.cancelled():
+        if not self._ready.done():
+            self._ready.set_exception(RuntimeGone(reason))
+            # Nobody may be waiting for READY any more; an exception that is never read would be logged as lost.
             self._ready.exception()
+        waiting, self._waiting = self._waiting, deque()
+        for number, (_, answer) in enumerate(waiting):
+            if not answer.done():
+                # Answers come in order: as long as the first is missing, the runtime has not begun with the others.
+                answer.set_exception(RuntimeGone(reason, has_begun=number == 0))
+                answer.exception()

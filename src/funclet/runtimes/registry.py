@@ -52,8 +52,10 @@ class Language:
     default_timeout_s: int
     sample: Path
     interpreter_links: tuple[str, ...]
-    oldest: tuple[int, ...]
+    oldest: tuple[int, ...] = ()
     """Oldest version of the language that runs the files of the folder."""
+    depth: int = 1
+    """Requests that its runtime may be sent before it has answered the first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +198,7 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
         oldest=_version(table["oldest"]),
+        depth=table.get("depth", 1),
     )
     present = _find_interpreters(table["versions"])
     return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]

@@ -68,10 +68,10 @@ class CheckedSandbox:
         self._state = _State.RUNNING
         return streams
 
-    def measure(self) -> Usage:
+    def measure(self, *, storage_age_s: float = 0.0) -> Usage:
         """See `Sandbox.measure`."""
         self._require(_State.RUNNING)
-        return self._sandbox.measure()
+        return self._sandbox.measure(storage_age_s=storage_age_s)
 
     def limit_cpu(self) -> None:
         """See `Sandbox.limit_cpu`."""

@@ -156,7 +156,7 @@ class ProcessSandbox:
         finally:
             loop.add_reader(child.pidfd, self._on_exit)
 
-    def measure(self) -> Usage:
+    def measure(self, *, storage_age_s: float = 0.0) -> Usage:  # noqa: ARG002 - there is no storage to measure
         """See `Sandbox.measure`. Memory is what was seen ten times a second."""
         if self._watch is None:
             raise SandboxError("The sandbox was never started.")

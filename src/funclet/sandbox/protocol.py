@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
+
 
 class SandboxError(Exception):
     """The sandbox could not do what was asked. A fault of the platform, never of the function."""
@@ -87,8 +89,7 @@ class Exit:
     """Exit status of the first process, or minus the signal number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """What an instance has used since `measure` was last called, or since start."""
 
     memory_peak_bytes: int
@@ -109,8 +110,11 @@ class Sandbox(Protocol):
         """
         ...
 
-    def measure(self) -> Usage:
-        """Return usage and begin a new peak. Costs microseconds; never waits."""
+    def measure(self, *, storage_age_s: float = 0.0) -> Usage:
+        """Return usage and begin a new peak. Costs microseconds; never waits.
+
+        `storage_age_s`: how old the bytes in `/tmp` may be; the other figures are always those of now.
+        """
         ...
 
     def limit_cpu(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from funclet.model import urn as urns
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal
-from funclet.model.invocation import LogRecord
+from funclet.model.invocation import Report
 from funclet.store.protocol import LogStore, Store
 
 _BYTES_PER_MIB = 1024 * 1024
@@ -42,7 +42,7 @@ class ObservabilityService:
         self._logs = logs
         self._region = region
 
-    async def logs(self, principal: Principal, urn_text: str, wanted: LogFilter) -> Sequence[tuple[int, LogRecord]]:
+    async def logs(self, principal: Principal, urn_text: str, wanted: LogFilter) -> Sequence[tuple[int, Report]]:
         """Return log records of all versions of a function with their ids, oldest first.
 
         The last second may be missing: records are written in batches.

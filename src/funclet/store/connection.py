@@ -128,6 +128,10 @@ class Session:
         """Return all rows of a query."""
         return self._execute(self._queries[name], values).fetchall()
 
+    def each(self, name: str, /, **values: Any) -> sqlite3.Cursor:
+        """Return the rows of a query one after the other, as they are asked for."""
+        return self._execute(self._queries[name], values)
+
     def one(self, name: str, /, **values: Any) -> tuple[Any, ...] | None:
         """Return the only row of a query, None if there is none."""
         rows = self.all(name, **values)

@@ -1,25 +1,26 @@
 """Logs of functions in a file of their own.
 
-Records are queued in memory and written in batches by one thread, so nobody who
+Records are queued in memory and written in blocks by one thread, so nobody who
 adds one ever waits. The newest are kept: by age, by the size of the file, and by
 the size of the queue. A crash may lose the last second; a power cut a little more.
 """
 
 import asyncio
 import contextlib
-import dataclasses
-import json
 import logging
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from funclet.base.clock import Clock, SystemClock
-from funclet.model.invocation import LogRecord
+from funclet.model.invocation import Report
 from funclet.store.connection import Session, connect, create_private_file, load_queries, migrate
 from funclet.store.protocol import StoreUnavailable
 
@@ -32,18 +33,23 @@ MAX_QUEUED = 20_000
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 MAX_FOUND = 10_000
 """Records that one `find` returns at most."""
-_BATCH = 1000
+_BLOCK_RECORDS = 1000
+_BLOCK_BYTES = 256 * 1024
+"""Of texts in one block, unless it holds a single record."""
+_IDS_PER_BLOCK = 1 << 10
+"""The id of a record is that of its block, times this, and its place in the block."""
 _GATHER_S = 0.2
-"""How long the writer gathers a batch, so at most what a crash of the server loses."""
+"""How long the writer gathers records, so at most what a crash of the server loses."""
 _FIND_WAIT_S = 5.0
-_PRUNE_ROWS = 200
-_PRUNE_EXPIRED_ROWS = 2 * _BATCH
-"""More than a batch brings in, so that deleting keeps up with writing."""
+_PRUNE_BLOCKS = 200
 _PRUNE_EVERY_S = 60.0
 
 
 class SqliteLogStore:
-    """A `protocol.LogStore` on one SQLite file. Make it with `open`; whoever opens it closes it."""
+    """A `protocol.LogStore` on one SQLite file. Make it with `open`; whoever opens it closes it.
+
+    `add` is for one thread, that of the loop.
+    """
 
     def __init__(self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection, file: "_LogFile") -> None:
         self._path = path
@@ -51,15 +57,19 @@ class SqliteLogStore:
         self._connections = (reading, writing)  # the writer last: it empties the write-ahead log
         self._reads = Session(reading, load_queries())
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
-        self._queue: deque[LogRecord] = deque()
-        self._queued_bytes = 0
-        self._added = 0
-        self._finished = 0
-        self._dropped = 0
+        self._queue: deque[Report] = deque()
+        # Each number has one thread that changes it: records and bytes that came, were pushed out, were taken.
+        self._added = self._added_bytes = 0
+        self._pushed = self._pushed_bytes = 0
+        self._taken = self._taken_bytes = 0
+        self._lost = 0
         self._is_closed = False
-        self._is_hurried = False
-        # Guards all of the above; notified when there is something to write and when something was written.
-        self._changed = threading.Condition()
+        self._is_awake = False
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._written = threading.Condition()
+        """Notified when a batch was written."""
+        self._finished = 0
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -100,25 +110,35 @@ class SqliteLogStore:
     @property
     def dropped(self) -> int:
         """Records that were lost because too many were queued or the disk failed."""
-        return self._dropped
+        return self._pushed + self._lost
 
-    def add(self, record: LogRecord) -> None:
+    def add(self, record: Report) -> None:
         """Queue a record for writing; never waits, drops the oldest when too many are queued and counts them."""
-        if len(record.text) > MAX_TEXT_BYTES:
+        size = len(record.printed) + len(record.before)
+        if size > MAX_TEXT_BYTES:
             # Before it is queued, so that the bound of the queue is one of its memory, too.
-            record = _shortened(record)
-        with self._changed:
-            self._added += 1
-            if self._is_closed:
-                self._drop(1)
-                return
-            self._queue.append(record)
-            self._queued_bytes += len(record.text)
-            while len(self._queue) > MAX_QUEUED or self._queued_bytes > MAX_QUEUED_BYTES:
-                self._queued_bytes -= len(self._queue.popleft().text)
-                self._drop(1)
-            if len(self._queue) == 1 or len(self._queue) == _BATCH:
-                self._changed.notify_all()
+            record, size = _shortened(record)
+        self._added += 1
+        if self._is_closed:
+            self._pushed += 1
+            return
+        self._added_bytes += size
+        self._queue.append(record)
+        if (
+            self._added - self._pushed - self._taken > MAX_QUEUED
+            or self._added_bytes - self._pushed_bytes - self._taken_bytes > MAX_QUEUED_BYTES
+        ):
+            self._push_out()
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake.set()
+
+    def _push_out(self) -> None:
+        """Drop the oldest record, unless the writer has just taken them all."""
+        with contextlib.suppress(IndexError):
+            oldest = self._queue.popleft()
+            self._pushed_bytes += len(oldest.printed) + len(oldest.before)
+            self._pushed += 1
 
     async def find(
         self,
@@ -129,7 +149,7 @@ class SqliteLogStore:
         request_id: str = "",
         after_id: int = 0,
         limit: int = 1000,
-    ) -> Sequence[tuple[int, LogRecord]]:
+    ) -> Sequence[tuple[int, Report]]:
         """Return records with their ids, oldest first; the newest `limit` of them when `after_id` is 0.
 
         Sees all records that were added before. At most `MAX_FOUND` are returned.
@@ -139,25 +159,29 @@ class SqliteLogStore:
         """
         if self._is_closed:
             raise StoreUnavailable("the log store is closed")
-        query = ("find_next_logs" if after_id else "find_newest_logs") + ("_of_request" if request_id else "")
-        values = {
-            "function_id": function_id,
-            "since": since,
-            "until": until,
-            "request_id": request_id,
-            "after_id": after_id,
-            "limit": min(limit, MAX_FOUND),
-        }
-        rows = await asyncio.get_running_loop().run_in_executor(self._reader, self._find, query, values)
-        found = [(int(row[0]), _record(row)) for row in rows]
-        return found if after_id else found[::-1]
+
+        def is_wanted(record: Report) -> bool:
+            is_in_time = record.at >= since and (until is None or record.at <= until)
+            return is_in_time and (not request_id or record.request_id == request_id)
+
+        def collect() -> list[tuple[int, Report]]:
+            found: list[tuple[int, Report]] = []
+            for number, record in self._read(function_id, since, until, after_id):
+                if number > after_id and is_wanted(record):
+                    found.append((number, record))
+                    if len(found) >= min(limit, MAX_FOUND):
+                        break
+            return found if after_id else found[::-1]
+
+        added = self._added
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._find, collect, added)
 
     async def close(self) -> None:
         """Write what is queued and close the file."""
         if not self._is_closed:
-            with self._changed:
-                self._is_closed = True
-                self._changed.notify_all()
+            self._is_closed = True
+            self._hurry.set()
+            self._wake.set()
             await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
@@ -167,46 +191,57 @@ class SqliteLogStore:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
-    def _find(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with self._changed:
-            added = self._added
-            self._is_hurried = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._finished >= added, timeout=_FIND_WAIT_S)
+    def _find(self, collect: Any, added: int) -> Any:
+        self._hurry.set()
+        with self._written:
+            self._written.wait_for(lambda: self._finished + self._pushed >= added, timeout=_FIND_WAIT_S)
         try:
-            return self._reads.all(query, **values)
+            return collect()
         except sqlite3.Error as error:
             raise StoreUnavailable(f"log file '{self._path}' cannot be read now: {error}") from error
 
+    def _read(self, function_id: str, since: float, until: float | None, after_id: int) -> Iterator[tuple[int, Report]]:
+        """Yield records with their ids: the newest first, or with `after_id` the oldest first."""
+        query = "next_log_blocks" if after_id else "newest_log_blocks"
+        values = {"function_id": function_id, "since": since, "until": until}
+        if after_id:
+            values["from_id"] = after_id // _IDS_PER_BLOCK
+        for block_id, packed in self._reads.each(query, **values):
+            records = list(enumerate(_decode(packed), block_id * _IDS_PER_BLOCK))
+            yield from records if after_id else reversed(records)
+
     def _run(self) -> None:
-        while batch := self._take():
-            try:
-                self._file.write(batch)
-                lost = 0
-            # A record that cannot be written must not end the thread that writes all others.
-            except Exception:
-                log.exception("log records were lost: %d", len(batch))
-                lost = len(batch)
-            with self._changed:
-                self._finished += len(batch) - lost
-                self._drop(lost)
-                self._changed.notify_all()
+        while not self._is_closed or self._queue:
+            self._wake.wait()
+            self._is_awake = False
+            self._wake.clear()
+            self._hurry.wait(_GATHER_S)
+            self._hurry.clear()
+            self._write_queued()
 
-    def _take(self) -> list[LogRecord]:
-        """Wait for records, gather more for a moment, and take a batch; empty when the store is closed and done."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._is_closed)
-            self._changed.wait_for(
-                lambda: self._is_hurried or self._is_closed or len(self._queue) >= _BATCH, timeout=_GATHER_S
-            )
-            batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-            self._queued_bytes -= sum(len(record.text) for record in batch)
-            self._is_hurried = self._is_hurried and bool(self._queue)
-            return batch
+    def _write_queued(self) -> None:
+        batch = self._take()
+        try:
+            self._file.write(batch)
+        # A record that cannot be written must not end the thread that writes all others.
+        except Exception:
+            log.exception("log records were lost: %d", len(batch))
+            self._lost += len(batch)
+        with self._written:
+            self._finished = self._taken
+            self._written.notify_all()
 
-    def _drop(self, count: int) -> None:
-        self._dropped += count
-        self._finished += count
+    def _take(self) -> list[Report]:
+        batch: list[Report] = []
+        size = 0
+        with contextlib.suppress(IndexError):
+            while len(batch) < MAX_QUEUED:
+                record = self._queue.popleft()
+                batch.append(record)
+                size += len(record.printed) + len(record.before)
+        self._taken += len(batch)
+        self._taken_bytes += size
+        return batch
 
 
 class _LogFile:
@@ -222,33 +257,45 @@ class _LogFile:
         self._clock = clock
         self._prune_at = 0.0
 
-    def write(self, batch: list[LogRecord]) -> None:
+    def write(self, batch: list[Report]) -> None:
         """Write a batch and prune, in one transaction.
 
         Raises:
             sqlite3.Error: nothing was written.
         """
-        rows = [_row(record) for record in batch]
+        if not batch:
+            return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._session.run_many("add_log", rows)
+            for block in _blocks(batch):
+                self._session.run("add_log_block", **_row(block))
+                # Whoever serves requests wants the interpreter more urgently.
+                time.sleep(0)
             self._prune()
             self._connection.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
 
     def _prune(self) -> None:
         """Delete the oldest in small steps: of all while the file is too large, then of those that are too old."""
-        while self._used_bytes() > self._max_bytes:
-            if not self._session.run("delete_oldest_logs", limit=_PRUNE_ROWS).rowcount:
-                break
+        while (excess := self._used_bytes() - self._max_bytes) > 0 and self._delete_oldest(excess):
+            pass
         if self._clock.monotonic() >= self._prune_at:
             before = self._clock.now() - self._max_age_s
-            deleted = self._session.run("delete_expired_logs", before=before, limit=_PRUNE_EXPIRED_ROWS).rowcount
-            if deleted < _PRUNE_EXPIRED_ROWS:
+            deleted = self._session.run("delete_expired_log_blocks", before=before, limit=_PRUNE_BLOCKS).rowcount
+            if deleted < _PRUNE_BLOCKS:
                 self._prune_at = self._clock.monotonic() + _PRUNE_EVERY_S
+
+    def _delete_oldest(self, size: int) -> bool:
+        """Delete blocks that hold about `size` bytes, at least one; False if there are none."""
+        last_id = 0
+        for block_id, block_size in self._session.all("oldest_log_blocks", limit=_PRUNE_BLOCKS):
+            last_id, size = block_id, size - block_size
+            if size <= 0:
+                break
+        return self._session.run("delete_log_blocks", last_id=last_id).rowcount > 0
 
     def _used_bytes(self) -> int:
         pages, free, size = (
@@ -258,47 +305,53 @@ class _LogFile:
         return (pages - free) * size
 
 
-def cut_text(text: str, *, max_bytes: int) -> str:
+def cut_text(text: bytes, *, max_bytes: int) -> bytes:
     """Return `text` as it is, or its beginning and end around a line that says how much was left out.
 
-    The result is valid UTF-8 and has about `max_bytes` bytes at most.
+    Characters of UTF-8 stay whole. The result has about `max_bytes` bytes at most.
     """
-    data = text.encode("utf-8", "replace")
-    if len(data) <= max_bytes:
-        return data.decode()
+    if len(text) <= max_bytes:
+        return text
     half = max_bytes // 2
-    begin, end = (part.decode("utf-8", "ignore") for part in (data[:half], data[-half:]))
-    return f"{begin}\n... {len(data) - 2 * half} bytes left out ...\n{end}"
+    begin, end = (part.decode("utf-8", "ignore").encode() for part in (text[:half], text[-half:]))
+    return b"%b\n... %d bytes left out ...\n%b" % (begin, len(text) - 2 * half, end)
 
 
-def _shortened(record: LogRecord) -> LogRecord:
-    return dataclasses.replace(record, text=cut_text(record.text, max_bytes=MAX_TEXT_BYTES))
+def _shortened(record: Report) -> tuple[Report, int]:
+    before = cut_text(record.before, max_bytes=MAX_TEXT_BYTES // 2)
+    printed = cut_text(record.printed, max_bytes=MAX_TEXT_BYTES - len(before))
+    return msgspec.structs.replace(record, before=before, printed=printed), len(before) + len(printed)
 
 
-def _row(record: LogRecord) -> dict[str, Any]:
+def _blocks(batch: Sequence[Report]) -> Iterator[list[Report]]:
+    """Yield the records of each function together, in blocks of limited size."""
+    by_function: dict[str, list[Report]] = {}
+    for record in batch:
+        by_function.setdefault(record.function_id, []).append(record)
+    for records in by_function.values():
+        block: list[Report] = []
+        size = 0
+        for record in records:
+            text = len(record.printed) + len(record.before)
+            if block and (len(block) == _BLOCK_RECORDS or size + text > _BLOCK_BYTES):
+                yield block
+                block, size = [], 0
+            block.append(record)
+            size += text
+        yield block
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Report]).decode
+
+
+def _row(block: Sequence[Report]) -> dict[str, Any]:
+    packed = _encode(block)
+    times = [record.at for record in block]
     return {
-        "at": record.at,
-        "function_id": record.function_id,
-        "version": record.version,
-        "request_id": record.request_id,
-        "outcome": record.outcome,
-        "duration_ms": record.duration_ms,
-        "is_cold": int(record.is_cold),
-        "labels": json.dumps(dict(record.labels)),
-        "text": cut_text(record.text, max_bytes=MAX_TEXT_BYTES),
+        "function_id": block[0].function_id,
+        "first_at": min(times),
+        "last_at": max(times),
+        "size": len(packed),
+        "records": packed,
     }
-
-
-def _record(row: tuple[Any, ...]) -> LogRecord:
-    _, function_id, version, request_id, at, text, outcome, duration_ms, is_cold, labels = row
-    return LogRecord(
-        function_id=function_id,
-        version=version,
-        request_id=request_id,
-        at=at,
-        text=text,
-        outcome=outcome,
-        duration_ms=duration_ms,
-        is_cold=bool(is_cold),
-        labels=json.loads(labels),
-    )

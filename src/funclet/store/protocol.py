@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
-from funclet.model.invocation import InvocationRecord, LogRecord, Submission
+from funclet.model.invocation import InvocationRecord, Report, Submission
 from funclet.model.trigger import Trigger
 
 T = TypeVar("T")
@@ -310,7 +310,7 @@ class Store(Protocol):
 class LogStore(Protocol):
     """Logs of functions. Written in batches off the hot path; a crash may lose the last second."""
 
-    def add(self, record: LogRecord) -> None:
+    def add(self, record: Report) -> None:
         """Queue a record for writing; never waits, drops the oldest when too many are queued and counts them."""
         ...
 
@@ -323,7 +323,7 @@ class LogStore(Protocol):
         request_id: str = "",
         after_id: int = 0,
         limit: int = 1000,
-    ) -> Sequence[tuple[int, LogRecord]]:
+    ) -> Sequence[tuple[int, Report]]:
         """Return records with their ids, oldest first; the newest `limit` of them when `after_id` is 0."""
         ...
 

@@ -65,7 +65,7 @@ class FakeSandbox:
         self._runtime = asyncio.create_task(self._run(reader, writer))
         return Streams(connection=ours, log_fd=log_read)
 
-    def measure(self) -> Usage:
+    def measure(self, *, storage_age_s: float = 0.0) -> Usage:  # noqa: ARG002 - it stands still
         """Return what the test has set."""
         return self.usage
 

@@ -7,6 +7,8 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,9 +26,11 @@ _NO_STATUS = "FSS.1202"
 _NOT_USABLE = "FSS.1206"
 _WANTED = '{"statusCode": 200, "isBase64Encoded": false, "headers": {}, "body": ""}'
 _SHOWN_RESULT_BYTES = 200
-# RFC 9110 7.6.1, and the length, which the listener knows better.
-_CONNECTION_HEADERS = frozenset(
+# RFC 9110 7.6.1, the length, which the listener knows better, and the ids.
+_OURS = frozenset(
     {
+        "x-request-id",
+        "x-cff-request-id",
         "connection",
         "content-length",
         "keep-alive",
@@ -55,26 +59,78 @@ def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str)
     Raises:
         ModelError: APIG.0201 if the query has too many parameters.
     """
-    body, is_encoded = _event_body(match, request)
-    event = {
-        "requestContext": {"requestId": gateway_id, "apiId": match.route.api_id, "stage": match.route.stage},
-        "httpMethod": request.method,
-        "path": match.path,
-        "pathParameters": match.path_parameters,
-        "queryStringParameters": _query(request.raw_query),
-        "headers": _event_headers(request, gateway_id, scheme),
-        "body": body,
-        "isBase64Encoded": is_encoded,
-    }
-    return msgspec.json.encode(event)
+    return b"".join(
+        (
+            match.event_start,
+            gateway_id.encode(),
+            b'"},"queryStringParameters":',
+            msgspec.json.encode(_query(request.raw_query)) if request.raw_query else b"{}",
+            b',"headers":',
+            msgspec.json.encode(_event_headers(request, gateway_id, scheme)),
+            b',"body":',
+            _event_body(match, request),
+        )
+    )
+
+
+class _PlainResult(msgspec.Struct):
+    """A result as nearly all functions return it; whatever is different is looked at member by member."""
+
+    status: int = msgspec.field(name="statusCode")
+    body: str = ""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    is_encoded: bool = msgspec.field(name="isBase64Encoded", default=False)
+
+
+_decode_plain = msgspec.json.Decoder(_PlainResult).decode
 
 
 def render_result(result: bytes) -> Response:
-    """Return the response that a function result stands for.
+    """Return the response that a function result stands for, without the headers that are the gateway's own.
 
     Raises:
         ModelError: FSS.1202 if it has no status code, FSS.1206 if it is not usable in another way.
     """
+    try:
+        plain = _decode_plain(result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _render_any(result)
+    # 1xx announces a second response that never comes: it would hang the client.
+    if plain.is_encoded or not 200 <= plain.status <= 599 or len(result) > MAX_HEADERS_BYTES:  # noqa: PLR2004 - HTTP's own numbers
+        return _render_any(result)
+    content_type = TEXT
+    headers: dict[str, str] = {}
+    for name, value in plain.headers.items():
+        kind = _kind_of(name)
+        if kind is _Kind.WRONG or not (value.isascii() and value.isprintable()):
+            return _render_any(result)
+        if kind is _Kind.TYPE:
+            content_type = value.strip()
+        elif kind is _Kind.FREE:
+            headers[name] = value.strip()
+    return Response(status=plain.status, body=plain.body.encode(), content_type=content_type, headers=headers)
+
+
+class _Kind(Enum):
+    """What a header of a function result is to the gateway."""
+
+    FREE = "free"
+    TYPE = "content type"
+    OURS = "ours"
+    WRONG = "wrong"
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(name: str) -> _Kind:
+    lower = name.lower()
+    if lower in _OURS:
+        return _Kind.OURS
+    if not _HEADER_NAME.fullmatch(name):
+        return _Kind.WRONG
+    return _Kind.TYPE if lower == "content-type" else _Kind.FREE
+
+
+def _render_any(result: bytes) -> Response:
     try:
         answer = msgspec.json.decode(result)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -98,19 +154,21 @@ def render_result(result: bytes) -> Response:
     )
 
 
-def _event_body(match: Match, request: Request) -> tuple[str, bool]:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not match.route.encodes_body and content_type == JSON:
-        try:
-            return request.body.decode(), False
-        except UnicodeDecodeError:
-            # No JSON after all; Base64 loses nothing.
-            pass
-    return base64.b64encode(request.body).decode(), True
+def _event_body(match: Match, request: Request) -> bytes:
+    """Return the JSON text of the body, of the member that says how it is encoded, and of the end of the event."""
+    if not match.route.encodes_body:
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type == JSON:
+            try:
+                return msgspec.json.encode(request.body.decode()) + b',"isBase64Encoded":false}'
+            except UnicodeDecodeError:
+                # No JSON after all; Base64 loses nothing.
+                pass
+    return b'"%b","isBase64Encoded":true}' % binascii.b2a_base64(request.body, newline=False)
 
 
 def _event_headers(request: Request, gateway_id: str, scheme: str) -> dict[str, str]:
-    headers = {name: _header_text(value) for name, value in request.headers.items()}
+    headers = {name: value if value.isascii() else _header_text(value) for name, value in request.headers.items()}
     host = headers.get("host", "")
     forwarded = headers.get("x-forwarded-for")
     headers["x-request-id"] = gateway_id
@@ -124,8 +182,6 @@ def _event_headers(request: Request, gateway_id: str, scheme: str) -> dict[str, 
 
 def _header_text(value: str) -> str:
     """Return the text of a header whose characters stand for bytes; most senders mean UTF-8."""
-    if value.isascii():
-        return value
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:
@@ -138,8 +194,6 @@ def _port(host: str) -> str:
 
 
 def _query(raw_query: str) -> dict[str, str | list[str]]:
-    if not raw_query:
-        return {}
     try:
         pairs = parse_qsl(_header_text(raw_query), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS)
     except ValueError as error:
@@ -201,7 +255,7 @@ def _headers(headers: Any) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]
     size = 0
     for name, value in headers.items():
         lower = name.lower()
-        if lower in _CONNECTION_HEADERS:
+        if lower in _OURS:
             continue
         if not _HEADER_NAME.fullmatch(name):
             raise ModelError(_NOT_USABLE, f"'{name[:80]}' in 'headers' of the function result is no header name.")

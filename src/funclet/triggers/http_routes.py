@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
 from funclet.model import urn as urns
 from funclet.model.trigger import Trigger
 from funclet.model.urn import Urn
@@ -16,6 +18,8 @@ from funclet.triggers.apig import DEFAULT_TIMEOUT_MS, DEFAULTS
 
 DEFAULT_STAGE = str(DEFAULTS["env_name"])
 _ANY = "ANY"
+MAX_REMEMBERED = 4096
+"""Matches that are kept for requests of the same method, stage and path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ class Match:
     """As received, without group or query."""
     path_parameters: Mapping[str, str]
     """Parameters decoded; under the empty name what follows the prefix, as received."""
+    event_start: bytes
+    """JSON text of the event, as far as it is the same for all requests of this match: up to the id of the request."""
 
 
 class Routes:
@@ -65,6 +71,7 @@ class Routes:
         """
         self._groups: dict[str, _Group] = {}
         self._root = _Group()
+        self._found: dict[tuple[str, str, str, str], Match] = {}
         for age, trigger in enumerate(triggers):
             route = _prepare(trigger, age)
             self._groups.setdefault(route.group_id, _Group()).add(route)
@@ -86,6 +93,17 @@ class Routes:
             stage: wanted environment; empty for the default one.
             path: percent-encoded, with a leading slash.
         """
+        key = (group_id, method, stage, path)
+        match = self._found.get(key)
+        if match is None:
+            match = self._search(group_id, method, stage, path)
+            if match is not None:
+                if len(self._found) >= MAX_REMEMBERED:
+                    self._found.clear()
+                self._found[key] = match
+        return match
+
+    def _search(self, group_id: str, method: str, stage: str, path: str) -> Match | None:
         raw = path.split("/")[1:]
         decoded = [decode(segment) for segment in raw]
         group = self._groups.get(group_id) if group_id else self._root
@@ -98,9 +116,21 @@ class Routes:
                     continue
                 parameters = _match_path(route, raw, decoded)
                 if parameters is not None:
-                    best = Match(route=route, path=path, path_parameters=parameters)
+                    best = _found(route, method, path, parameters)
                     break
         return best
+
+
+def _found(route: Route, method: str, path: str, parameters: Mapping[str, str]) -> Match:
+    known = {
+        "httpMethod": method,
+        "path": path,
+        "pathParameters": parameters,
+        "requestContext": {"apiId": route.api_id, "stage": route.stage, "requestId": ""},
+    }
+    # Up to the quotation mark that the id follows.
+    start = msgspec.json.encode(known).removesuffix(b'"}}')
+    return Match(route=route, path=path, path_parameters=parameters, event_start=start)
 
 
 class _Group:

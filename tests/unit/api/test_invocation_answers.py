@@ -14,8 +14,9 @@ REPORT = Report(
     duration_ms=1.9131,
     memory_peak_bytes=43_526_389,
     memory_mib=128,
-    log_tail=b"a" * 3000 + b"the end\n",
+    before=b"a" * 3000 + b"the end\n",
 )
+LOG = REPORT.before
 V0 = Wanted(request_id="r-1")
 V1 = Wanted(request_id="r-1", is_v1=True)
 V0_TAIL = Wanted(request_id="r-1", with_log=True)
@@ -75,7 +76,7 @@ def test_a_text_result_is_json_only_if_it_reads_as_json(body, content_type):
 def test_the_log_header_holds_the_last_2000_bytes_and_only_if_asked():
     header = render(completed(), V0_TAIL).headers["X-Cff-Function-Log"]
 
-    assert base64.b64decode(header) == REPORT.log_tail[-2000:]
+    assert base64.b64decode(header) == LOG[-2000:]
     assert "X-Cff-Function-Log" not in render(completed(), V0).headers
 
 
@@ -87,7 +88,7 @@ def test_v1_is_an_envelope_with_the_result_as_text():
 
 
 def test_the_v1_log_holds_up_to_4_kb():
-    assert json.loads(render(completed(), V1_TAIL).body)["log"] == REPORT.log_tail.decode()
+    assert json.loads(render(completed(), V1_TAIL).body)["log"] == LOG.decode()
 
 
 def test_a_result_that_is_not_text_does_not_break_the_envelope():
@@ -141,7 +142,7 @@ def test_a_timeout():
         "error_msg": "Execution timed out after 3 seconds",
         "request_id": "r-1",
         "status": 500,
-        "log": REPORT.log_tail.decode(),
+        "log": LOG.decode(),
     }
 
 

@@ -13,7 +13,7 @@ from funclet.base.http import Request
 from funclet.catalog import Catalog
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.identity import Principal, Project, User
-from funclet.model.invocation import LogRecord, Refused
+from funclet.model.invocation import Refused, Report
 from funclet.services.invocations import InvocationService
 from funclet.services.observability import ObservabilityService
 from funclet.store.protocol import Settlement
@@ -59,13 +59,13 @@ class KeptLogs:
     async def find(self, function_id, **wanted):
         """Return one record."""
         self.asked = (function_id, wanted)
-        record = LogRecord(
+        record = Report(
             function_id=function_id,
             version="latest",
             request_id="r",
             at=1_700_000_000.25,
-            text="a\n",
-            outcome="success",
+            before=b"a\n",
+            has_run=False,
             duration_ms=1.5,
             is_cold=True,
         )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import Goal, paired_differences, paired_ratios, percentile, rotated, summarise
+from benchmarks.figures import Goal, Grade, paired_differences, paired_ratios, percentile, rotated, summarise
 
 numbers = st.lists(st.floats(min_value=0, max_value=1e9), min_size=1)
 
@@ -76,7 +76,15 @@ def test_nothing_can_be_rotated():
 
 
 @pytest.mark.parametrize(
-    ("is_floor", "value", "is_met"), [(True, 2.0, True), (True, 1.9, False), (False, 2.0, True), (False, 2.1, False)]
+    ("goal", "value", "grade"),
+    [
+        (Goal(must=2, goal=3, is_floor=True), 3.0, Grade.GOAL),
+        (Goal(must=2, goal=3, is_floor=True), 2.0, Grade.MUST),
+        (Goal(must=2, goal=3, is_floor=True), 1.9, Grade.MISSED),
+        (Goal(must=3, goal=2), 2.0, Grade.GOAL),
+        (Goal(must=3, goal=2), 3.0, Grade.MUST),
+        (Goal(must=3, goal=2), 3.1, Grade.MISSED),
+    ],
 )
-def test_a_goal_is_a_floor_or_a_ceiling(is_floor, value, is_met):
-    assert Goal(text="2", bound=2.0, is_floor=is_floor).is_met(value) is is_met
+def test_a_goal_is_a_floor_or_a_ceiling(goal, value, grade):
+    assert goal.grade(value) is grade

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from benchmarks.load import Call, LoadFailed, lua_of, parse_head, parse_wrk, request_bytes
+from benchmarks.memory import held_by, is_in_sandbox, kib_of, switches_of, used_kib, wake_ups
 from benchmarks.processes import CpuMeter, busy_ticks_of_stat, cpu_s, ticks_of_stat
 
 WRK = """Running 1s test @ http://127.0.0.1:1/
@@ -83,3 +84,31 @@ def test_names_of_headers_are_read_in_lower_case():
         200,
         {"x-funclet-start": "cold", "a": "b"},
     )
+
+
+def test_memory_in_use_is_neither_free_nor_a_page_of_a_file():
+    members = kib_of(
+        "MemTotal:  1000 kB\nMemFree:  300 kB\nActive(file):  50 kB\nInactive(file):  20 kB\nHugePages: 3\n"
+    )
+
+    assert used_kib(members) == 630
+
+
+def test_shared_pages_are_counted_once_in_pss():
+    held = held_by([os.getpid()])
+
+    assert 1 < held.pss_mib <= held.rss_mib
+
+
+def test_a_process_that_has_ended_holds_nothing_and_was_never_woken():
+    gone = 2**22 + 1
+
+    assert (held_by([gone]).rss_mib, wake_ups([gone])) == (0.0, 0)
+
+
+def test_both_kinds_of_context_switches_are_wake_ups():
+    assert switches_of("Name:\tx\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t7\n") == 12
+
+
+def test_this_process_is_in_no_sandbox():
+    assert not is_in_sandbox(os.getpid())

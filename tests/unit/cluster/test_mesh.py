@@ -17,7 +17,7 @@ from funclet.cluster.mesh import Head, Mesh
 from funclet.cluster.ownership import owner_of
 from funclet.cluster.sharded import RemoteInvoker
 from funclet.model.errors import ModelError
-from funclet.model.invocation import Completed, Invocation, LogRecord, PlatformFailed, Refused, Report, Submission
+from funclet.model.invocation import Completed, Invocation, PlatformFailed, Refused, Report, Submission
 from funclet.testing.fakes import FakeInvoker
 from tests.unit.cluster.test_messages_between import version
 
@@ -279,16 +279,7 @@ def test_a_refused_submission_is_refused_here_too(tmp_path):
 
 
 def record(number):
-    return LogRecord(
-        function_id="f",
-        version="latest",
-        request_id=str(number),
-        at=1.0,
-        text="x" * 1000,
-        outcome="success",
-        duration_ms=1.0,
-        is_cold=False,
-    )
+    return Report(function_id="f", request_id=str(number), printed=b"x" * 1000)
 
 
 def test_log_records_arrive_in_order_and_all_before_a_flush_returns(tmp_path):

@@ -1,7 +1,6 @@
 """Everything that processes send each other comes out as it went in."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from funclet.cluster.codec import (
@@ -10,9 +9,9 @@ from funclet.cluster.codec import (
     SentVersions,
     decode_logs,
     decode_outcome,
+    encode,
     encode_invocation,
     encode_logs,
-    encode_outcome,
 )
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
@@ -21,13 +20,12 @@ from funclet.model.invocation import (
     FunctionFailed,
     InnerCode,
     Invocation,
-    LogRecord,
     PlatformFailed,
     Refused,
     Report,
 )
 
-REPORT = Report(duration_ms=1.5, memory_peak_bytes=7, is_cold=True, log_tail=b"\xff tail", memory_mib=128)
+REPORT = Report(duration_ms=1.5, memory_peak_bytes=7, is_cold=True, printed=b"\xff line", memory_mib=128)
 OUTCOMES = [
     Completed(body=b"\x00\xff", is_json=False, report=REPORT),
     FunctionFailed(kind=FailureKind.TIMEOUT, code=InnerCode.TIMEOUT, body=b"{}", is_json=True, report=REPORT),
@@ -80,7 +78,7 @@ def test_a_version_is_told_once():
 
     assert [carry(sent, known, invocation)[1] for _ in range(3)] == [True, False, False]
     # The catalog has read it anew: another object may be another state.
-    assert carry(sent, known, dataclasses.replace(invocation, version=version()))[1]
+    assert carry(sent, known, msgspec.structs.replace(invocation, version=version()))[1]
 
 
 def test_more_versions_than_are_remembered_are_told_again():
@@ -95,23 +93,12 @@ def test_more_versions_than_are_remembered_are_told_again():
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
 def test_an_outcome_arrives_whole(outcome):
-    assert decode_outcome(encode_outcome(outcome)) == outcome
+    assert decode_outcome(encode(outcome)) == outcome
 
 
 def test_log_records_arrive_in_order():
     records = [
-        LogRecord(
-            function_id="f",
-            version="latest",
-            request_id=str(number),
-            at=1.0,
-            text="line\n",
-            outcome="success",
-            duration_ms=1.0,
-            is_cold=False,
-            labels={"a": "b"},
-        )
-        for number in range(3)
+        Report(function_id="f", request_id=str(number), before=b"\xff", printed=b"line\n") for number in range(3)
     ]
 
     assert decode_logs(encode_logs(records)) == records

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from funclet import telemetry
 from funclet.base.clock import SystemClock
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
@@ -471,7 +472,7 @@ def test_the_log_has_start_output_and_finish_in_order():
             call = invocation()
             await subject.invoke(call)
 
-            lines = subject.records[0].text.splitlines()
+            lines = telemetry.text_of(subject.records[0]).decode().splitlines()
             assert [line.split(" ", 1)[1].split("'")[0] for line in lines if " request '" in line] == [
                 "Start load request ",
                 "Finish load request ",

@@ -1,11 +1,11 @@
 """The store of function logs."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
-from funclet.model.invocation import LogRecord
+from funclet.model.invocation import Report
 from funclet.store import logs
 from funclet.store.logs import MAX_QUEUED, SqliteLogStore, cut_text
 from funclet.store.protocol import StoreUnavailable
@@ -50,7 +50,7 @@ class Logs:
 
     def texts(self, function_id="f1", **wanted):
         """Find texts only."""
-        return [record.text for _, record in self.find(function_id, **wanted)]
+        return [record.printed.decode() for _, record in self.find(function_id, **wanted)]
 
     def reopen(self):
         """Close the store and open it again."""
@@ -77,16 +77,15 @@ def opened(tmp_path):
 
 
 def a_record(text="one\n", **changes):
-    record = LogRecord(
+    record = Report(
         function_id="f1",
         version="latest",
         request_id="r1",
         at=1_000_000.0,
-        text=text,
-        outcome="success",
+        printed=text.encode(),
+        has_run=True,
         duration_ms=1.5,
         is_cold=True,
-        labels={"instance": "i1", "ü": "é"},
     )
     return replace(record, **changes)
 
@@ -105,7 +104,7 @@ def test_the_newest_come_oldest_first_and_the_rest_is_followed_by_id(opened):
     log.add(*(a_record(str(n)) for n in range(5)))
 
     found = log.find(limit=2)
-    assert [record.text for _, record in found] == ["3", "4"]
+    assert [record.printed.decode() for _, record in found] == ["3", "4"]
 
     log.add(*(a_record(str(n)) for n in range(5, 9)))
     assert log.texts(after_id=found[-1][0], limit=3) == ["5", "6", "7"]
@@ -126,7 +125,8 @@ def test_filters(opened):
     assert log.texts(since=1_000_015.0, until=1_000_025.0) == ["b"]
     assert log.texts(request_id="r1") == ["a", "c"]
     assert log.texts(request_id="r1", limit=1) == ["c"]
-    assert log.texts(request_id="r1", after_id=1) == ["c"]
+    ((first, _),) = log.find(request_id="r1", until=1_000_010.0)
+    assert log.texts(request_id="r1", after_id=first) == ["c"]
 
 
 def test_a_long_text_is_cut_in_the_middle(opened):
@@ -143,19 +143,18 @@ def test_a_long_text_is_cut_in_the_middle(opened):
 
 @pytest.mark.parametrize("length", [0, 9, 10, 11, 30])
 def test_cut_text_keeps_what_fits(length):
-    text = "x" * length
+    text = b"x" * length
 
     cut = cut_text(text, max_bytes=10)
 
-    assert cut == (text if length <= 10 else f"xxxxx\n... {length - 10} bytes left out ...\nxxxxx")
+    assert cut == (text if length <= 10 else b"xxxxx\n... %d bytes left out ...\nxxxxx" % (length - 10))
 
 
-def test_text_that_is_no_unicode_does_not_lose_its_batch(opened):
+def test_text_that_is_no_unicode_comes_back_as_it_was(opened):
     log = opened()
-    log.add(a_record("bad \ud800"), a_record("good"))
+    log.add(replace(a_record(), printed=b"bad \xff"), a_record("good"))
 
-    assert log.texts() == ["bad ?", "good"]
-    assert log.store.dropped == 0
+    assert [record.printed for _, record in log.find()] == [b"bad \xff", b"good"]
 
 
 def test_the_oldest_are_dropped_and_counted_when_too_many_are_queued(opened):
@@ -220,7 +219,7 @@ def test_ids_are_never_given_twice(opened):
 
     ((last, _),) = log.find()
 
-    assert last == first + 2
+    assert last > first
 
 
 def test_close_writes_what_is_queued(opened):

@@ -34,7 +34,7 @@ def test_a_new_database_gets_every_migration_once(opened):
 def test_each_family_has_its_own_files(opened):
     migrate(opened, load_queries(), family="logs")
 
-    assert applied(opened) == ["logs_0001_initial.pre.sql"]
+    assert applied(opened) == ["logs_0001_initial.pre.sql", "logs_0002_blocks.pre.sql"]
 
 
 def test_a_database_that_is_newer_is_refused(tmp_path, opened):

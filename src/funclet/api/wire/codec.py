@@ -53,7 +53,7 @@ def decode_bytes(shape: type[T], body: bytes) -> T:
 
 def json_response(status: int, value: Any, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return `value` (builtin types or Structs) as a JSON answer. Members that are UNSET are left out."""
-    return Response(status=status, body=msgspec.json.encode(value), headers=headers or {})
+    return Response(status=status, body=msgspec.json.encode(value), headers=dict(headers or {}))
 
 
 def no_content() -> Response:

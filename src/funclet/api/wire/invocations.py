@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from funclet import telemetry
 from funclet.api import errors
 from funclet.api.call import Call
 from funclet.api.wire import codec
@@ -172,7 +173,7 @@ def _headers(report: Report, wanted: Wanted, *, code: int = 0, is_function_fault
         # Not of the cloud: what the caller paid for a start, seen without reading the log.
         headers["X-Funclet-Start"] = "cold" if report.is_cold else "warm"
     if wanted.with_log:
-        headers["X-Cff-Function-Log"] = base64.b64encode(report.log_tail[-MAX_LOG_HEADER_BYTES:]).decode()
+        headers["X-Cff-Function-Log"] = base64.b64encode(_log_tail(report, MAX_LOG_HEADER_BYTES)).decode()
     return headers
 
 
@@ -194,7 +195,11 @@ def _text(body: bytes) -> str:
 
 
 def _log(report: Report) -> str:
-    return _text(report.log_tail[-MAX_LOG_TAIL_BYTES:])
+    return _text(_log_tail(report, MAX_LOG_TAIL_BYTES))
+
+
+def _log_tail(report: Report, limit: int) -> bytes:
+    return telemetry.tail(telemetry.text_of(report), limit)
 
 
 def _options(call: Call) -> Options:

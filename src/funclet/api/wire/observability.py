@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from funclet import telemetry
 from funclet.api.call import Call
 from funclet.api.wire import codec
 from funclet.base.clock import utc_text
 from funclet.base.http import Response
-from funclet.model.invocation import LogRecord
+from funclet.model.invocation import Report
 from funclet.services.observability import LogFilter, Quota
 
 MAX_RECORDS, DEFAULT_RECORDS = 1000, 100
@@ -44,16 +45,16 @@ async def show_feature(_: Call) -> Response:
     return codec.json_response(200, {})
 
 
-def _record(number: int, record: LogRecord) -> dict[str, Any]:
+def _record(number: int, record: Report) -> dict[str, Any]:
     return {
         "id": number,
         "time": utc_text(record.at, milliseconds=True),
         "version": record.version,
         "request_id": record.request_id,
-        "outcome": record.outcome,
+        "outcome": telemetry.category(record.code),
         "duration_ms": record.duration_ms,
         "cold": record.is_cold,
-        "text": record.text,
+        "text": telemetry.text_of(record).decode(errors="replace"),
     }
 
 

@@ -1,48 +1,34 @@
--- Logs of functions.
+-- Logs of functions, in blocks of records.
 
--- name: add_log
--- One record, in a batch.
-INSERT INTO log (at, function_id, version, request_id, outcome, duration_ms, is_cold, labels, text)
-VALUES (:at, :function_id, :version, :request_id, :outcome, :duration_ms, :is_cold, :labels, :text);
+-- name: add_log_block
+-- Records of one function, oldest first.
+INSERT INTO log_block (function_id, first_at, last_at, size, records)
+VALUES (:function_id, :first_at, :last_at, :size, :records);
 
--- name: find_newest_logs
--- The end of the log; newest first, the caller turns them round.
-SELECT log_id, function_id, version, request_id, at, text, outcome, duration_ms, is_cold, labels
-FROM log
-WHERE function_id = :function_id AND at >= :since AND (:until IS NULL OR at <= :until)
-ORDER BY log_id DESC
-LIMIT :limit;
+-- name: newest_log_blocks
+-- From the end of the log backwards.
+SELECT block_id, records
+FROM log_block
+WHERE function_id = :function_id AND last_at >= :since AND (:until IS NULL OR first_at <= :until)
+ORDER BY block_id DESC;
 
--- name: find_next_logs
--- What came after a record that the caller has.
-SELECT log_id, function_id, version, request_id, at, text, outcome, duration_ms, is_cold, labels
-FROM log
-WHERE function_id = :function_id AND log_id > :after_id AND at >= :since AND (:until IS NULL OR at <= :until)
-ORDER BY log_id
-LIMIT :limit;
+-- name: next_log_blocks
+-- From the block of a record that the caller has onwards.
+SELECT block_id, records
+FROM log_block
+WHERE function_id = :function_id AND block_id >= :from_id
+    AND last_at >= :since AND (:until IS NULL OR first_at <= :until)
+ORDER BY block_id;
 
--- name: find_newest_logs_of_request
--- As find_newest_logs, by the index of requests.
-SELECT log_id, function_id, version, request_id, at, text, outcome, duration_ms, is_cold, labels
-FROM log
-WHERE function_id = :function_id AND request_id = :request_id AND at >= :since AND (:until IS NULL OR at <= :until)
-ORDER BY log_id DESC
-LIMIT :limit;
+-- name: oldest_log_blocks
+-- What goes first when the file is too large.
+SELECT block_id, size FROM log_block ORDER BY block_id LIMIT :limit;
 
--- name: find_next_logs_of_request
--- As find_next_logs, by the index of requests.
-SELECT log_id, function_id, version, request_id, at, text, outcome, duration_ms, is_cold, labels
-FROM log
-WHERE function_id = :function_id AND request_id = :request_id AND log_id > :after_id
-    AND at >= :since AND (:until IS NULL OR at <= :until)
-ORDER BY log_id
-LIMIT :limit;
+-- name: delete_log_blocks
+-- Up to and with a block.
+DELETE FROM log_block WHERE block_id <= :last_id;
 
--- name: delete_oldest_logs
--- The file is too large.
-DELETE FROM log WHERE log_id IN (SELECT log_id FROM log ORDER BY log_id LIMIT :limit);
-
--- name: delete_expired_logs
+-- name: delete_expired_log_blocks
 -- Only looks at the oldest, because ids grow with time.
-DELETE FROM log
-WHERE log_id IN (SELECT log_id FROM log ORDER BY log_id LIMIT :limit) AND at < :before;
+DELETE FROM log_block
+WHERE block_id IN (SELECT block_id FROM log_block ORDER BY block_id LIMIT :limit) AND last_at < :before;

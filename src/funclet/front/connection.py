@@ -1,39 +1,28 @@
-"""The HTTP/1.1 listener of the server, for the API and for the gateway. Start with `Front`.
+"""One client's connection: requests read, answers written in their order, and every limit of both.
 
-One asyncio protocol on httptools and nothing between it and the handler, because
-every invocation passes here. Requests of a connection are answered one at a time
-and in order; whatever a client can send too much of, or too slowly, has a limit.
+Plain requests are read in one pass (`read_request`); all others, and all that is
+wrong, by httptools.
 """
 
 import asyncio
 import collections
-import logging
 import math
-import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 from enum import Enum
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from funclet.api.errors import error_response
-from funclet.base.clock import Clock
 from funclet.base.http import Request, Response
-from funclet.base.http1 import BODILESS, encode_head, head_without_upgrade, split_target
+from funclet.base.http1 import BODILESS, encode_head, head_without_upgrade, read_request, split_target
 from funclet.base.ids import new_uuid
-from funclet.base.tasks import TaskOwner
 
-log = logging.getLogger(__name__)
-
-Handler = Callable[[Request], Awaitable[Response]]
-BodyLimit = Callable[[str, str], tuple[int, str]]
-"""Method and raw path -> largest body in bytes, and the error code for a larger one."""
+if TYPE_CHECKING:
+    from funclet.front.listener import Front
 
 # Bodies up to this size are taken without asking for the limit of their path: no path allows less.
 SMALL_BODY_BYTES = 64 * 1024
-BACKLOG = 1024
 # Larger bodies are handed to the socket by themselves, which spares a copy.
 _JOINED_BYTES = 16 * 1024
 
@@ -62,112 +51,6 @@ class FrontLimits:
     """How long a refused client may go on sending what is thrown away."""
 
 
-class Front:
-    """Owns the sockets of one listener from `listen` to `close`."""
-
-    def __init__(
-        self, handler: Handler, *, body_limit: BodyLimit, clock: Clock, limits: FrontLimits | None = None
-    ) -> None:
-        self._handler = handler
-        self.body_limit = body_limit
-        self.clock = clock
-        self.limits = limits or FrontLimits()
-        self.tasks = TaskOwner()
-        """Requests being handled. They finish even if the client goes away."""
-        self.buffered_bytes = 0
-        self.is_draining = False
-        self.date = formatdate(clock.now(), usegmt=True)
-        self.connections: set[_Connection] = set()
-        self._is_empty = asyncio.Event()
-        self._server: asyncio.Server | None = None
-        self._sweeper = TaskOwner()
-
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to accept connections; port 0 lets the system choose.
-
-        Raises:
-            OSError: the address cannot be used.
-        """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
-
-    async def listen_on(self, listener: socket.socket) -> None:
-        """Begin to accept connections on a bound socket, which is ours from now on."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on; only after `listen`."""
-        if self._server is None or not self._server.sockets:
-            raise RuntimeError("the front does not listen")
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def drain(self, *, deadline_s: float) -> bool:
-        """Take no new request and finish what runs; False if something still runs after `deadline_s` seconds."""
-        ends_at = self.clock.monotonic() + deadline_s
-        self.is_draining = True
-        if self._server is not None:
-            self._server.close()
-        for connection in tuple(self.connections):
-            connection.close_if_idle()
-        if self.connections:
-            self._is_empty.clear()
-            try:
-                await asyncio.wait_for(self._is_empty.wait(), ends_at - self.clock.monotonic())
-            except TimeoutError:
-                return False
-        return await self.tasks.drain(deadline_s=max(0.0, ends_at - self.clock.monotonic()))
-
-    async def close(self) -> None:
-        """Cut all connections, end all handlers and free the port."""
-        self.is_draining = True
-        if self._server is not None:
-            self._server.close()
-        await self._sweeper.close()
-        for connection in tuple(self.connections):
-            connection.abort()
-        await self.tasks.close()
-
-    def sweep(self) -> None:
-        """End connections that are past their deadline. Runs every second."""
-        self.date = formatdate(self.clock.now(), usegmt=True)
-        now = self.clock.monotonic()
-        for connection in tuple(self.connections):
-            if connection.deadline < now:
-                connection.run_out()
-
-    async def answer(self, request: Request) -> Response:
-        """Return the answer of the handler, or 500 if it raises.
-
-        This is where faults of ours end: they are logged here and nowhere else.
-        """
-        try:
-            return await self._handler(request)
-        except Exception:  # the connection and all others must go on, whatever a handler does
-            request_id = new_uuid()
-            where = (request.method, request.raw_path, request_id)
-            log.exception("request_failed method=%s path=%s request_id=%s", *where)
-            return error_response("FSS.0500", "internal error", request_id=request_id)
-
-    def closed(self, connection: "_Connection") -> None:
-        """Note that a connection has ended."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self._is_empty.set()
-
-    def _connect(self) -> "_Connection":
-        if not len(self._sweeper):
-            self._sweeper.start(self._keep_sweeping(), name="front_sweeper")
-        return _Connection(self)
-
-    async def _keep_sweeping(self) -> None:
-        while True:
-            await self.clock.sleep(1.0)
-            self.sweep()
-
-
 class _Phase(Enum):
     """How far the next request of a connection has been read."""
 
@@ -187,29 +70,37 @@ class _Turn:
     keep_alive: bool
     is_http_1_0: bool = False
     body_bytes: int = 0
+    is_answered: bool = False
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One client. Reads requests, gives them to the front one at a time, writes the answers."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: "Front") -> None:
         self._front = front
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._peer = ""
         self._phase = _Phase.BETWEEN
         self._turns: collections.deque[_Turn] = collections.deque()
-        self._is_busy = False
-        self._writable: asyncio.Future[None] | None = None
+        self._turn: _Turn | None = None
+        """The request that is being handled or answered."""
+        self._is_serving = False
+        """Whether `_serve` is on the stack."""
+        self._is_paused = False
+        self._is_full = False
+        """Whether the client takes its answer more slowly than we write it."""
         self._unsent = 0
         self._is_half_closed = False
         self._head_began = 0.0
+        self._last_event = 0.0
+        """When data came, an answer was written or a part of it was taken, on the monotonic clock."""
+        self._linger_until = math.inf
         self._body_bytes = 0
-        self.deadline = math.inf
-        """When this connection is to end if nothing happens, on the monotonic clock."""
         self._begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
         # A cast, because uvloop's transports only quack like it.
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
@@ -217,49 +108,74 @@ class _Connection(asyncio.Protocol):
         self._front.connections.add(self)
         if len(self._front.connections) > self._front.limits.max_connections:
             self._refuse("FSS.0503", "The server has as many connections as it may have.")
-        self._set_deadline()
+        self._last_event = self._front.clock.monotonic()
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is _Phase.DEAF:
+        """Called by asyncio."""
+        phase = self._phase
+        if phase is _Phase.DEAF:
             return
-        was_in_head = self._phase is _Phase.HEAD
+        self._last_event = self._front.clock.monotonic()
+        if phase is _Phase.BETWEEN and not self._is_full:
+            data = self._take_plain(data)
+            if not data:
+                return
         self._feed(data)
-        if was_in_head and self._phase is _Phase.HEAD:
+        if phase is _Phase.HEAD and self._phase is _Phase.HEAD:
             # A header that never ends is not reported by the parser before its end.
             self._raw_head_bytes += len(data)
             if self._raw_head_bytes > self._front.limits.max_header_bytes + self._front.limits.max_uri_bytes:
                 self._refuse(_MALFORMED, "The headers are too large.", status=431)
-        self._set_deadline()
+
+    def _take_plain(self, data: bytes) -> bytes:
+        """Take the requests that need no full parser from the beginning of `data`; return what is left."""
+        start = 0
+        while plain := read_request(data, start):
+            method, path, query, headers, body, start = plain
+            self._front.buffered_bytes += len(body)
+            if self._front.buffered_bytes > self._front.limits.max_buffered_bytes:
+                self._body_bytes = len(body)
+                self._refuse_memory()
+                return b""
+            request = Request(
+                method=method, raw_path=path, raw_query=query, headers=headers, body=body, peer=self._peer
+            )
+            self._enqueue(_Turn(request, None, keep_alive=True, body_bytes=len(body)))
+            if start == len(data):
+                return b""
+            if self._phase is not _Phase.BETWEEN:
+                return b""
+        return data[start:] if start else data
 
     def eof_received(self) -> bool:
+        """Called by asyncio."""
         # A client may close its side early and still want its answers.
         self._is_half_closed = True
-        return self._is_busy and self._phase is not _Phase.DEAF
+        return self._turn is not None and self._phase is not _Phase.DEAF
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it was lost does not matter
+        """Called by asyncio."""
         self._phase = _Phase.DEAF
         self._front.buffered_bytes -= self._body_bytes + sum(turn.body_bytes for turn in self._turns)
         self._body_bytes = 0
         self._turns.clear()
-        self.resume_writing()
         self._front.closed(self)
 
     def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
-            self._unsent = self._transport.get_write_buffer_size()
-        self._set_deadline()
+        """Called by asyncio."""
+        self._is_full = True
+        self._unsent = self._transport.get_write_buffer_size()
+        self._last_event = self._front.clock.monotonic()
 
     def resume_writing(self) -> None:
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
-        self._set_deadline()
+        """Called by asyncio."""
+        self._is_full = False
+        if self._turn is not None and self._turn.is_answered:
+            self._end_turn(self._turn.keep_alive)
 
     def close_if_idle(self) -> None:
         """End the connection unless a request is being read, handled or answered."""
-        if not self._is_busy and self._phase is _Phase.BETWEEN:
+        if self._turn is None and self._phase is _Phase.BETWEEN:
             self._transport.close()
 
     def abort(self) -> None:
@@ -269,29 +185,32 @@ class _Connection(asyncio.Protocol):
     def run_out(self) -> None:
         """Act on the deadline, which has passed."""
         unsent = self._transport.get_write_buffer_size()
-        if self._writable is not None and unsent < self._unsent:
+        if self._is_full and unsent < self._unsent:
             self._unsent = unsent
-            self._set_deadline()
-        elif self._phase in (_Phase.HEAD, _Phase.BODY) and not self._is_busy:
+            self._last_event = self._front.clock.monotonic()
+        elif self._phase in (_Phase.HEAD, _Phase.BODY) and self._turn is None:
             self._refuse(_MALFORMED, "The request took too long to arrive.", status=408)
-            self._set_deadline()
-        elif self._phase is _Phase.BETWEEN and self._writable is None:
+        elif self._phase is _Phase.BETWEEN and not self._is_full:
             self._transport.close()
         else:
             self._transport.abort()
 
-    def _set_deadline(self) -> None:
-        limits, now = self._front.limits, self._front.clock.monotonic()
-        if self._writable is not None:
-            self.deadline = now + limits.progress_s
-        elif self._is_busy:
-            self.deadline = math.inf
-        elif self._phase is _Phase.HEAD:
-            self.deadline = self._head_began + limits.head_s
-        elif self._phase is _Phase.BODY:
-            self.deadline = now + limits.progress_s
-        elif self._phase is _Phase.BETWEEN:
-            self.deadline = now + limits.keep_alive_s
+    def deadline(self) -> float:
+        """Return when this connection is to end if nothing happens, on the monotonic clock."""
+        limits = self._front.limits
+        if self._is_full:
+            return self._last_event + limits.progress_s
+        if self._turn is not None:
+            return math.inf
+        match self._phase:
+            case _Phase.HEAD:
+                return self._head_began + limits.head_s
+            case _Phase.BODY:
+                return self._last_event + limits.progress_s
+            case _Phase.BETWEEN:
+                return self._last_event + limits.keep_alive_s
+            case _Phase.DEAF:
+                return self._linger_until
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -333,7 +252,8 @@ class _Connection(asyncio.Protocol):
             return
         limits, headers = self._front.limits, self._headers
         self._header_bytes += len(raw_name) + len(raw_value)
-        name, value = raw_name.decode("latin-1").lower(), raw_value.strip(b" \t").decode("latin-1")
+        name = raw_name.decode("latin-1").lower()
+        value = raw_value.strip(b" \t").decode("latin-1")
         if name not in headers:
             headers[name] = value
         elif name in _SINGLE:
@@ -348,21 +268,23 @@ class _Connection(asyncio.Protocol):
         """Parser: a body may follow."""
         if self._phase is not _Phase.HEAD:
             return
-        self._method = self._parser.get_method().decode("latin-1")
-        self._keep_alive = self._parser.should_keep_alive()
-        self._is_http_1_0 = self._parser.get_http_version() == "1.0"
-        if self._parser.should_upgrade():
+        parser, headers = self._parser, self._headers
+        self._method = parser.get_method().decode("latin-1")
+        self._keep_alive = parser.should_keep_alive()
+        self._is_http_1_0 = parser.get_http_version() == "1.0"
+        if parser.should_upgrade():
             self._is_upgrade = True
             return
         self._phase = _Phase.BODY
-        headers = self._headers
+        encoding = headers.get("transfer-encoding")
+        length = int(headers.get("content-length") or 0)
         if "host" not in headers and not self._is_http_1_0:
             self._refuse(_MALFORMED, "There is no Host header.")
-        elif headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        elif encoding is not None and encoding.lower() != "chunked":
             self._refuse(_MALFORMED, "Of all transfer encodings only 'chunked' is understood.")
-        elif "transfer-encoding" in headers or int(headers.get("content-length") or 0) > SMALL_BODY_BYTES:
+        elif encoding is not None or length > SMALL_BODY_BYTES:
             self._limit = self._front.body_limit(self._method, split_target(self._url)[0])
-            if int(headers.get("content-length") or 0) > self._limit[0]:
+            if length > self._limit[0]:
                 self._refuse_body()
         if self._phase is _Phase.BODY and headers.get("expect", "").lower() == "100-continue":
             self._owes_continue = True
@@ -378,7 +300,7 @@ class _Connection(asyncio.Protocol):
         if self._body_bytes > self._limit[0]:
             self._refuse_body()
         elif self._front.buffered_bytes > self._front.limits.max_buffered_bytes:
-            self._refuse("FSS.0503", "The server has too many bodies in memory; try again later.")
+            self._refuse_memory()
 
     def on_message_complete(self) -> None:
         """Parser: the request is whole."""
@@ -411,6 +333,9 @@ class _Connection(asyncio.Protocol):
         self._phase = _Phase.BETWEEN
         self._feed(head + rest)
 
+    def _refuse_memory(self) -> None:
+        self._refuse("FSS.0503", "The server has too many bodies in memory; try again later.")
+
     def _refuse_body(self) -> None:
         limit, code = self._limit
         self._refuse(code, f"The body is larger than the {limit} bytes allowed.", status=413)
@@ -426,44 +351,52 @@ class _Connection(asyncio.Protocol):
         self._enqueue(_Turn(None, response, keep_alive=False))
 
     def _enqueue(self, turn: _Turn) -> None:
-        if self._is_busy:
-            self._turns.append(turn)
+        self._turns.append(turn)
+        if self._turn is None:
+            self._serve()
+        elif not self._is_paused:
+            self._is_paused = True
             self._transport.pause_reading()
-        elif turn.request is None:
-            self._send_refusal(turn)
-        else:
-            self._is_busy = True
-            self._front.tasks.start(self._serve(turn), name="http_request")
 
-    async def _serve(self, first: _Turn) -> None:
-        """Answer a request, and then those that came meanwhile."""
-        turn: _Turn | None = first
-        try:
-            while turn is not None and turn.request is not None:
-                turn = await self._serve_one(turn, turn.request)
-        except BaseException:
-            # Whatever it was, this client gets no answer any more.
-            self._transport.abort()
-            raise
-        self._is_busy = False
-        if turn is not None:
-            self._send_refusal(turn)
-        elif not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._send_continue()
-            self._set_deadline()
+    def _serve(self) -> None:
+        """Begin with the next request; and with those behind it, as long as answers come at once."""
+        self._is_serving = True
+        while self._turns and self._turn is None:
+            turn = self._turns.popleft()
+            if turn.request is None:
+                self._send_refusal(turn)
+                break
+            self._turn = turn
+            self._front.handle(turn.request, self._answer)
+        self._is_serving = False
 
-    async def _serve_one(self, turn: _Turn, request: Request) -> _Turn | None:
-        """Answer one request; return the next one, if there is one and it may still be answered."""
-        response = await self._front.answer(request)
+    def _answer(self, response: Response) -> None:
+        """Write the answer of the request that was being handled."""
+        turn = self._turn
+        assert turn is not None
         self._front.buffered_bytes -= turn.body_bytes
-        keep_alive = self._send(turn, response)
-        if self._writable is not None:
-            await self._writable
+        turn.body_bytes = 0
+        turn.is_answered = True
+        turn.keep_alive = self._send(turn, response)
+        if not self._is_full:
+            self._end_turn(turn.keep_alive)
+
+    def _end_turn(self, keep_alive: bool) -> None:
+        """Go on after an answer that was taken."""
+        self._turn = None
         if not keep_alive:
             self._transport.close()
-            return None
-        return self._turns.popleft() if self._turns else None
+            return
+        self._last_event = self._front.clock.monotonic()
+        if self._is_serving or self._transport.is_closing():
+            return
+        if self._turns:
+            self._serve()
+        if self._turn is None:
+            if self._is_paused:
+                self._is_paused = False
+                self._transport.resume_reading()
+            self._send_continue()
 
     def _send(self, turn: _Turn, response: Response) -> bool:
         """Write an answer; return whether the connection stays open."""
@@ -486,13 +419,14 @@ class _Connection(asyncio.Protocol):
         assert turn.refusal is not None
         self._send(turn, turn.refusal)
         # Closing at once, with unread bytes left, would reset the connection before the client has its answer.
-        self.deadline = self._front.clock.monotonic() + self._front.limits.linger_s
+        self._linger_until = self._front.clock.monotonic() + self._front.limits.linger_s
         if not self._transport.is_closing():
+            self._is_paused = False
             self._transport.resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
 
     def _send_continue(self) -> None:
-        if self._owes_continue and not self._is_busy and self._phase is _Phase.BODY:
+        if self._owes_continue and self._turn is None and self._phase is _Phase.BODY:
             self._owes_continue = False
             self._transport.write(_CONTINUE)

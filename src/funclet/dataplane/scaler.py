@@ -1,0 +1,40 @@
+"""How many instances a function should have. Pure: numbers in, a number out."""
+
+import math
+
+
+def starts_wanted(*, waiting: int, busy: int, starting: int, run_s: float, start_s: float, most_at_once: int) -> int:
+    """Return how many more starts to begin now for requests that wait.
+
+    A start is worth it only for those who would otherwise wait longer for a busy instance than for a new one.
+
+    Args:
+        waiting: requests without an instance.
+        busy: instances that will be free some time.
+        starting: starts on their way.
+        run_s: how long a request is expected to run, in seconds; infinite if nobody knows.
+        start_s: how long a start is expected to take, in seconds.
+        most_at_once: starts that may be on their way together: more only slow each other down.
+    """
+    served_in_time = 0
+    if busy and run_s < math.inf:
+        served_in_time = waiting if run_s <= 0 else math.floor(busy * start_s / run_s)
+    return max(0, min(waiting - served_in_time - starting, most_at_once - starting))
+
+
+class Average:
+    """An average in which what is old counts less and less."""
+
+    __slots__ = ("_weight", "value")
+
+    def __init__(self, value: float, *, weight: float = 0.1) -> None:
+        self.value = value
+        """The average, or what it was begun with; infinite until the first value if it was begun so."""
+        self._weight = weight
+
+    def add(self, value: float) -> None:
+        """Take one more value."""
+        if self.value == math.inf:
+            self.value = value
+        else:
+            self.value += self._weight * (value - self.value)
