@@ -15,7 +15,7 @@ MAX_QUEUED_BYTES = 16 * 1024 * 1024
 _BATCH = 1000
 _BATCH_BYTES = 4 * 1024 * 1024
 _GATHER_S = 0.05
-_REACH_S = 5.0
+_REACH_S = 1.0
 
 
 class LogShipper:
@@ -30,6 +30,7 @@ class LogShipper:
         self._arrived = asyncio.Event()
         self._hurried = asyncio.Event()
         self._is_sending = False
+        self._patience_s = _REACH_S
         self._sent = asyncio.Event()
         self._tasks = TaskOwner()
 
@@ -72,7 +73,8 @@ class LogShipper:
             await self._sent.wait()
 
     async def close(self) -> None:
-        """Send what is queued, then end."""
+        """Send what is queued, then end. Where process 0 is gone already, what is queued is lost."""
+        self._patience_s = 0.0
         await self.flush()
         await self._tasks.close()
 
@@ -103,7 +105,7 @@ class LogShipper:
         assert self._link is not None
         self._is_sending = True
         try:
-            connection = await self._link.reach(within_s=_REACH_S)
+            connection = await self._link.reach(within_s=self._patience_s)
             await connection.request(Kind.LOGS, encode_logs(batch))
         except (LinkAway, LinkLost, RemoteFault):
             self.dropped += len(batch)
