@@ -14,7 +14,7 @@ import sys
 import traceback
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, NoReturn
 
 from funclet import config
@@ -40,8 +40,9 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
     listeners = [(own.api.fileno(), own.gateway.fileno(), own.api_url, own.gateway_url) for own in start_.listeners]
     for kept in (progress, *(descriptor for own in listeners for descriptor in own[:2])):
         os.set_inheritable(kept, True)
+    secrets = {setting.name: "" for setting in fields(config.Settings) if setting.metadata["secret"]}
     plan = {
-        "settings": asdict(replace(start_.settings, admin_ak="", admin_sk="")),
+        "settings": asdict(start_.settings) | secrets,
         "listeners": listeners,
         "level": asdict(level),
         "count": count,
