@@ -12,8 +12,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from funclet.cluster.ownership import EARLY_S, restart_delay_s
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _END_S = 10.0
 """How long the others may take to end when the server has ended."""
+_LOOK_S = 0.01
+"""How often it is looked whether the instances of a dead process are gone."""
 _STANDBY_DELAY_S = 1.0
 """How long after a start or a replacement the next process to stand by is started: both need the processors."""
 
@@ -65,11 +68,13 @@ class Supervisor:
             self._reap()
             while self._status is None or self._children:
                 self._fill()
-                ready = select.select([signal_fd], [], [], self._time_to_wait())[0]
-                for number in os.read(signal_fd, 64) if ready else b"":
+                living = [child.life_fd for child in self._children.values() if child.life_fd >= 0]
+                ready = select.select([signal_fd, *living], [], [], self._time_to_wait())[0]
+                for number in os.read(signal_fd, 64) if signal_fd in ready else b"":
                     if number != signal.SIGCHLD:
                         self._pass_on(number)
                 self._reap()
+                self._replace(ready)
                 if time.monotonic() >= self._kill_at:
                     self._kill_at = float("inf")
                     self._signal_others(signal.SIGKILL)
@@ -79,6 +84,8 @@ class Supervisor:
         times = [self._kill_at]
         if not self._is_stopping:
             times.append(self._start_at if self._wanted else max(self._standby_at, self._start_at))
+            if any(child.is_dying for child in self._children.values()):
+                times.append(time.monotonic() + _LOOK_S)
         return None if min(times) == float("inf") else max(0.0, min(times) - time.monotonic())
 
     def _fill(self) -> None:
@@ -97,18 +104,22 @@ class Supervisor:
             self._start(now)
 
     def _standby(self) -> "_Child | None":
-        return next((child for child in self._children.values() if child.number is None), None)
+        return next((child for child in self._children.values() if child.number is None and child.life_fd >= 0), None)
 
     def _start(self, now: float) -> "_Child":
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        # Nothing is written to this one. Its end tells the end of the process, before that of its sandboxd.
+        life_fd, held_fd = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             os.close(write_fd)
+            os.close(life_fd)
             for child in self._children.values():
                 child.close()
             self._become(read_fd)
         os.close(read_fd)
-        self._children[pid] = _Child(started_at=now, write_fd=write_fd)
+        os.close(held_fd)
+        self._children[pid] = _Child(pid=pid, started_at=now, write_fd=write_fd, life_fd=life_fd)
         return self._children[pid]
 
     def _become(self, read_fd: int) -> NoReturn:
@@ -156,12 +167,26 @@ class Supervisor:
         now = time.monotonic()
         self._failures = self._failures + 1 if now - child.started_at < EARLY_S else 0
         self._start_at = now + restart_delay_s(self._failures)
-        if child.number is None:
+        if child.number is not None:
+            self._want(child)
+        elif not child.is_replaced:
             log.warning("a data-plane process that stood by has ended with %d", status)
             self._standby_at = self._start_at
-        else:
-            log.warning("data-plane process %d has ended with %d; another takes its place", child.number, status)
-            self._wanted.append(child.number)
+
+    def _replace(self, ready: Sequence[int]) -> None:
+        """Give away the numbers of processes that have died, once none of their instances is left."""
+        for child in self._children.values():
+            if child.life_fd in ready:
+                child.end_life()
+            # Their sandboxd has more to clean up, but nothing there can answer a request any more.
+            if child.is_dying and not self._is_stopping and not _has_living_children(child.pid):
+                self._want(child)
+
+    def _want(self, child: "_Child") -> None:
+        assert child.number is not None
+        log.warning("data-plane process %d has died; another takes its place", child.number)
+        self._wanted.append(child.number)
+        child.number, child.is_replaced = None, True
 
     def _pass_on(self, number: int) -> None:
         self._stop()
@@ -184,10 +209,19 @@ class Supervisor:
 class _Child:
     """A data-plane process, or its sandboxd."""
 
+    pid: int
     started_at: float
     write_fd: int
+    life_fd: int
+    """-1 once the process has died."""
     number: int | None = None
-    """None while it stands by."""
+    """None while it stands by, and again when another has taken its place."""
+    is_replaced: bool = False
+
+    @property
+    def is_dying(self) -> bool:
+        """Whether the process has died and its number is not free yet."""
+        return self.life_fd < 0 and self.number is not None
 
     def assign(self, number: int) -> None:
         """Tell it its number."""
@@ -195,10 +229,33 @@ class _Child:
         # It may have died; the number is free again when that is noticed.
         with contextlib.suppress(BrokenPipeError):
             os.write(self.write_fd, bytes([number]))
-        self.close()
+        os.close(self.write_fd)
+        self.write_fd = -1
+
+    def end_life(self) -> None:
+        """Note that the process has died."""
+        os.close(self.life_fd)
+        self.life_fd = -1
 
     def close(self) -> None:
-        """Close the descriptor, once."""
-        if self.write_fd >= 0:
-            os.close(self.write_fd)
-            self.write_fd = -1
+        """Close what is open."""
+        for descriptor in (self.write_fd, self.life_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.write_fd = self.life_fd = -1
+
+
+def _has_living_children(pid: int) -> bool:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return False
+    return any(_is_living(child) for child in children)
+
+
+def _is_living(pid: str) -> bool:
+    try:
+        # The state stands behind the name, which may hold anything.
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
