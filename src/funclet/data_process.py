@@ -85,14 +85,11 @@ class DataProcess:
         async with AsyncExitStack() as stack:
             logs = LogShipper()
             dispatcher = await self._open_data_plane(stack, logs)
+            stack.push_async_callback(dispatcher.close)
             number = await self._stop.unless_asked(_read_number(self._standby.descriptor))
-            if number is None:
-                await dispatcher.close()
-            else:
-                await self._start(stack, self._standby.member(number), logs, dispatcher)
-                gc.freeze()
-                log.info("data-plane process %d serves: pid=%d", number, os.getpid())
-                await self._stop.asked.wait()
+            if number is not None:
+                # The others may end while this one still looks for them.
+                await self._stop.unless_asked(self._serve(stack, self._standby.member(number), logs, dispatcher))
             if os.getppid() != parent and self._driver.level != "process":
                 # Its sandboxd has died, and every instance with it. Whatever it still answered would be wrong:
                 # as it is, the others wait for the process that takes its place.
@@ -108,6 +105,12 @@ class DataProcess:
         count = self._standby.count
         return open_dispatcher(self._settings, self._driver, self._registry, code, logs.add, processes=count)
 
+    async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
+        await self._start(stack, member, logs, dispatcher)
+        gc.freeze()
+        log.info("data-plane process %d serves: pid=%d", member.number, os.getpid())
+        await self._stop.asked.wait()
+
     async def _start(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
         settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
         for number, unwanted in enumerate(self._all_listeners):
@@ -121,7 +124,6 @@ class DataProcess:
         stack.push_async_callback(store.close)
         logs.open(mesh.head)
         stack.push_async_callback(logs.close)
-        stack.push_async_callback(dispatcher.close)
         parts = Parts(
             store=store,
             logs=logs,

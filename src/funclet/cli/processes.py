@@ -42,7 +42,7 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
         os.set_inheritable(kept, True)
     secrets = {setting.name: "" for setting in fields(config.Settings) if setting.metadata["secret"]}
     plan = {
-        "settings": asdict(start_.settings) | secrets,
+        "settings": asdict(start_.settings) | secrets | {"admin_ak": ""},
         "listeners": listeners,
         "level": asdict(level),
         "count": count,
