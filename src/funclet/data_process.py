@@ -32,11 +32,13 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
+from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import SandboxDriver
 from funclet.store.sqlite import SqliteReader
 from funclet.wiring import (
+    GC_THRESHOLD,
     Changes,
     HttpSide,
     Listeners,
@@ -103,11 +105,14 @@ class DataProcess:
         folder = self._settings.data_folder
         code = CodeCache(Blobs(folder / "packages"), folder / "code")
         count = self._standby.count
-        return open_dispatcher(self._settings, self._driver, self._registry, code, logs.add, processes=count)
+        return open_dispatcher(
+            self._settings, self._driver, self._registry, code, logs.add, metrics=Metrics(), processes=count
+        )
 
     async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
         await self._start(stack, member, logs, dispatcher)
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
         log.info("data-plane process %d serves: pid=%d", member.number, os.getpid())
         await self._stop.asked.wait()
 

@@ -7,7 +7,7 @@ triggers with `protocol: HTTPS` are served here as well.
 """
 
 import asyncio
-import logging
+import functools
 import math
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -18,7 +18,6 @@ from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
-from funclet.base.prompt import PromptFuture, PromptRuns
 from funclet.catalog import Catalog
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal
@@ -38,8 +37,6 @@ from funclet.store.protocol import Store, StoreUnavailable, Tx
 from funclet.triggers.apig import CODES, PREFIX
 from funclet.triggers.http_event import build_event, render_result
 from funclet.triggers.http_routes import Match, Route, Routes
-
-log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_ROUTES_AGE_S = 5.0
@@ -117,7 +114,6 @@ class Gateway:
         submitter: Submitter,
         authenticator: Authenticator,
         clock: Clock,
-        runs: PromptRuns,
         gateway_url: str,
     ) -> None:
         """Wire the gateway.
@@ -129,7 +125,6 @@ class Gateway:
             submitter: takes requests of asynchronous triggers.
             authenticator: checks requests of triggers with IAM.
             clock: time of acceptance.
-            runs: owns invocations, which go on when their client has gone; the caller drains it.
             gateway_url: how clients reach this listener; its scheme is told to functions.
         """
         self._routes = routes
@@ -138,7 +133,6 @@ class Gateway:
         self._submitter = submitter
         self._authenticator = authenticator
         self._clock = clock
-        self._runs = runs
         self._deadlines = Deadlines()
         self._scheme = urlsplit(gateway_url).scheme
 
@@ -170,8 +164,20 @@ class Gateway:
         version = await self._catalog.resolve(match.route.urn, headers=request.headers)
         alias = match.route.urn.alias
         invocation = Invocation(request_id=request_id, version=version, payload=event, alias=alias)
-        outcome = await self._invoke(invocation, timeout_s=match.route.timeout_s)
-        return _render(outcome, match.route, gateway_id)
+        late = functools.partial(self._answer_late, request, match.route, request_id, gateway_id)
+        self._deadlines.add(request_id, match.route.timeout_s, late)
+        try:
+            outcome = await self._invoker.invoke(invocation)
+        finally:
+            self._deadlines.discard(request_id)
+        return _render(outcome, gateway_id)
+
+    def _answer_late(self, request: Request, route: Route, request_id: str, gateway_id: str) -> None:
+        """Tell the client that it takes too long; the invocation goes on even so."""
+        message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
+        response = _error(gateway_id, 504, _GATEWAY_FAULT, message)
+        if request.answer_early is not None:
+            request.answer_early(_finish(response, request_id, gateway_id))
 
     async def _match(self, request: Request) -> Match:
         routes = await self._routes.current()
@@ -202,32 +208,6 @@ class Gateway:
         await self._submitter.submit(submission)
         return Response(status=202, body=msgspec.json.encode({"request_id": request_id}))
 
-    async def _invoke(self, invocation: Invocation, *, timeout_s: float) -> Outcome | None:
-        """Return the outcome, or None after `timeout_s`; the invocation goes on even so."""
-        answer = PromptFuture[Outcome]()
-
-        def done(outcome: Outcome) -> None:
-            if not answer.done():
-                answer.set_result(outcome)
-
-        self._runs.start(self._run(invocation), done)
-        if not answer.done():
-            self._deadlines.add(answer, timeout_s)
-        try:
-            return await answer
-        except TimeoutError:
-            return None
-        finally:
-            self._deadlines.discard(answer)
-
-    async def _run(self, invocation: Invocation) -> Outcome:
-        try:
-            return await self._invoker.invoke(invocation)
-        except Exception:
-            # Logged here: the client may be gone, and if it is not, it need not wait until its time is up.
-            log.exception("invocation failed: request_id=%s", invocation.request_id)
-            return PlatformFailed(reason="The invocation failed inside the server.")
-
 
 def _read_routes(tx: Tx) -> Routes:
     projects = tx.identities.projects()
@@ -245,11 +225,8 @@ def _address(request: Request, routes: Routes) -> tuple[str, str]:
     return (label, path) if routes.has_group(label) else ("", path)
 
 
-def _render(outcome: Outcome | None, route: Route, gateway_id: str) -> Response:
+def _render(outcome: Outcome, gateway_id: str) -> Response:
     match outcome:
-        case None:
-            message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
-            return _error(gateway_id, 504, _GATEWAY_FAULT, message)
         case Completed():
             return render_result(outcome.body)
         case FunctionFailed():

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
 from funclet.api.operations import OPERATIONS
+from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
@@ -35,8 +36,10 @@ from funclet.cluster.logs import GatheredLogs
 from funclet.cluster.mesh import Mesh
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
+from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
+from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn
 from funclet.runtimes.registry import Registry
@@ -45,7 +48,7 @@ from funclet.sandbox.isolated import IsolatedDriver
 from funclet.sandbox.process import ProcessDriver
 from funclet.sandbox.protocol import SandboxDriver
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
-from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.settings import Forkable, SandboxdSettings
 from funclet.services.identity import Credentials, bootstrap_identity
 from funclet.store.folder import DataFolderLock
 from funclet.store.logs import SqliteLogStore
@@ -53,6 +56,7 @@ from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
 from funclet.triggers.host import TimerHost
 from funclet.wiring import (
+    GC_THRESHOLD,
     LEAVE_S,
     Changes,
     HttpSide,
@@ -127,6 +131,7 @@ class Server:
         async with AsyncExitStack() as stack:
             identity = await self._start(stack, identify)
             gc.freeze()
+            gc.set_threshold(*GC_THRESHOLD)
             announce(identity)
             await self._stop.asked.wait()
             log.info("stopping: running requests get %g seconds; once more to end at once", self._settings.drain_s)
@@ -135,7 +140,7 @@ class Server:
         store = self._open_store(stack)
         identity = await self._bootstrap(store)
         identify(identity)
-        parts, dispatcher = await self._open_parts(stack, store)
+        parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
         queue = AsyncQueue(store)
         queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
         worker = Worker(parts.store, queue, parts.catalog, parts.invoker, parts.clock)
@@ -167,7 +172,7 @@ class Server:
             function_changed=function_changed,
             triggers_changed=triggers_changed,
         )
-        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator)
+        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator, probes=probes)
         handle: Handler = api.handle
         if self._mesh is not None:
             handle = changes.settled(api.handle)
@@ -199,11 +204,14 @@ class Server:
         projects = await store.read(lambda tx: tx.identities.projects())
         return Identity(project_id=projects[0].project_id, created=created)
 
-    async def _open_parts(self, stack: AsyncExitStack, store: SqliteStore) -> "tuple[Parts, Dispatcher]":
+    async def _open_parts(
+        self, stack: AsyncExitStack, store: SqliteStore, project_id: str
+    ) -> "tuple[Parts, Dispatcher, Probes]":
         """Open what stands below the services: logs, packages, data plane."""
         clock, folder = SystemClock(), self._settings.data_folder
-        logs: LogStore = SqliteLogStore.open(folder / "logs.db")
-        stack.push_async_callback(logs.close)
+        store_of_logs = SqliteLogStore.open(folder / "logs.db")
+        stack.push_async_callback(store_of_logs.close)
+        logs: LogStore = store_of_logs
         await _sweep(store, self._blobs, self._code)
         mesh = self._mesh
         if mesh is not None:
@@ -214,8 +222,9 @@ class Server:
         await self._driver.open()
         stack.push_async_callback(self._driver.close)
         count = mesh.member.count if mesh else 1
+        metrics = Metrics()
         dispatcher = open_dispatcher(
-            self._settings, self._driver, self._registry, self._code, logs.add, processes=count
+            self._settings, self._driver, self._registry, self._code, logs.add, metrics=metrics, processes=count
         )
         stack.push_async_callback(dispatcher.close)
         if mesh is not None:
@@ -231,7 +240,28 @@ class Server:
             authenticator=Authenticator(store, clock),
             clock=clock,
         )
-        return parts, dispatcher
+
+        def values() -> Mapping[str, float | Mapping[str, float]]:
+            """Return what is there now, by the names of `metrics.GAUGES`."""
+            now = dispatcher.statistics()
+            return {
+                "fgs_instances": {kind: now[kind] for kind in ("idle", "busy", "starting")},
+                "fgs_waiting_requests": now["waiting"],
+                "fgs_memory_used_mb": now["memory_mib"],
+                "fgs_log_dropped_total": store_of_logs.dropped,
+            }
+
+        probes = Probes(
+            store=store,
+            authenticator=parts.authenticator,
+            clock=clock,
+            metrics=metrics,
+            values=values,
+            is_stopping=self._stop.asked.is_set,
+            operator_project_id=project_id,
+            token=self._settings.metrics_token,
+        )
+        return parts, dispatcher, probes
 
     async def _wait_alone(self, mesh: Mesh) -> None:
         """Let the other processes end first: the log store must outlive their last record."""
@@ -293,6 +323,12 @@ def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
     """Return the installations of interpreters outside `/usr`, which sandboxes must be shown."""
     found = [runtime.interpreter.parent.parent for runtime in registry.all() if runtime.interpreter]
     return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
+
+
+def forkable(registry: Registry) -> Sequence[Forkable]:
+    """Return the languages whose stems may be forks of one process."""
+    newest = [runtime for runtime in registry.newest() if runtime.language and runtime.language.has_zygote]
+    return tuple(forkable_of(runtime) for runtime in newest)
 
 
 def make_driver(control: socket.socket | None) -> SandboxDriver:

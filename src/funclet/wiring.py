@@ -17,7 +17,6 @@ from funclet.api.auth import Authenticator
 from funclet.api.call import Services
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
-from funclet.base.prompt import PromptRuns
 from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
@@ -30,6 +29,7 @@ from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front, FrontLimits
 from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Report, Submitter
 from funclet.runtimes.registry import Registry
@@ -47,6 +47,8 @@ from funclet.store.protocol import LogStore, Store
 from funclet.triggers import apig
 from funclet.triggers.timer import TimerType
 
+GC_THRESHOLD = (20_000, 20, 20)
+"""What requests make is freed by counting; a search for circles every 700 objects finds none."""
 LEAVE_S = 5.0
 """How much longer than its own requests a process waits for those of the others at shutdown."""
 # Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
@@ -91,6 +93,7 @@ def open_dispatcher(
     code: CodeCache,
     record: Callable[[Report], None],
     *,
+    metrics: Metrics,
     processes: int,
 ) -> Dispatcher:
     """Open the data plane of a process over an open driver; the caller closes it before the driver.
@@ -108,7 +111,7 @@ def open_dispatcher(
             network=choose_network(settings, driver), timezone=settings.timezone, use_stems=settings.stems == "on"
         ),
     )
-    dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record)
+    dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics)
     dispatcher.open()
     return dispatcher
 
@@ -173,8 +176,6 @@ class HttpSide:
 
     async def open(self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api) -> None:
         """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
-        runs = PromptRuns()
-        stack.push_async_callback(self._drain_runs, runs)
         gateway = Gateway(
             routes=parts.routes,
             catalog=parts.catalog,
@@ -182,7 +183,6 @@ class HttpSide:
             submitter=submitter,
             authenticator=parts.authenticator,
             clock=parts.clock,
-            runs=runs,
             gateway_url=self._listeners.gateway_url,
         )
         gateway_front = Front(
@@ -206,10 +206,6 @@ class HttpSide:
     async def _stop_front(self, front: Front) -> None:
         await self._stop.unless_hurried(front.drain(deadline_s=self._drain_s))
         await front.close()
-
-    async def _drain_runs(self, runs: PromptRuns) -> None:
-        await self._stop.unless_hurried(runs.drain(deadline_s=self._drain_s))
-        await runs.close()
 
 
 def build_services(

@@ -9,7 +9,6 @@ from funclet.api.app import Api
 from funclet.api.call import Operation, Services
 from funclet.api.wire import triggers
 from funclet.base.http import Request
-from funclet.base.prompt import PromptRuns
 from funclet.catalog import Catalog
 from funclet.gateway import Gateway, RouteSource
 from funclet.model.errors import ModelError
@@ -78,7 +77,8 @@ class Stack:
         self.default_zone = default_zone
         self.host = None
         self.new_host()
-        self.runs = PromptRuns()
+        self.handling = None
+        """What handles the last request, or has handled it."""
         self.gateway = Gateway(
             routes=self.routes,
             catalog=self.catalog,
@@ -86,7 +86,6 @@ class Stack:
             submitter=self.queue,
             authenticator=HeaderAuthenticator(),
             clock=self.clock,
-            runs=self.runs,
             gateway_url=GATEWAY_URL,
         )
         services = Services(
@@ -126,12 +125,7 @@ class Stack:
 
     def close(self):
         """Close the database and the loop."""
-
-        async def end():
-            await self.runs.close()
-            await self.store.close()
-
-        self.run(end())
+        self.run(self.store.close())
         self.runner.close()
 
     @property
@@ -201,7 +195,11 @@ class Stack:
         request = Request(
             method=method, raw_path=url.path, raw_query=url.query, headers=names, body=body, peer="203.0.113.24"
         )
-        return await self.gateway.handle(request)
+        answer = asyncio.get_running_loop().create_future()
+        request.answer_early = answer.set_result
+        self.handling = asyncio.create_task(self.gateway.handle(request))
+        await asyncio.wait((answer, self.handling), return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else self.handling.result()
 
     def queued(self, function_id="id-of-test-1-orders"):
         """Return the submissions of a function, oldest first."""

@@ -2,44 +2,47 @@
 
 import asyncio
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 
 class Deadlines:
-    """Ends futures that take too long with TimeoutError. Costs nothing while none is watched."""
+    """Calls back for whatever takes too long. Costs nothing while nothing is watched."""
 
     def __init__(self) -> None:
-        self._futures: dict[asyncio.Future[Any], float] = {}
+        self._watched: dict[object, tuple[float, Callable[[], None]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
 
-    def add(self, future: asyncio.Future[Any], delay_s: float) -> None:
-        """Let `future` raise TimeoutError after `delay_s` seconds, unless it is discarded before."""
-        loop = asyncio.get_running_loop()
-        at = loop.time() + delay_s
-        self._futures[future] = at
+    def add(self, key: object, delay_s: float, late: Callable[[], None]) -> None:
+        """Call `late` after `delay_s` seconds, unless `key` is discarded before."""
+        at = time.monotonic() + delay_s
+        self._watched[key] = (at, late)
         if at < self._rings_at:
-            self._set(loop, at)
+            self._set(at)
 
-    def discard(self, future: asyncio.Future[Any]) -> None:
-        """Watch a future no longer. Nothing happens if it was not watched."""
-        self._futures.pop(future, None)
+    def fail(self, future: "asyncio.Future[Any]", delay_s: float) -> None:
+        """Let a future raise TimeoutError after `delay_s` seconds, unless it is discarded before."""
+        self.add(future, delay_s, lambda: None if future.done() else future.set_exception(TimeoutError()))
 
-    def _set(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+    def discard(self, key: object) -> None:
+        """Watch a key no longer. Nothing happens if it was not watched."""
+        self._watched.pop(key, None)
+
+    def _set(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._rings_at = at
-        self._timer = loop.call_at(at, self._ring)
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, at - time.monotonic()), self._ring)
 
     def _ring(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
         self._timer, self._rings_at = None, math.inf
-        due = [future for future, at in self._futures.items() if at <= now]
-        for future in due:
-            del self._futures[future]
-        if self._futures:
-            self._set(loop, min(self._futures.values()))
-        for future in due:
-            if not future.done():
-                future.set_exception(TimeoutError())
+        now = time.monotonic()
+        due = [(key, late) for key, (at, late) in self._watched.items() if at <= now]
+        for key, _ in due:
+            del self._watched[key]
+        if self._watched:
+            self._set(min(at for at, _ in self._watched.values()))
+        for _, late in due:
+            late()

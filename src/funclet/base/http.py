@@ -1,6 +1,6 @@
 """HTTP requests and responses as values, so that routes can be tested without a socket."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 JSON = "application/json"
@@ -25,6 +25,8 @@ class Request:
     body: bytes = b""
     peer: str = ""
     """Address of the client."""
+    answer_early: "Callable[[Response], None] | None" = None
+    """Answers the client before the handler has ended; what the handler returns is then of no use any more."""
 
 
 @dataclass(slots=True, kw_only=True)

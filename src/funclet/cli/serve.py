@@ -227,6 +227,8 @@ def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: 
             allowed_folders=(folder / "code", server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
+            forkable=server.forkable(start_.registry),
+            max_stems=start_.settings.max_stems,
         ),
         meanwhile=meanwhile,
         of_server=[one for own in start_.listeners for one in (own.api, own.gateway)],

@@ -349,7 +349,7 @@ class Instance:
             if is_behind:
                 self._behind.append((future, timeout_s))
             else:
-                self._deadlines.add(future, timeout_s)
+                self._deadlines.fail(future, timeout_s)
             return await future
         except TimeoutError:
             return _Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s))
@@ -365,7 +365,7 @@ class Instance:
         """The runtime goes on with the request behind: its time begins now."""
         if self._behind:
             future, timeout_s = self._behind.popleft()
-            self._deadlines.add(future, timeout_s)
+            self._deadlines.fail(future, timeout_s)
 
     def _refine(self, fault: _Fault, usage: Usage) -> _Fault:
         """A handler that failed while `/tmp` was full failed because of that."""

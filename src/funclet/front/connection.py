@@ -367,16 +367,23 @@ class Connection(asyncio.Protocol):
                 self._send_refusal(turn)
                 break
             self._turn = turn
-            self._front.handle(turn.request, self._answer)
+
+            def answer(response: Response, turn: _Turn = turn) -> None:
+                if self._turn is turn and not turn.is_answered:
+                    self._answer(turn, response)
+
+            turn.request.answer_early = answer
+            self._front.handle(turn.request, answer)
         self._is_serving = False
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, turn: _Turn, response: Response) -> None:
         """Write the answer of the request that was being handled."""
-        turn = self._turn
-        assert turn is not None
         self._front.buffered_bytes -= turn.body_bytes
         turn.body_bytes = 0
         turn.is_answered = True
+        if turn.request is not None:
+            # It holds the turn, which holds the request: a circle that only the garbage collector would find.
+            turn.request.answer_early = None
         turn.keep_alive = self._send(turn, response)
         if not self._is_full:
             self._end_turn(turn.keep_alive)

@@ -54,8 +54,12 @@ class Language:
     interpreter_links: tuple[str, ...]
     oldest: tuple[int, ...] = ()
     """Oldest version of the language that runs the files of the folder."""
+    fresh_state: bool = False
+    """Whether it can run each request in a fork of the initialised instance."""
     depth: int = 1
     """Requests that its runtime may be sent before it has answered the first of them."""
+    has_zygote: bool = False
+    """Whether its stems may be forks of one warmed process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +202,9 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
         oldest=_version(table["oldest"]),
+        fresh_state=table.get("fresh_state", False),
         depth=table.get("depth", 1),
+        has_zygote=table.get("zygote", False),
     )
     present = _find_interpreters(table["versions"])
     return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]

@@ -16,7 +16,7 @@ import msgspec
 
 from funclet.base.http import JSON, TEXT, Request, Response
 from funclet.model.errors import ModelError
-from funclet.triggers.http_routes import Match
+from funclet.triggers.http_routes import MAX_REMEMBERED_LENGTH, Match
 
 MAX_QUERY_PARAMETERS = 1000
 MAX_HEADERS_BYTES = 64 * 1024
@@ -101,7 +101,7 @@ def render_result(result: bytes) -> Response:
     content_type = TEXT
     headers: dict[str, str] = {}
     for name, value in plain.headers.items():
-        kind = _kind_of(name)
+        kind = _kind_of(name) if len(name) <= MAX_REMEMBERED_LENGTH else _Kind.WRONG
         if kind is _Kind.WRONG or not (value.isascii() and value.isprintable()):
             return _render_any(result)
         if kind is _Kind.TYPE:

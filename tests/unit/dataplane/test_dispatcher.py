@@ -13,6 +13,7 @@ from funclet import telemetry
 from funclet.base.clock import SystemClock
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
+from funclet.metrics import Metrics
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
     Completed,
@@ -41,6 +42,7 @@ PYTHON = RuntimeSpec(
         default_timeout_s=3,
         sample=Path("/nowhere"),
         interpreter_links=(),
+        oldest=(3, 6),
     ),
     interpreter=Path("/usr/bin/python3"),
 )
@@ -81,7 +83,7 @@ async def dispatcher(driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0
     options = DispatcherOptions(
         memory_mib=memory_mib, idle_release_s=idle_release_s, wait_s=wait_s, launch=LaunchOptions(network=Network.OFF)
     )
-    subject = Dispatcher(driver, Registry([PYTHON, JAVA]), NoCode(), SystemClock(), options, records.append)
+    subject = Dispatcher(driver, Registry([PYTHON, JAVA]), NoCode(), SystemClock(), options, records.append, Metrics())
     subject.records = records
     subject.open()
     try:
