@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -181,7 +182,9 @@ class Head:
         Raises:
             ModelError: FSS.0503, it cannot be asked now, or has ended before it answered.
         """
-        return codec.decode_response(await self._ask(Kind.REQUEST, encode(request)))
+        # Only this process can reach the client; the answer comes back as a whole.
+        sent = replace(request, answer_early=None)
+        return codec.decode_response(await self._ask(Kind.REQUEST, encode(sent)))
 
     async def submit(self, submission: Submission) -> None:
         """See `Submitter.submit`."""

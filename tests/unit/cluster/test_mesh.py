@@ -250,7 +250,7 @@ def test_process_0_is_asked_for_what_only_it_can_do(tmp_path):
     async def check():
         async with processes(tmp_path) as members:
             head = Head(members[2].mesh.head)
-            answer = await head.handle(Request(method="PUT", raw_path="/v2/ü", body=b"\xff"))
+            answer = await head.handle(Request(method="PUT", raw_path="/v2/ü", body=b"\xff", answer_early=print))
             submission = Submission(
                 request_id="r", project_id="p", function_id="f", urn="urn", payload=b"1", accepted_at=1.0
             )
