@@ -17,6 +17,7 @@ EDITIONS = ("lab", "huawei", "ctyun", "otc")
 ISOLATION = ("auto", "full", "rootless", "process")
 NETWORK = ("auto", "nat", "off")
 SWITCH = ("on", "off")
+MAX_PROCESSES = 64
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
     {
@@ -60,9 +61,12 @@ class Settings:
     user: str = _setting("", "Account or uid that the server runs as when started by root. Default: uid 7180.")
     isolation: str = _setting("auto", "How instances are confined; auto takes the best.", choices=ISOLATION)
     network: str = _setting("auto", "What instances reach; auto: nat where possible.", choices=NETWORK)
+    processes: int = _setting(0, "Data-plane processes. 0: one up to four cores, then more by cores and memory.")
     memory_fraction: float = _setting(0.8, "Share of the host's memory that all instances may hold together.")
     idle_release_s: float = _setting(60.0, "Seconds after which an idle instance is stopped, 1 to 3600.")
-    admission_wait_ms: int = _setting(-1, "How long a request waits at the instance maximum. -1: as the edition says.")
+    admission_wait_ms: int = _setting(
+        -1, "How long requests may wait at the instance maximum. -1: as the edition says."
+    )
     max_connections: int = _setting(
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
@@ -74,7 +78,9 @@ class Settings:
     max_stems: int = _setting(-1, "Most runtimes started ahead of one kind. -1: a fortieth of the host's memory.")
     drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
-    runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times.")
+    runtime: tuple[str, ...] = _setting(
+        (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
+    )
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
 
     @property
@@ -142,6 +148,7 @@ def _check(settings: Settings) -> None:
             raise SettingError(f"{setting.name} must be one of {', '.join(choices)}.")
     _check_range("port", settings.port, 0, 65_535)
     _check_range("gateway_port", settings.gateway_port, 0, 65_535)
+    _check_range("processes", settings.processes, 0, MAX_PROCESSES)
     _check_range("memory_fraction", settings.memory_fraction, 0.05, 1.0)
     _check_range("idle_release_s", settings.idle_release_s, 1, 3600)
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)

@@ -52,6 +52,8 @@ class DispatcherOptions:
     idle_release_s: float
     wait_s: float
     """How long a request may wait for a busy instance at the instance maximum."""
+    refuses_early: bool = True
+    """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     launch: LaunchOptions
 
 
@@ -227,6 +229,7 @@ class Dispatcher:
             max_instances=version.settings.max_instances,
             memory_mib=memory_mib,
             wait_s=self._options.wait_s,
+            refuses_early=self._options.refuses_early,
             max_waiting=_MAX_WAITING_PER_POOL,
             capacity=self._capacity,
             make_room=self._make_room,

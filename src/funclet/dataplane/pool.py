@@ -102,6 +102,8 @@ class Pool:
     wait_s: float
     """How long a request may wait for a busy instance when no more may be started."""
     max_waiting: int
+    refuses_early: bool
+    """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     capacity: Capacity
     make_room: Callable[[int], Awaitable[bool]]
     """Evicts idle instances of other pools until so many MiB are free; False if that is not possible."""
@@ -275,7 +277,7 @@ class Pool:
         """Tell whether one more request may wait for a busy instance."""
         if self.wait_s <= 0 or len(self._waiters) >= self.max_waiting:
             return False
-        if self._run_s.value == math.inf:
+        if not self.refuses_early or self._run_s.value == math.inf:
             return True
         expected_s = expected_wait_s(waiting=len(self._waiters), instances=self.max_instances, run_s=self._run_s.value)
         return expected_s <= max(LONGEST_WAIT_S, LONGEST_WAIT_RUNS * self._run_s.value)
