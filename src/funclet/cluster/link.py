@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from funclet.base.prompt import PromptFuture
+from funclet.base.prompt_future import PromptFuture
 from funclet.base.tasks import TaskOwner
 from funclet.cluster.codec import SentVersions
 from funclet.cluster.frames import BadFrame, FrameReader, Kind, pack
