@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test check format docs bench soak clean
+.PHONY: compiled help demo test check format docs bench soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,7 +42,7 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Funclet needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run-ready: requirements/run.lock pyproject.toml src/funclet/sandbox/_native.c src/funclet/base/_http.c | $(VENV)/bin/python
+$(VENV)/.run-ready: requirements/run.lock pyproject.toml setup.py src/funclet/sandbox/_native.c src/funclet/base/_http.c | $(VENV)/bin/python
 	@tools/system_packages.sh run
 	@echo "installing ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
