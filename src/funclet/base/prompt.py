@@ -81,7 +81,8 @@ class _Run(Generic[T]):
     def cancel(self) -> None:
         """Raise CancelledError where it waits."""
         if self._task is not None:
-            self._task.cancel()
+            # Behind its first step: a task that is cancelled before would not tell the coroutine.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
             return
         if self._waited is not None:
             # Whoever sets it later must not run what has ended, or what a task runs from here on.
