@@ -378,7 +378,7 @@ class Instance:
         """Return what the request has printed that got this answer."""
         if self._output is None:
             return b""
-        if isinstance(answer, Answer) and self._connection is not None and self._connection.is_waiting:
+        if isinstance(answer, Answer) and self.load > 1:
             # The next one runs already and may have printed: only the runtime knows where its lines begin.
             return self._output.take(answer.printed)
         return self._output.take()
