@@ -239,9 +239,7 @@ class RuntimeProcess:
         self.send_raw(b"".join(frame for _, frame in requests))
         answers = [self._read_done(request_id) for request_id, _ in requests]
         self.log.drain()
-        cut = []
-        for answer in answers[:-1]:
-            cut.append(replace(answer, log=self.log.take(answer.printed)))
+        cut = [replace(answer, log=self.log.take(answer.printed)) for answer in answers[:-1]]
         return [*cut, replace(answers[-1], log=self.log.take())]
 
     def _read_done(self, request_id: bytes) -> Answer:

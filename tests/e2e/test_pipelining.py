@@ -71,7 +71,7 @@ def ask(server, name, numbers):
 
 
 def ask_all(server, name):
-    """Send all numbers over many connections at once, to a function that is known as short; return those before, too."""
+    """Send all numbers over many connections at once; return what made the function known as short, and the rest."""
     # None of these prints or dies.
     warm = ask(server, name, [1] * WARM_UP)
     with ThreadPoolExecutor(CONNECTIONS) as threads:

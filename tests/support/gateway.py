@@ -86,7 +86,6 @@ class Stack:
             submitter=self.queue,
             authenticator=HeaderAuthenticator(),
             clock=self.clock,
-
             gateway_url=GATEWAY_URL,
         )
         services = Services(

@@ -94,7 +94,8 @@ def mangled(draw):
     data = bytearray(draw(requests()))
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(data) - 1))
-        piece = draw(st.binary(max_size=2) | st.sampled_from([b"\r", b"\n", b"\r\n", b" ", b"\0", b":", b"\t", b"\xe9"]))
+        pieces = [b"\r", b"\n", b"\r\n", b" ", b"\0", b":", b"\t", b"\xe9"]
+        piece = draw(st.binary(max_size=2) | st.sampled_from(pieces))
         data[place : place + draw(st.integers(0, 2))] = piece
         if not data:
             data += b"\n"

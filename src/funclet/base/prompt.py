@@ -86,7 +86,8 @@ class _Run(Generic[T]):
             return
         if self._waited is not None:
             # Whoever sets it later must not run what has ended, or what a task runs from here on.
-            self._waited.resume = self._waited = None
+            self._waited.resume = None
+            self._waited = None
         try:
             waited = self._coroutine.throw(asyncio.CancelledError())
         except (StopIteration, asyncio.CancelledError):

@@ -67,9 +67,9 @@ class Answer(Struct, frozen=True, gc=False):
 class FrameConnection(asyncio.Protocol):
     """Our end of one runtime's socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | None = sock
         self._has_unread = False
         """Whether something came that was not read before the end: answers, perhaps."""
         self._parts: list[bytes] = []
@@ -82,8 +82,7 @@ class FrameConnection(asyncio.Protocol):
     @classmethod
     async def open(cls, sock: socket.socket) -> "FrameConnection":
         """Take over a connected stream socket; `close` closes it."""
-        _, connection = await asyncio.get_running_loop().create_connection(cls, sock=sock)
-        connection._socket = sock
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: cls(sock), sock=sock)
         return connection
 
     @property

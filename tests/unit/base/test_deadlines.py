@@ -55,7 +55,7 @@ def test_those_that_are_due_together_are_called_by_time(new_loop):
         for number in (3, 1, 2):
             deadlines.add(number, number / 1000, lambda number=number: called.append(number))
         # The loop is busy meanwhile.
-        time.sleep(0.01)
+        time.sleep(0.01)  # noqa: ASYNC251 - on purpose
         await until(lambda: len(called) == 3)
 
         assert called == [1, 2, 3]
