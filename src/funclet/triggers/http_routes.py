@@ -20,6 +20,8 @@ DEFAULT_STAGE = str(DEFAULTS["env_name"])
 _ANY = "ANY"
 MAX_REMEMBERED = 4096
 """Matches that are kept for requests of the same method, stage and path."""
+MAX_REMEMBERED_CHARACTERS = 512
+"""Longer paths are not kept: together they would hold more memory than strangers may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ class Routes:
         match = self._found.get(key)
         if match is None:
             match = self._search(group_id, method, stage, path)
-            if match is not None:
+            if match is not None and len(path) <= MAX_REMEMBERED_CHARACTERS:
                 if len(self._found) >= MAX_REMEMBERED:
                     self._found.clear()
                 self._found[key] = match
