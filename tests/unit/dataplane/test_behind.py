@@ -197,12 +197,12 @@ async def test_when_the_first_times_out_the_one_behind_is_run_elsewhere_once(lab
 
 @in_lab
 async def test_the_time_of_the_one_behind_begins_when_it_begins(lab):
-    version = configured(max_instances=1, timeout_s=1)
+    version = configured(max_instances=1, timeout_s=2)
     async with lab.dispatcher() as subject:
         await lab.make_short(subject, version=version)
         first, second = await lab.pair(subject, version=version, waits=True)
         for gate in ("first", "second"):
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(1.2)
             lab.gates[gate].set()
 
         assert [type(outcome) for outcome in await asyncio.gather(first, second)] == [Completed, Completed]

@@ -3,12 +3,13 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from funclet.dataplane.scaler import Average, starts_wanted
 
 MS = 0.001
+PATIENT = settings(deadline=None)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ NUMBERS = {
 }
 
 
+@PATIENT
 @given(**NUMBERS)
 def test_never_more_than_wait_nor_than_may_be_on_their_way(**numbers):
     wanted = starts_wanted(**numbers)
@@ -66,6 +68,7 @@ def test_never_more_than_wait_nor_than_may_be_on_their_way(**numbers):
     assert wanted == 0 or wanted + numbers["starting"] <= numbers["most_at_once"]
 
 
+@PATIENT
 @given(**NUMBERS, more=st.integers(1, 50))
 def test_more_waiting_want_more_and_more_busy_want_less(more, **numbers):
     wanted = starts_wanted(**numbers)
@@ -75,6 +78,7 @@ def test_more_waiting_want_more_and_more_busy_want_less(more, **numbers):
     assert starts_wanted(**numbers | {"run_s": numbers["run_s"] * 2}) >= wanted
 
 
+@PATIENT
 @given(**NUMBERS)
 def test_without_busy_instances_somebody_who_waits_gets_a_start(**numbers):
     alone = numbers | {"waiting": numbers["waiting"] + 1, "busy": 0, "starting": 0}
@@ -91,6 +95,7 @@ def test_an_average_begins_with_the_first_value():
     assert average.value == 4.0
 
 
+@PATIENT
 @given(st.floats(0, 1000), st.lists(st.floats(0, 1000), min_size=1, max_size=50))
 def test_an_average_lies_between_its_values(first, values):
     average = Average(first)
