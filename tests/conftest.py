@@ -31,13 +31,13 @@ def scratch():
 
 @pytest.fixture
 def new_server(scratch):
-    """Start servers of one's own: `new_server("--idle-release-s", "1")`; they are stopped at the end."""
+    """Start servers of one's own: `new_server("--idle-release-s", "1", FGS_USER="x")`; they are stopped at the end."""
     started = []
 
-    def start(*options):
+    def start(*options, **environment):
         folder = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
         folder.chmod(0o755)
-        server = ServerProcess(folder, *options)
+        server = ServerProcess(folder, *options, **environment)
         started.append(server)
         return server.start()
 

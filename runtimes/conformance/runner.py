@@ -57,7 +57,7 @@ def load_cases(folder: Path) -> list[Case]:
             handler=row.get("handler"),
             initializer=row.get("initializer", ""),
             environment=row.get("environment", {}),
-            starts=[Start(name) for name in row.get("starts", ("fresh", "stem"))],
+            starts=[Start(name) for name in row.get("starts", ("fresh", "stem", "forked"))],
             steps=row["steps"],
         )
         for path in sorted(folder.glob("*.toml"))
@@ -159,7 +159,7 @@ def main() -> int:
     interpreter = options.interpreter or language.find_interpreter()
     failed = 0
     chosen = [case for case in load_cases(CASES) if language.name in case.files and options.case in case.name]
-    for case, start in [(each, start) for each in chosen for start in each.starts]:
+    for case, start in [(each, start) for each in chosen for start in each.starts if start in language.starts]:
         try:
             run_case(case, language, interpreter, start)
         except (Failure, RuntimeError) as failure:

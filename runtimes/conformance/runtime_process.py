@@ -40,6 +40,8 @@ class Start(enum.Enum):
     """It finds the function when it starts."""
     STEM = "stem"
     """It is started without one and told it later."""
+    FORKED = "forked"
+    """Like fresh, and each request runs in a fork that is thrown away."""
     BARE = "bare"
     """It is started without one, and told what the steps of the case say."""
 
@@ -61,6 +63,8 @@ class Language:
     """Executables that may run it, the newest version first."""
     directory: str
     """Catalogue directory of the newest version, `{name}` in arguments."""
+    starts: frozenset[Start]
+    """The ways to start that it knows."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -74,6 +78,7 @@ class Language:
             default_handler=table["default_handler"],
             candidates=[name for row in reversed(versions) for name in row["candidates"]],
             directory=versions[-1]["directory"],
+            starts=frozenset(Start) - (frozenset() if table["fresh_state"] else {Start.FORKED}),
         )
 
     def find_interpreter(self) -> Path:
@@ -366,14 +371,17 @@ def started(
         code_root = root / "function" / "code"
         code_root.mkdir(parents=True)
         merged = {**base_environment(language, code_root), **environment}
+        is_stem = start in (Start.STEM, Start.BARE)
+        if start is Start.FORKED:
+            merged["RUNTIME_FRESH_STATE"] = "1"
         first = merged
-        if start is Start.FRESH:
+        if not is_stem:
             _fill(code_root, files)
         else:
             first = {name: value for name, value in merged.items() if name in STEM_ENVIRONMENT} | {"FUNCLET_STEM": "1"}
         with RuntimeProcess(language, interpreter, root, first, memory_mib=int(merged["RUNTIME_MEMORY"])) as runtime:
             runtime.wait_ready()
-            if start is not Start.FRESH:
+            if is_stem:
                 _fill(code_root, files)
             if start is Start.STEM:
                 runtime.specialise(merged)

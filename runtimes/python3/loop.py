@@ -25,8 +25,10 @@ PREFIXES = {
 # Not from typing, which costs a cold start 3 ms; type checkers know the name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    from _funclet import zygote
 
     Answer = tuple[int, int, bytes]
     """Inner code, flags, body."""
@@ -44,8 +46,16 @@ def main() -> None:
     prepare_interpreter()
     records = log.Log()
     sys.meta_path.insert(0, log.LoggingHook(records))
+    # Before the forks: what nobody writes to of its buffer, they share.
     connection = frames.Connection(SOCKET_FD)
-    threading.Thread(target=serve, args=(connection, records), name="handler").start()
+    birth = None
+    if os.environ.get("FUNCLET_STEM") == "fork" and "RUNTIME_HANDLER" not in os.environ:
+        from _funclet import zygote
+
+        birth = zygote.serve(records)
+    if hasattr(os, "register_at_fork"):  # Python 3.7
+        os.register_at_fork(after_in_child=_leave_connection)
+    threading.Thread(target=serve, args=(connection, records, birth), name="handler").start()
     forever = _thread.allocate_lock()
     forever.acquire()
     while True:
@@ -56,13 +66,15 @@ def main() -> None:
             continue
 
 
-def serve(connection: frames.Connection, records: log.Log) -> None:
+def serve(connection: frames.Connection, records: log.Log, birth: "zygote.Birth | None") -> None:
     """Run the loop and end the process with it: 0 at end-of-file, 1 when the connection cannot go on."""
     status = 1
     try:
-        runtime = start(connection, records)
-        while runtime is not None and runtime.answer_next():
-            pass
+        runtime = start(connection, records, birth)
+        if runtime is not None:
+            answer_next = _answering(runtime)
+            while answer_next():
+                pass
         status = 0
     except ConnectionError:
         # The server went away while an answer was being written.
@@ -77,8 +89,12 @@ def serve(connection: frames.Connection, records: log.Log) -> None:
         os._exit(status)
 
 
-def start(connection: frames.Connection, records: log.Log) -> "Runtime | None":
+def start(connection: frames.Connection, records: log.Log, birth: "zygote.Birth | None") -> "Runtime | None":
     """Say READY and return the runtime of the function, or None if the server leaves before it names one."""
+    if birth is not None:
+        from _funclet import stem
+
+        return stem.start_fork(connection, records, birth)
     # With a handler it is no stem: there the author has set this variable.
     if "FUNCLET_STEM" in os.environ and "RUNTIME_HANDLER" not in os.environ:
         at_start = frozenset(sys.modules)
@@ -90,6 +106,15 @@ def start(connection: frames.Connection, records: log.Log) -> "Runtime | None":
     return runtime
 
 
+def _answering(runtime: "Runtime") -> "Callable[[], bool]":
+    """Return what answers the next request: the runtime itself, or for each request a fork of it."""
+    if os.environ.get("RUNTIME_FRESH_STATE") != "1":
+        return runtime.answer_next
+    from _funclet import fresh
+
+    return fresh.FreshState(runtime, os.environ).answer_next
+
+
 def prepare_interpreter() -> None:
     """Do what -S leaves out and functions rely on: `exit`, `quit`, libraries that the operator has installed."""
     import builtins
@@ -99,8 +124,6 @@ def prepare_interpreter() -> None:
     if os.path.isdir(site_packages):
         sys.path.append(site_packages)
     log.prepare_streams()
-    if hasattr(os, "register_at_fork"):  # Python 3.7
-        os.register_at_fork(after_in_child=_leave_connection)
 
 
 def _prefix() -> str:
@@ -162,10 +185,22 @@ class Runtime:
         self._connection.write(frames.DONE, request_id, code, flags, body, log.take_printed())
         return True
 
+    def adopt_process(self) -> None:
+        """Take this process, a fork, for the one that answers."""
+        self._pid = os.getpid()
+
     def folders(self) -> "list[str]":
         """Return the folders in which handler, initializer and pre-stop function look for modules first."""
         names = (self._handler_name, self._initializer_name, self._pre_stop_name)
         return list(dict.fromkeys(folder for name in names for folder in loader.folders(name, self._code_root)))
+
+    def load_ahead(self) -> bool:
+        """Import the module of the handler before anybody asks for it; False if a LOAD would fail."""
+        try:
+            self._handler = loader.resolve(self._handler_name, self._code_root)
+        except loader.HandlerError:
+            return False
+        return True
 
     def _answer_load(self, _timeout_ms: int, _meta: memoryview, _event: memoryview) -> "Answer":
         try:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def echo(event: "dict[str, Any]", context: "Any") -> "dict[str, Any]":  # noqa: ARG001 - handlers are given both
+    """Return the event: what every function does at least."""
+    return event
+
+
 def handler(event: "dict[str, Any]", context: "Any") -> "dict[str, Any]":
     """Return the event, or raise ValueError if its member `fail` is true."""
     logger = context.getLogger()

@@ -17,6 +17,7 @@ EDITIONS = ("lab", "huawei", "ctyun", "otc")
 ISOLATION = ("auto", "full", "rootless", "process")
 NETWORK = ("auto", "nat", "off")
 SWITCH = ("on", "off")
+MAX_PROCESSES = 64
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
     {
@@ -31,6 +32,7 @@ _CLIENT_VARIABLES = frozenset(
 _LAB_WAIT_MS = 1000
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_METRICS_TOKEN = re.compile(r"[\x21-\x7e]{16,1024}")
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
 
@@ -55,23 +57,30 @@ class Settings:
     project_id: str = _setting("", "Project of the first start, 32 hexadecimal digits. Default: a random one.")
     admin_ak: str = _setting("", "Access key of the administrator. Default: a random one at the first start.")
     admin_sk: str = _setting("", "Secret key of the administrator; goes with admin_ak.", secret=True)
+    metrics_token: str = _setting("", "Bearer token for /metrics. Default: only signed requests may read.", secret=True)
     user: str = _setting("", "Account or uid that the server runs as when started by root. Default: uid 7180.")
     isolation: str = _setting("auto", "How instances are confined; auto takes the best.", choices=ISOLATION)
     network: str = _setting("auto", "What instances reach; auto: nat where possible.", choices=NETWORK)
+    processes: int = _setting(0, "Data-plane processes. 0: one up to four cores, then more by cores and memory.")
     memory_fraction: float = _setting(0.8, "Share of the host's memory that all instances may hold together.")
     idle_release_s: float = _setting(60.0, "Seconds after which an idle instance is stopped, 1 to 3600.")
-    admission_wait_ms: int = _setting(-1, "How long a request waits at the instance maximum. -1: as the edition says.")
+    admission_wait_ms: int = _setting(
+        -1, "How long requests may wait at the instance maximum. -1: as the edition says."
+    )
     max_connections: int = _setting(
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
     )
     handler_error_status: int = _setting(200, "HTTP status of a handler that raised: 200 as the cloud, or 500.")
     stems: str = _setting(
-        "on", "Whether runtimes are started ahead (about 60 MB), for fast cold starts.", choices=SWITCH
+        "on", "Whether runtimes are started ahead (about 70 MB at rest), for fast cold starts.", choices=SWITCH
     )
+    max_stems: int = _setting(-1, "Most runtimes started ahead of one kind. -1: a fortieth of the host's memory.")
     drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
-    runtime: tuple[str, ...] = _setting((), "Interpreter for a catalogue name: NAME=PATH. May be given several times.")
+    runtime: tuple[str, ...] = _setting(
+        (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
+    )
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
 
     @property
@@ -139,11 +148,13 @@ def _check(settings: Settings) -> None:
             raise SettingError(f"{setting.name} must be one of {', '.join(choices)}.")
     _check_range("port", settings.port, 0, 65_535)
     _check_range("gateway_port", settings.gateway_port, 0, 65_535)
+    _check_range("processes", settings.processes, 0, MAX_PROCESSES)
     _check_range("memory_fraction", settings.memory_fraction, 0.05, 1.0)
     _check_range("idle_release_s", settings.idle_release_s, 1, 3600)
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
     _check_range("max_connections", settings.max_connections, 16, 1_000_000)
     _check_range("drain_s", settings.drain_s, 0, 3600)
+    _check_range("max_stems", settings.max_stems, -1, 1024)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")
     if not _REGION.fullmatch(settings.region):
@@ -154,6 +165,8 @@ def _check(settings: Settings) -> None:
         raise SettingError("admin_ak and admin_sk must be given together.")
     if settings.admin_ak and not _ACCESS_KEY.fullmatch(settings.admin_ak):
         raise SettingError("admin_ak must be 4 to 64 letters, digits, '_' or '-'.")
+    if settings.metrics_token and not _METRICS_TOKEN.fullmatch(settings.metrics_token):
+        raise SettingError("metrics_token must be 16 to 1024 visible ASCII characters.")
     if any("=" not in entry for entry in settings.runtime):
         raise SettingError("runtime must have the form NAME=PATH, for example 'Node.js12.13=/opt/node12/bin/node'.")
 

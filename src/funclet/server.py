@@ -1,6 +1,7 @@
 """The composition root: builds every part, starts them in order, stops them in the opposite one.
 
-`build` shows the whole wiring; `Server.run` is the life of the process.
+`Server.run` is the life of the process. With several data-plane processes it is process 0;
+`data_process` has the life of the others, out of the same parts.
 """
 
 import asyncio
@@ -10,74 +11,70 @@ import importlib.util
 import json
 import logging
 import os
-import resource
-import secrets
-import signal
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
-from funclet.api.call import Services
 from funclet.api.operations import OPERATIONS
+from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
-from funclet.base.tasks import TaskOwner
+from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import BlobError, Blobs
 from funclet.catalog import Catalog
+from funclet.cluster import codec
+from funclet.cluster.codec import Hint, Submitted
+from funclet.cluster.frames import Kind
+from funclet.cluster.hub import Answer
+from funclet.cluster.logs import GatheredLogs
+from funclet.cluster.mesh import Mesh
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
-from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
-from funclet.dataplane.launch import LaunchOptions
-from funclet.front import Front, FrontLimits
-from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.dataplane.launch import forkable_of
+from funclet.front.listener import Handler
+from funclet.gateway import RouteSource
+from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
 from funclet.sandbox.process import ProcessDriver
-from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.sandbox.protocol import SandboxDriver
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
-from funclet.sandbox.sandboxd.settings import SandboxdSettings
-from funclet.services.code import CodeBuilder, CodeLinks
-from funclet.services.fetch import CodeFetcher
-from funclet.services.functions import FunctionService
-from funclet.services.identity import Credentials, IdentityService, bootstrap_identity
-from funclet.services.invocations import InvocationService
-from funclet.services.limits import Limits
-from funclet.services.observability import ObservabilityService
-from funclet.services.triggers import TriggerService
-from funclet.services.versions import VersionService
+from funclet.sandbox.sandboxd.settings import Forkable, SandboxdSettings
+from funclet.services.identity import Credentials, bootstrap_identity
 from funclet.store.folder import DataFolderLock
 from funclet.store.logs import SqliteLogStore
-from funclet.store.protocol import Store, StoreError
+from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
-from funclet.triggers import apig
 from funclet.triggers.host import TimerHost
-from funclet.triggers.timer import TimerType
+from funclet.wiring import (
+    GC_THRESHOLD,
+    LEAVE_S,
+    Changes,
+    HttpSide,
+    Listeners,
+    Parts,
+    build_services,
+    leave,
+    open_dispatcher,
+    raise_descriptor_limit,
+)
+
+if TYPE_CHECKING:
+    from funclet.dataplane.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
 _BLOB_SWEEP_AGE_S = 3600
 _QUEUE_DRAIN_S = 5.0
-# Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
-_GATEWAY_DESCRIPTORS, _API_DESCRIPTORS = 0.5, 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listeners:
-    """The two bound sockets of a server, and their addresses as clients reach them."""
-
-    api: socket.socket
-    gateway: socket.socket
-    api_url: str
-    gateway_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +89,31 @@ class Identity:
 class Server:
     """One running server. `run` returns when it was told to stop and has drained."""
 
-    def __init__(self, settings: Settings, listeners: Listeners, driver: SandboxDriver, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Listeners,
+        driver: SandboxDriver,
+        registry: Registry,
+        mesh: Mesh | None = None,
+    ) -> None:
+        """Prepare the server.
+
+        Args:
+            settings: of the operator.
+            listeners: bound sockets, which are the server's from now on.
+            driver: makes sandboxes; closed at the end.
+            registry: the runtimes of this host.
+            mesh: the other data-plane processes; None if this is the only one.
+        """
         self._settings = settings
         self._listeners = listeners
         self._driver = driver
         self._registry = registry
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._mesh = mesh
+        self._stop = StopSignal()
+        self._blobs = Blobs(settings.data_folder / "packages")
+        self._code = CodeCache(self._blobs, settings.data_folder / "code")
 
     async def run(self, *, identify: Callable[[Identity], None], announce: Callable[[Identity], None]) -> None:
         """Start everything, serve until SIGTERM or SIGINT, drain, stop everything.
@@ -108,66 +123,63 @@ class Server:
             announce: called once requests are answered.
 
         Raises:
-            StoreError, SandboxError, OSError: the server cannot start.
+            StoreError, SandboxError, MeshError, OSError: the server cannot start.
         """
-        _raise_descriptor_limit()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+        raise_descriptor_limit()
+        self._stop.listen()
         # What is entered first is left last: HTTP stops first, the store last.
         async with AsyncExitStack() as stack:
             identity = await self._start(stack, identify)
             gc.freeze()
-            # What requests make is freed by counting; a search for circles every 700 objects finds none.
-            gc.set_threshold(20_000, 20, 20)
+            gc.set_threshold(*GC_THRESHOLD)
             announce(identity)
-            await self._stop.wait()
+            await self._stop.asked.wait()
             log.info("stopping: running requests get %g seconds; once more to end at once", self._settings.drain_s)
-
-    def _signalled(self) -> None:
-        if self._stop.is_set():
-            self._hurry.set()
-        self._stop.set()
 
     async def _start(self, stack: AsyncExitStack, identify: Callable[[Identity], None]) -> Identity:
         store = self._open_store(stack)
         identity = await self._bootstrap(store)
         identify(identity)
-        parts = await self._open_parts(stack, store)
+        parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
+        queue = AsyncQueue(store)
         queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
-        worker = Worker(parts.store, parts.queue, parts.catalog, parts.dispatcher, parts.clock)
+        worker = Worker(parts.store, queue, parts.catalog, parts.invoker, parts.clock)
         await worker.open()
         stack.push_async_callback(worker.close, deadline_s=queue_deadline_s)
 
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
-        timers = TimerHost(
-            parts.store, parts.clock, wake_queue=parts.queue.arrived.set, default_zone=self._settings.timezone
-        )
+        timers = TimerHost(parts.store, parts.clock, wake_queue=queue.arrived.set, default_zone=self._settings.timezone)
         loops.start(timers.run(), name="timers")
-        routes = RouteSource(parts.store, parts.clock)
+        changes = Changes(parts, dispatcher, loops, self._mesh)
 
         def triggers_changed() -> None:
-            routes.changed()
             timers.changed()
+            changes.publish(Hint())
 
         def function_changed(project_id: str, package: str, name: str) -> None:
-            parts.catalog.forget(project_id, package, name)
             # A function or version that goes takes its triggers along.
-            triggers_changed()
-            function = (project_id, package, name)
-            loops.start(_retire_outdated(parts.dispatcher, parts.catalog, function), name="retire instances")
+            timers.changed()
+            changes.publish(Hint(project_id=project_id, package=package, name=name))
             urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
-            loops.start(_unpack_ahead(parts.catalog, parts.code, urn), name="unpack code")
+            loops.start(_unpack_ahead(parts.catalog, self._code, urn), name="unpack code")
 
-        services = _services(
+        services = build_services(
             self._settings,
             self._listeners,
             parts,
+            queue,
             function_changed=function_changed,
             triggers_changed=triggers_changed,
         )
-        await self._open_http(stack, parts, services, routes)
+        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator, probes=probes)
+        handle: Handler = api.handle
+        if self._mesh is not None:
+            handle = changes.settled(api.handle)
+            await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs))
+            await self._mesh.join()
+        http = HttpSide(self._stop, self._settings, self._listeners)
+        await http.open(stack, parts, queue, handle, api)
         return identity
 
     def _open_store(self, stack: AsyncExitStack) -> SqliteStore:
@@ -192,147 +204,90 @@ class Server:
         projects = await store.read(lambda tx: tx.identities.projects())
         return Identity(project_id=projects[0].project_id, created=created)
 
-    async def _open_parts(self, stack: AsyncExitStack, store: SqliteStore) -> "_Parts":
+    async def _open_parts(
+        self, stack: AsyncExitStack, store: SqliteStore, project_id: str
+    ) -> "tuple[Parts, Dispatcher, Probes]":
         """Open what stands below the services: logs, packages, data plane."""
-        settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
-        logs = SqliteLogStore.open(folder / "logs.db")
-        stack.push_async_callback(logs.close)
-        blobs = Blobs(folder / "packages")
-        code = CodeCache(blobs, folder / "code")
-        await _sweep(store, blobs, code)
-
+        clock, folder = SystemClock(), self._settings.data_folder
+        store_of_logs = SqliteLogStore.open(folder / "logs.db")
+        stack.push_async_callback(store_of_logs.close)
+        logs: LogStore = store_of_logs
+        await _sweep(store, self._blobs, self._code)
+        mesh = self._mesh
+        if mesh is not None:
+            logs = GatheredLogs(logs, mesh.gather_logs)
+            mesh.open()
+            stack.push_async_callback(mesh.close)
+            stack.push_async_callback(self._wait_alone, mesh)
         await self._driver.open()
         stack.push_async_callback(self._driver.close)
-        options = DispatcherOptions(
-            memory_mib=int(host_memory_mib() * settings.memory_fraction),
-            idle_release_s=settings.idle_release_s,
-            wait_s=settings.wait_s,
-            launch=LaunchOptions(
-                network=choose_network(settings, self._driver),
-                timezone=settings.timezone,
-                use_stems=settings.stems == "on",
-            ),
+        count = mesh.member.count if mesh else 1
+        metrics = Metrics()
+        dispatcher = open_dispatcher(
+            self._settings, self._driver, self._registry, self._code, logs.add, metrics=metrics, processes=count
         )
-        dispatcher = Dispatcher(self._driver, self._registry, code, clock, options, logs.add)
-        dispatcher.open()
         stack.push_async_callback(dispatcher.close)
-        return _Parts(
-            store, logs, blobs, code, self._registry, Catalog(store, clock), AsyncQueue(store), dispatcher, clock
-        )
-
-    async def _open_http(self, stack: AsyncExitStack, parts: "_Parts", services: Services, routes: RouteSource) -> None:
-        authenticator = Authenticator(parts.store, parts.clock)
-        api = Api(operations=OPERATIONS, services=services, authenticator=authenticator)
-        gateway = Gateway(
-            routes=routes,
-            catalog=parts.catalog,
-            invoker=parts.dispatcher,
-            submitter=parts.queue,
-            authenticator=authenticator,
-            clock=parts.clock,
-            gateway_url=self._listeners.gateway_url,
-        )
-        wanted = self._settings.max_connections
-        gateway_front = Front(
-            gateway.handle,
-            body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"),
-            clock=parts.clock,
-            is_prompt=lambda _: True,
-            limits=FrontLimits(max_connections=max_connections_of(wanted, share=_GATEWAY_DESCRIPTORS)),
-        )
-        api_front = Front(
-            api.handle,
-            body_limit=api.body_limit,
-            clock=parts.clock,
-            is_prompt=lambda request: request.raw_path.endswith("/invocations"),
-            limits=FrontLimits(max_connections=max_connections_of(wanted, share=_API_DESCRIPTORS)),
-        )
-        for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
-            await front.listen_on(listener)
-            stack.push_async_callback(self._stop_front, front)
-
-    async def _stop_front(self, front: Front) -> None:
-        await self._unless_hurried(front.drain(deadline_s=self._settings.drain_s))
-        await front.close()
-
-    async def _unless_hurried(self, work: Coroutine[Any, Any, object]) -> None:
-        """Wait for `work`, but not any longer once a second signal has come."""
-        task, hurry = asyncio.ensure_future(work), asyncio.ensure_future(self._hurry.wait())
-        await asyncio.wait((task, hurry), return_when=asyncio.FIRST_COMPLETED)
-        for pending in (task, hurry):
-            pending.cancel()
-        await asyncio.gather(task, hurry, return_exceptions=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What the services are made of."""
-
-    store: Store
-    logs: SqliteLogStore
-    blobs: Blobs
-    code: CodeCache
-    registry: Registry
-    catalog: Catalog
-    queue: AsyncQueue
-    dispatcher: Dispatcher
-    clock: SystemClock
-
-
-def _services(
-    settings: Settings,
-    listeners: Listeners,
-    parts: _Parts,
-    *,
-    function_changed: Callable[[str, str, str], None],
-    triggers_changed: Callable[[], None],
-) -> Services:
-    region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
-    kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
-    return Services(
-        functions=FunctionService(
-            store,
-            parts.blobs,
-            parts.registry,
-            clock,
-            CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
-            CodeLinks(secrets.token_bytes(32), clock),
-            region=region,
-            limits=limits,
-            on_change=function_changed,
-        ),
-        versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
-        invocations=InvocationService(
+        if mesh is not None:
+            stack.push_async_callback(leave, self._stop, mesh, self._settings)
+        parts = Parts(
             store=store,
-            catalog=parts.catalog,
-            invoker=parts.dispatcher,
-            submitter=parts.queue,
+            logs=logs,
+            blobs=self._blobs,
+            registry=self._registry,
+            catalog=Catalog(store, clock),
+            routes=RouteSource(store, clock),
+            invoker=mesh.invoker(dispatcher) if mesh else dispatcher,
+            authenticator=Authenticator(store, clock),
             clock=clock,
-            region=region,
-            handler_error_status=settings.handler_error_status,
-        ),
-        triggers=TriggerService(
-            store,
-            clock,
-            [*kinds, TimerType(default_zone=settings.timezone)],
-            region=region,
-            on_change=triggers_changed,
-        ),
-        identity=IdentityService(store, clock, region=region),
-        observability=ObservabilityService(store=store, logs=parts.logs, region=region),
-    )
+        )
+
+        def values() -> Mapping[str, float | Mapping[str, float]]:
+            """Return what is there now, by the names of `metrics.GAUGES`."""
+            now = dispatcher.statistics()
+            return {
+                "fgs_instances": {kind: now[kind] for kind in ("idle", "busy", "starting")},
+                "fgs_waiting_requests": now["waiting"],
+                "fgs_memory_used_mb": now["memory_mib"],
+                "fgs_log_dropped_total": store_of_logs.dropped,
+            }
+
+        probes = Probes(
+            store=store,
+            authenticator=parts.authenticator,
+            clock=clock,
+            metrics=metrics,
+            values=values,
+            is_stopping=self._stop.asked.is_set,
+            operator_project_id=project_id,
+            token=self._settings.metrics_token,
+        )
+        return parts, dispatcher, probes
+
+    async def _wait_alone(self, mesh: Mesh) -> None:
+        """Let the other processes end first: the log store must outlive their last record."""
+        await self._stop.unless_hurried(mesh.wait_alone(), within_s=LEAVE_S)
 
 
-def _raise_descriptor_limit() -> None:
-    """Each instance takes five descriptors and each connection one: take as many as the host gives."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, Answer]:
+    """Return what process 0 does for the others."""
 
+    async def request(body: bytes) -> bytes:
+        return codec.encode(await handle(codec.decode_request(body)))
 
-def max_connections_of(wanted: int, *, share: float) -> int:
-    """Return how many connections a port may hold: as many as wanted, but at most a share of all descriptors."""
-    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if descriptors == resource.RLIM_INFINITY else min(wanted, int(descriptors * share))
+    async def submit(body: bytes) -> bytes:
+        try:
+            await queue.submit(codec.decode_submission(body))
+        except ModelError as error:
+            done = Submitted(code=error.code, message=error.message, retry_after_s=error.retry_after_s)
+            return codec.encode(done)
+        return codec.encode(Submitted())
+
+    async def keep_logs(body: bytes) -> bytes:
+        for record in codec.decode_logs(body):
+            logs.add(record)
+        return b""
+
+    return {Kind.REQUEST: request, Kind.SUBMIT: submit, Kind.LOGS: keep_logs}
 
 
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
@@ -349,20 +304,6 @@ async def _unpack_ahead(catalog: Catalog, code: CodeCache, urn: Urn) -> None:
         version = await catalog.resolve(urn)
         if version.code.digest:
             await code.fetch(version.code)
-
-
-async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:
-    """End the instances of one function that no request will run on any more: deleted, disabled or of older code."""
-    for version in dispatcher.versions():
-        if (version.project_id, version.package, version.name) != function:
-            continue
-        try:
-            current = await catalog.resolve(version.urn)
-        except ModelError:
-            dispatcher.retire(version)
-        else:
-            if current.revision > version.revision or current.settings.max_instances == 0:
-                dispatcher.retire(version)
 
 
 def load_registry(settings: Settings) -> Registry:
@@ -384,9 +325,10 @@ def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
     return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
 
 
-def host_memory_mib() -> int:
-    """Return the memory of this host."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1024 * 1024)
+def forkable(registry: Registry) -> Sequence[Forkable]:
+    """Return the languages whose stems may be forks of one process."""
+    newest = [runtime for runtime in registry.newest() if runtime.language and runtime.language.has_zygote]
+    return tuple(forkable_of(runtime) for runtime in newest)
 
 
 def make_driver(control: socket.socket | None) -> SandboxDriver:
@@ -405,21 +347,6 @@ def missing_for_isolation() -> str:
         for check in checks
         if not check.ok and (check.name in needed or check.name.endswith("namespace"))
     )
-
-
-def choose_network(settings: Settings, driver: SandboxDriver) -> Network:
-    """Return what functions may reach. `auto` takes NAT where the host has what it needs.
-
-    Raises:
-        SandboxError: the operator asked for NAT and the host cannot do it.
-    """
-    if settings.network == "off" or driver.level != "full":
-        return Network.OFF
-    checks = {check.name: check for check in driver.check_host()}
-    nat = checks["function network"]
-    if not nat.ok and settings.network == "nat":
-        raise SandboxError(f"Functions cannot have a network: {nat.detail}")
-    return Network.NAT if nat.ok else Network.OFF
 
 
 def write_state(folder: Path, listeners: Listeners, level: str) -> None:

@@ -110,6 +110,7 @@ WRONG_TYPES = {
     "func_vpc": ["x", [], {"vpc_id": 1}],
     "mount_config": ["x", {"func_mounts": {}}],
     "enable_dynamic_memory": ["true", 1],
+    "enable_fresh_state": ["true", 1],
     "initializer_timeout": ["3"],
     "lts_custom_tag": ["x", []],
 }

@@ -148,6 +148,8 @@ def test_safe_access_to_a_network_cannot_be_turned_off(api):
         ({"pre_stop_handler": "index.stop", "pre_stop_timeout": 5}, True),
         ({"xrole": "agency"}, True),
         ({"ephemeral_storage": 10_240}, True),
+        ({"enable_fresh_state": True}, True),
+        ({"enable_fresh_state": None}, False),
         ({"network_controller": {"disable_public_network": True}}, True),
         ({"timeout": 9}, False),
         ({"description": "d"}, False),

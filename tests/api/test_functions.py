@@ -43,6 +43,7 @@ EVERYTHING = {
     "network_controller": {"disable_public_network": True, "trigger_access_vpcs": [{"vpc_id": "v", "vpc_name": "n"}]},
     "is_stateful_function": True,
     "enable_dynamic_memory": True,
+    "enable_fresh_state": True,
     "enable_lts_log": True,
     "lts_custom_tag": {"team": "a-1"},
     "user_data_encrypt_kms_key_id": "k1",

@@ -18,6 +18,7 @@ RUNS = [
     for case in load_cases(CASES)
     if language.name in case.files
     for start in case.starts
+    if start in language.starts
 ]
 
 

@@ -1,5 +1,6 @@
 """What is left of a store when the disk or the process fails."""
 
+import asyncio
 import resource
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from funclet.store.protocol import (
     StoreError,
     StoreUnavailable,
 )
+from funclet.store.sqlite import SqliteReader, SqliteStore
 from tests.support.store import FACTORIES, Database, a_submission
 
 
@@ -137,3 +139,19 @@ def test_files_are_the_owners_alone(db):
 
     assert modes["funclet.db"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+def test_a_process_that_only_reads_cannot_write(tmp_path):
+    async def check():
+        writer = SqliteStore.open(tmp_path / "funclet.db")
+        reader = SqliteReader.open(tmp_path / "funclet.db")
+        with pytest.raises(StoreUnavailable, match="only reads"):
+            await reader.write(lambda tx: tx.identities.projects())
+        with pytest.raises(StoreUnavailable):
+            await reader.read(lambda tx: tx.identities.forget_expired(now=0.0))
+        await reader.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await reader.read(lambda tx: tx.identities.projects())
+        await writer.close()
+
+    asyncio.run(check())

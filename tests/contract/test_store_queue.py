@@ -43,6 +43,16 @@ def test_the_oldest_due_rows_are_leased_first_and_none_before_its_time(db):
     assert db.read(lambda tx: tx.queue.next_due()) == 99.0
 
 
+def test_the_backlog_is_what_waits(db):
+    assert db.read(lambda tx: tx.queue.backlog()) == (0, None)
+    for request_id, accepted_at in (("b", 20.0), ("a", 10.0), ("c", 30.0)):
+        db.write(lambda tx, r=request_id, a=accepted_at: tx.queue.add(a_submission(r, accepted_at=a)))
+
+    assert db.read(lambda tx: tx.queue.backlog()) == (3, 10.0)
+    db.write(lambda tx: tx.queue.lease(now=50.0, limit=1))
+    assert db.read(lambda tx: tx.queue.backlog()) == (2, 20.0)
+
+
 @pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "DISCARD"])
 def test_a_settled_row_has_ended(db, status):
     db.write(lambda tx: tx.queue.add(a_submission()))

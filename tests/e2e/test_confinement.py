@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import is_alive, status_of, tree_of
+from tests.support.processes import is_alive, status_of, tree_of, zygotes_of
 from tests.support.server import AK, SK
 from tests.support.waiting import eventually
 
@@ -440,12 +440,12 @@ def test_the_server_is_an_ordinary_user_without_capabilities(server):
     assert status["NoNewPrivs"] == "1"
 
 
-def test_sandboxd_is_the_only_process_of_root(server, attack):
+def test_only_sandboxd_and_its_zygotes_are_root(server, attack):
     assert attack("result = os.getuid()") == 1003
 
     owners = {pid: status_of(pid)["Uid"].split()[0] for pid in tree_of(server.sandboxd_pid)}
 
-    assert [pid for pid, owner in owners.items() if owner == "0"] == [server.sandboxd_pid]
+    assert {pid for pid, owner in owners.items() if owner == "0"} == {server.sandboxd_pid, *zygotes_of(server)}
     assert [pid for pid, owner in owners.items() if owner == SERVER_USER] == [server.server_pid]
 
 

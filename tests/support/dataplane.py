@@ -9,6 +9,7 @@ from pathlib import Path
 from funclet.base.clock import SystemClock
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.launch import LaunchOptions
+from funclet.metrics import Metrics
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import Invocation
 from funclet.runtimes.frames import FrameType
@@ -30,6 +31,7 @@ PYTHON = RuntimeSpec(
         default_timeout_s=3,
         sample=Path("/nowhere"),
         interpreter_links=(),
+        oldest=(3, 6),
     ),
     interpreter=Path("/usr/bin/python3"),
 )
@@ -76,7 +78,7 @@ async def dispatcher(driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0
     )
     python = replace(PYTHON, language=replace(PYTHON.language, depth=depth))
     registry = Registry([python, JAVA])
-    subject = Dispatcher(driver, registry, NoCode(), clock or SystemClock(), options, records.append)
+    subject = Dispatcher(driver, registry, NoCode(), clock or SystemClock(), options, records.append, Metrics())
     subject.records = records
     subject.open()
     try:

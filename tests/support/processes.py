@@ -48,3 +48,16 @@ def has_mount(pid, folder):
     except OSError:
         return False
     return any(line.split()[4] == folder for line in lines)
+
+
+def runs_python(pid):
+    """Whether the process is a Python runtime; not when it has ended."""
+    try:
+        return b"/bootstrap.py\0" in Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def zygotes_of(server):
+    """Return the pids of a server's zygotes: runtimes in the pid namespace of the host."""
+    return [pid for pid in children_of(server.sandboxd_pid) if runs_python(pid) and len(namespaced_pids_of(pid)) == 1]

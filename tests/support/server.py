@@ -24,13 +24,14 @@ class ServerProcess:
 
     ak, sk, project_id, region = AK, SK, PROJECT_ID, REGION
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
         self.data_dir = folder / "data"
         self.log_path = folder / "server.log"
         self.options = options
+        self.environment = environment
         self.process = None
         self.api_url = self.gateway_url = ""
         self._ports = (0, 0)
@@ -49,7 +50,7 @@ class ServerProcess:
             "FGS_ADMIN_AK": AK,
             "FGS_ADMIN_SK": SK,
             "FGS_PROJECT_ID": PROJECT_ID,
-        }
+        } | self.environment
         with self.log_path.open("ab") as log:
             # A process group of its own: a signal to it must not reach the tests.
             self.process = subprocess.Popen(

@@ -14,9 +14,33 @@ from funclet.store.protocol import (
     Store,
     Tx,
 )
-from funclet.store.sqlite import SqliteStore
+from funclet.store.sqlite import SqliteReader, SqliteStore, StoreStatistics
 
-FACTORIES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SqliteStore.open(folder / "funclet.db")}
+
+class ReadElsewhere:
+    """A store whose reads go through the connection of a process that only reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = SqliteStore.open(path)
+        self._reader = SqliteReader.open(path)
+        self.write = self._writer.write
+        self.read = self._reader.read
+
+    @property
+    def statistics(self) -> StoreStatistics:
+        """Those of the writer."""
+        return self._writer.statistics
+
+    async def close(self) -> None:
+        """Close both."""
+        await self._reader.close()
+        await self._writer.close()
+
+
+FACTORIES: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda folder: SqliteStore.open(folder / "funclet.db"),
+    "sqlite-reader": lambda folder: ReadElsewhere(folder / "funclet.db"),
+}
 
 
 class Database:

@@ -27,6 +27,8 @@ def test_variables_of_others_and_of_the_client_are_left_alone():
     [
         ("port", 65_536),
         ("port", -1),
+        ("processes", -1),
+        ("processes", 65),
         ("memory_fraction", 0.0),
         ("memory_fraction", 1.1),
         ("idle_release_s", 0.5),

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from funclet.api import errors
 from funclet.api.auth import Authenticator
 from funclet.api.call import Call, Operation, Services
+from funclet.api.probes import Probes
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.model.errors import ModelError
@@ -14,6 +15,7 @@ from funclet.model.identity import Principal, Project, User
 from funclet.store.protocol import StoreUnavailable
 
 MAX_QUERY_PARAMETERS = 100
+MAX_REMEMBERED_PATHS, MAX_REMEMBERED_LENGTH = 4096, 512
 # Bodies of requests that no operation takes are read only to be thrown away.
 MAX_UNMATCHED_BODY_BYTES = 1024 * 1024
 _INVOCATIONS = frozenset({"InvokeFunction", "AsyncInvokeFunction", "AsyncInvokeReservedFunction"})
@@ -35,10 +37,19 @@ class _Node:
 class Api:
     """Answers the requests of one table of operations."""
 
-    def __init__(self, *, operations: Iterable[Operation], services: Services, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        *,
+        operations: Iterable[Operation],
+        services: Services,
+        authenticator: Authenticator,
+        probes: Probes | None = None,
+    ) -> None:
         self._services = services
+        self._probes = probes
         self._authenticator = authenticator
         self._root = _Node()
+        self._matched: dict[tuple[str, str], tuple[Operation, Mapping[str, str]]] = {}
         for operation in operations:
             _insert(self._root, operation)
 
@@ -52,13 +63,8 @@ class Api:
             response = await self._answer(request, request_id)
         except (ModelError, StoreUnavailable) as error:
             response = errors.from_error(error, path=request.raw_path, request_id=request_id)
-        return Response(
-            status=response.status,
-            body=response.body,
-            content_type=response.content_type,
-            headers={**response.headers, "X-Request-Id": request_id},
-            repeated_headers=response.repeated_headers,
-        )
+        response.headers["X-Request-Id"] = request_id
+        return response
 
     def body_limit(self, method: str, raw_path: str) -> tuple[int, str]:
         """Return the largest body in bytes for a request, and the code with which a larger one is refused."""
@@ -69,6 +75,9 @@ class Api:
         return operation.max_body_bytes, _too_large_code(operation)
 
     async def _answer(self, request: Request, request_id: str) -> Response:
+        probe = self._probes.find(request) if self._probes is not None else None
+        if probe is not None:
+            return await probe(request)
         operation, parameters = self._match(request.method, request.raw_path)
         if operation.is_public:
             principal = _ANONYMOUS
@@ -92,6 +101,17 @@ class Api:
         return await operation.serve(call)
 
     def _match(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
+        key = (method, raw_path)
+        found = self._matched.get(key)
+        if found is None:
+            found = self._search(method, raw_path)
+            if len(self._matched) >= MAX_REMEMBERED_PATHS:
+                self._matched.clear()
+            if len(raw_path) <= MAX_REMEMBERED_LENGTH:
+                self._matched[key] = found
+        return found
+
+    def _search(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
         # Only one slash is ignored: a redirect would make clients sign again with the wrong headers.
         segments = [_decode_segment(part) for part in raw_path.removesuffix("/").split("/")[1:]]
         node, values = _find(self._root, segments, 0) or (None, [])

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -131,11 +132,7 @@ class Authenticator:
         date = request.headers.get("x-sdk-date", "")
         if "x-sdk-date" not in signed_headers.split(";") or not _DATE.fullmatch(date):
             raise _refusal("X-Sdk-Date must be signed and of the form YYYYMMDDTHHMMSSZ")
-        try:
-            at = datetime.fromisoformat(date)
-        except ValueError as error:
-            raise _refusal("X-Sdk-Date is not a date") from error
-        if abs(at.timestamp() - self._clock.now()) > MAX_SKEW_S:
+        if abs(_timestamp(date) - self._clock.now()) > MAX_SKEW_S:
             raise _refusal(f"X-Sdk-Date {date} is more than 15 minutes off; set the clock of the client")
 
     def _check_temporary(self, request: Request, key: AccessKey) -> None:
@@ -164,6 +161,14 @@ class Authenticator:
         return credential
 
 
+@lru_cache(maxsize=64)
+def _timestamp(date: str) -> float:
+    try:
+        return datetime.fromisoformat(date).timestamp()
+    except ValueError as error:
+        raise _refusal("X-Sdk-Date is not a date") from error
+
+
 def token_digest(token: str) -> str:
     """Return the form in which a token is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -185,11 +190,10 @@ def signature(request: Request, signed_headers: str, payload_hash: str, secret: 
 
 def canonical_request(request: Request, signed_headers: str, payload_hash: str) -> bytes:
     """Return the six parts that are hashed and signed. A signed header that was not sent counts as empty."""
-    path = _escape(request.raw_path, "/")
     headers = request.headers
     lines = [
         request.method,
-        path if path.endswith("/") else path + "/",
+        _canonical_path(request.raw_path),
         _canonical_query(request.raw_query) if request.raw_query else "",
         *[f"{name}:{headers.get(name, '').strip(_BLANKS)}" for name in signed_headers.split(";")],
         "",
@@ -209,8 +213,10 @@ def _canonical_query(query: str) -> str:
     return "&".join(f"{quote_from_bytes(name, '~')}={quote_from_bytes(value, '~')}" for name, value in pairs)
 
 
-def _escape(text: str, also_safe: str) -> str:
-    return quote_from_bytes(unquote_to_bytes(text.encode("latin-1")), "~" + also_safe)
+@lru_cache(maxsize=256)
+def _canonical_path(raw_path: str) -> str:
+    path = quote_from_bytes(unquote_to_bytes(raw_path.encode("latin-1")), "~/")
+    return path if path.endswith("/") else path + "/"
 
 
 def _hash_payload(request: Request) -> str:

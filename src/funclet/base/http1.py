@@ -27,6 +27,8 @@ BODILESS = frozenset({204, 304})
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 # The listener writes these itself.
 _RESERVED = frozenset({"connection", "content-length", "content-type", "date", "keep-alive", "transfer-encoding"})
+MAX_NAME_LENGTH = 256
+"""Of a header in an answer; longer ones are cut."""
 _UPGRADE = frozenset({"connection", "upgrade"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_TOKEN = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
@@ -73,10 +75,10 @@ def encode_head(response: Response, *, connection: str, date: str) -> bytes:
     if "X-Request-Id" not in headers:
         head += f"X-Request-Id: {new_uuid()}\r\n"
     for name, value in headers.items():
-        if begin := _begin(name):
+        if begin := _begin(name[:MAX_NAME_LENGTH]):
             head += f"{begin}{_value(value)}\r\n"
     for name, value in response.repeated_headers:
-        if begin := _begin(name):
+        if begin := _begin(name[:MAX_NAME_LENGTH]):
             head += f"{begin}{_value(value)}\r\n"
     head += "\r\n"
     try:

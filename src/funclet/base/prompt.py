@@ -16,33 +16,13 @@ import logging
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
+from funclet.base.prompt_future import PromptFuture
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _CLOSE_S = 10.0
-
-
-class PromptFuture(asyncio.Future[T]):
-    """A future whose waiter runs inside `set_result`; tasks may wait for it as for any other.
-
-    At most one run waits for it, and nobody cancels it but a task that waits.
-    """
-
-    resume: Callable[[], None] | None = None
-    """Set by the run that waits."""
-
-    def set_result(self, result: T) -> None:
-        """Set the result and run whoever waits."""
-        super().set_result(result)
-        if self.resume is not None:
-            self.resume()
-
-    def set_exception(self, exception: type | BaseException) -> None:
-        """Set the exception and run whoever waits."""
-        super().set_exception(exception)
-        if self.resume is not None:
-            self.resume()
 
 
 class _Run(Generic[T]):

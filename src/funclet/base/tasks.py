@@ -1,15 +1,19 @@
 """Background tasks that have an owner, and the signal that ends them.
 
-`TaskOwner` starts tasks, reports the first that fails, and ends them all.
+`TaskOwner` starts tasks, reports the first that fails, and ends them all;
+`StopSignal` is how a process learns that it must end, and that it must hurry.
 """
 
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class TaskOwner:
@@ -55,3 +59,40 @@ class TaskOwner:
         if error is not None:
             self.failure = self.failure or error
             log.error("background task failed: %s", task.get_name(), exc_info=error)
+
+
+class StopSignal:
+    """Asked to stop once, a process finishes what runs; asked again, it ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT as the two requests from now on."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask)
+
+    def ask(self) -> None:
+        """Ask to stop, and the second time to hurry."""
+        if self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
+
+    async def unless_asked(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return the result of `work`; None when the process is asked to stop before it is there."""
+        return await _unless(self.asked, work, None)
+
+    async def unless_hurried(self, work: Coroutine[Any, Any, object], *, within_s: float | None = None) -> None:
+        """Wait for `work`, but not any longer than `within_s` seconds or until the process must hurry."""
+        await _unless(self.hurried, work, within_s)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T], within_s: float | None) -> T | None:
+    task, sooner = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    await asyncio.wait((task, sooner), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    for pending in (task, sooner):
+        pending.cancel()
+    await asyncio.gather(task, sooner, return_exceptions=True)
+    return None if task.cancelled() else task.result()

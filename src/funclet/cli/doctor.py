@@ -28,7 +28,7 @@ def doctor(flags: Flags) -> None:
 
     Exit code 0: everything is there; 1: something is missing, and the report says what to do.
     """
-    findings = [*_isolation(), *_runtimes(), *_space()]
+    findings = [*_isolation(), *_processes(), *_runtimes(), *_space()]
     if flags.is_json:
         render.as_json([asdict(finding) for finding in findings])
     else:
@@ -47,6 +47,15 @@ def _isolation() -> list[Finding]:
     found = [Finding(area="isolation", name="level", ok=not missing, detail=level)]
     checks = check_isolation(SandboxdSettings(allowed_folders=()))
     return found + [Finding(area="isolation", name=check.name, ok=check.ok, detail=check.detail) for check in checks]
+
+
+def _processes() -> list[Finding]:
+    from funclet.cli.serve import processes_of  # noqa: PLC0415 - as above
+
+    count = processes_of(config.load({}, os.environ))
+    if count == 1:
+        return []
+    return [Finding(area="processes", name="data-plane processes", ok=True, detail=str(count))]
 
 
 def _runtimes() -> list[Finding]:

@@ -20,7 +20,8 @@ _WIDE = ("handler", "code_size", "func_urn")
 _DETAILS = (
     "func_name", "package", "func_urn", "version", "version_description", "description", "runtime", "handler",
     "memory_size", "timeout", "code_size", "digest", "initializer_handler", "initializer_timeout",
-    "strategy_config.concurrency", "strategy_config.concurrent_num", "user_data", "last_modified",
+    "strategy_config.concurrency", "strategy_config.concurrent_num", "enable_fresh_state", "user_data",
+    "last_modified",
 )  # fmt: skip
 
 
@@ -80,6 +81,12 @@ def config_get(talk: Session, address: Address) -> None:
 @click.option("--initializer-timeout", type=int, help="Timeout of that in seconds.")
 @click.option("--max-instances", type=int, help="At most so many instances; 0: the function is disabled, -1: no limit.")
 @click.option("--per-instance", type=int, help="Requests that one instance serves at once.")
+@click.option(
+    "--fresh-state/--no-fresh-state",
+    "enable_fresh_state",
+    default=None,
+    help="Whether each request runs in a process of its own that is thrown away (Python).",
+)
 @click.option("--env", multiple=True, metavar="K=V", help="Set a variable; K= removes it. May be repeated.")
 def config_set(talk: Session, address: Address, pairs: Sequence[str], **options: Any) -> None:
     """Change settings of latest; MEMBER=VALUE names any member as the API does, such as memory_size=256."""

@@ -18,7 +18,7 @@ DEFAULT_ID = 7180
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_RDONLY, _MS_REMOUNT, _MS_MOVE = 4096, 16384, 1 << 18, 1, 32, 8192
 _MS_NOSUID, _MS_NODEV = 2, 4
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 
 
 class PrivilegeError(Exception):
@@ -104,13 +104,25 @@ def become(
     _check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "sure that no program gives it rights")
     if dies_with_parent:
         # The change of user has cleared it: a server that has lost its sandboxd must end.
-        _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0), "sure to end with its sandboxd")
+        end_with_parent()
     for folder in (*read_only, *writable):
         if not os.access(folder, os.R_OK | os.X_OK):
             raise PrivilegeError(
                 f"The server's user (uid {ids[0]}) cannot read {folder}. "
                 "Install Funclet where every user can read it, or name another user with --user."
             )
+
+
+def end_with_parent() -> None:
+    """Get SIGTERM when the parent of this process ends; a change of user takes it back."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0), "sure to end with its parent")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below this one whose own parent ends, instead of the host's first process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "the parent of what its children leave behind")
 
 
 def show_folders(read_only: Sequence[Path], writable: Sequence[Path], ids: tuple[int, int]) -> None:

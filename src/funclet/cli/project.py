@@ -23,7 +23,7 @@ _MAX_SUBSTITUTED_FILE_BYTES = 64 * 1024
 _MEMBERS = ("version", "name", "region", "profile", "defaults", "vars", "stages", "functions", "flows", "alarms")
 _FUNCTION_MEMBERS = {
     "type", "name", "app", "code", "handler", "runtime", "memory", "timeout", "env", "description",
-    "initializer", "initializer_timeout", "concurrency", "triggers", "aliases", "dependencies", "agency",
+    "initializer", "initializer_timeout", "fresh_state", "concurrency", "triggers", "aliases", "dependencies", "agency",
     "secrets", "logs", "tags", "test_events", "async", "reserved", "port", "mounts",
 }  # fmt: skip
 _CONCURRENCY: Mapping[str, str] = {"max_instances": "concurrency", "per_instance": "concurrent_num"}
@@ -246,6 +246,8 @@ class _Reader:
         if body.get("initializer"):
             settings["initializer_handler"] = str(body["initializer"])
             settings["initializer_timeout"] = self._number(body, "initializer_timeout", trail, 3)
+        if "fresh_state" in body:
+            settings["enable_fresh_state"] = self._flag(body["fresh_state"], (*trail, "fresh_state"))
         if "env" in body:
             settings["env"] = as_variables(body["env"] or {}, self._found, (*trail, "env"))
         if body.get("secrets"):
@@ -269,6 +271,11 @@ class _Reader:
                 raise self._found.fail(trail, f"'{name}' is not set.", hint=f"Set the variable {name} and try again.")
             found[str(name)] = os.environ[str(name)]
         return found
+
+    def _flag(self, value: Any, trail: Trail) -> bool:
+        if not isinstance(value, bool):
+            raise self._found.fail(trail, f"'{value}' must be true or false.")
+        return value
 
     def _number(self, body: Mapping[str, Any], name: str, trail: Trail, default: int) -> int:
         place = (*trail, name) if (*trail, name) in self._found.lines else ("defaults", name)

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,9 +23,11 @@ from funclet.cli import profiles
 from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
+    from funclet.cluster.member import Member, Standby
     from funclet.runtimes.registry import Registry
-    from funclet.server import Identity, Listeners
+    from funclet.server import Identity
     from funclet.services.identity import Credentials
+    from funclet.wiring import Listeners
 
 LOCAL_PROFILE = "local"
 
@@ -66,7 +68,7 @@ def _serve(**given: Any) -> None:
     from funclet.cli import privileges  # noqa: PLC0415 - the client side of fgs must not pay for the server
 
     privileges.forget_variable("FGS_ADMIN_SK")
-    _log_to_stderr()
+    log_to_stderr()
     os.umask(0o022)
     raise SystemExit(start(settings))
 
@@ -74,13 +76,27 @@ def _serve(**given: Any) -> None:
 serve = click.Command("serve", callback=_serve, params=_options(), help=_serve.__doc__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What is known before the fork."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a process of the server is given before the fork that makes it."""
 
     settings: config.Settings
-    listeners: "Listeners"
+    listeners: Sequence["Listeners"]
+    """Those of each process by its number; the kernel spreads connections over them."""
     registry: "Registry"
+    member: "Member | None" = None
+    """Of the server among several processes; None: it is the only one, or a process beside the server."""
+    standby: "Standby | None" = None
+    """Of a process beside the server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How the processes of the server isolate instances, and whose they are."""
+
+    has_sandboxd: bool
+    user: tuple[int, int] | None = None
+    """User and group that the process becomes while its sandboxd stays root; None: that of the starter for both."""
 
 
 def start(settings: config.Settings) -> int:
@@ -92,12 +108,29 @@ def start(settings: config.Settings) -> int:
     from funclet.server import load_registry  # noqa: PLC0415 - the client side of fgs must not pay for the server
 
     _refuse_impossible(settings)
+    # Its default depends on the user, and the server becomes another one.
+    settings = replace(settings, data_dir=str(settings.data_folder))
     # Looked for by whoever starts us: the server's own user may not be able to enter the folders of interpreters.
     registry = load_registry(settings)
     for fault in registry.faults_of(settings.runtime_map):
         raise Failure(fault, hint="Name an interpreter with --runtime NAME=PATH; fgs doctor lists what is found.")
-    start_ = _Start(settings, _listen(settings), registry)
-    return _start_as_root(start_) if os.geteuid() == 0 else _start_as_user(start_)
+    count = processes_of(settings)
+    start_ = Start(settings=settings, listeners=_listen(settings, count), registry=registry)
+    level = _as_root(start_) if os.geteuid() == 0 else _as_user(start_)
+    if count == 1:
+        return serve_one(start_, level)
+    from funclet.cli import processes  # noqa: PLC0415 - as above
+
+    return processes.serve_several(start_, level, count)
+
+
+def processes_of(settings: config.Settings) -> int:
+    """Return how many data-plane processes a server with these settings has on this host."""
+    from funclet.cluster.ownership import choose_count  # noqa: PLC0415 - as above
+    from funclet.wiring import instance_memory_mib  # noqa: PLC0415
+
+    cores = len(os.sched_getaffinity(0))
+    return choose_count(settings.processes, cores=cores, memory_mib=instance_memory_mib(settings))
 
 
 def _refuse_impossible(settings: config.Settings) -> None:
@@ -116,7 +149,7 @@ def _refuse_impossible(settings: config.Settings) -> None:
         raise Failure("Full isolation needs root.", hint="sudo fgs serve, or --isolation rootless")
 
 
-def _start_as_root(start_: _Start) -> int:
+def _as_root(start_: Start) -> Level:
     """Isolate fully; where that cannot be, become an ordinary user first: functions never run as root."""
     from funclet import server  # noqa: PLC0415 - as above
     from funclet.cli import privileges  # noqa: PLC0415
@@ -129,20 +162,17 @@ def _start_as_root(start_: _Start) -> int:
         raise Failure(
             f"The data folder {settings.data_folder} cannot be used: {error}", hint="Choose another with --data-dir."
         ) from error
-    folders = _program_folders(start_.registry)
     missing = server.missing_for_isolation()
     if settings.isolation in ("auto", "full") and not missing:
-        return _supervise(
-            start_,
-            lambda: privileges.become(ids, read_only=folders, writable=[settings.data_folder], dies_with_parent=True),
-        )
+        return Level(has_sandboxd=True, user=ids)
     if settings.isolation == "full":
         raise Failure(f"Full isolation cannot be had: {missing}", hint="'fgs doctor' says what this host allows.")
+    folders = _program_folders(start_.registry)
     privileges.become(ids, read_only=folders, writable=[settings.data_folder], dies_with_parent=False)
-    return _start_as_user(start_)
+    return _as_user(start_)
 
 
-def _start_as_user(start_: _Start) -> int:
+def _as_user(start_: Start) -> Level:
     """Isolate as far as an ordinary user can."""
     from funclet import server  # noqa: PLC0415 - as above
 
@@ -150,23 +180,28 @@ def _start_as_user(start_: _Start) -> int:
     missing = "" if isolation == "process" else server.missing_for_isolation()
     if isolation == "rootless" and missing:
         raise Failure(f"Instances cannot be isolated: {missing}", hint="'fgs doctor' says what this host allows.")
-    if isolation == "process" or missing:
+    return Level(has_sandboxd=isolation != "process" and not missing)
+
+
+def serve_one(start_: Start, level: Level) -> int:
+    """Be one process of the server, or its sandboxd with the process as a child; return the exit status.
+
+    The server tells its identity to whoever may write in the home of the starter.
+    """
+    if not level.has_sandboxd:
         return _run(start_, None, lambda identity: _keep_profile(start_, identity))
-    return _supervise(start_, lambda: None)
-
-
-def _supervise(start_: _Start, prepare: Callable[[], None]) -> NoReturn:
-    """Fork the server, which calls `prepare` first, and become its sandboxd."""
-    from funclet import server  # noqa: PLC0415 - as above
-    from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
-    from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
-
-    folder = start_.settings.data_folder
     read_fd, write_fd = os.pipe()
 
     def child(control: socket.socket) -> int:
         os.close(read_fd)
-        prepare()
+        if level.user is not None:
+            from funclet.cli import privileges  # noqa: PLC0415 - as above
+
+            folders, data = _program_folders(start_.registry), start_.settings.data_folder
+            privileges.become(level.user, read_only=folders, writable=[data], dies_with_parent=True)
+        if start_.standby is not None:
+            # Only the server has an identity to tell.
+            os.close(write_fd)
         return _run(start_, control, lambda identity: _tell(write_fd, identity))
 
     def hear() -> None:
@@ -176,15 +211,27 @@ def _supervise(start_: _Start, prepare: Callable[[], None]) -> NoReturn:
         if told:
             _keep_profile(start_, _told_identity(told))
 
+    return _supervise(start_, child, hear)
+
+
+def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: Callable[[], None]) -> NoReturn:
+    """Fork the process and become its sandboxd."""
+    from funclet import server  # noqa: PLC0415 - as above
+    from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
+    from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
+
+    folder = start_.settings.data_folder
     supervise(
         child,
         settings=SandboxdSettings(
             allowed_folders=(folder / "code", server.language_folder()),
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
+            forkable=server.forkable(start_.registry),
+            max_stems=start_.settings.max_stems,
         ),
-        meanwhile=hear,
-        of_server=(start_.listeners.api, start_.listeners.gateway),
+        meanwhile=meanwhile,
+        of_server=[one for own in start_.listeners for one in (own.api, own.gateway)],
     )
 
 
@@ -212,42 +259,60 @@ def _program_folders(registry: "Registry") -> Sequence[Path]:
     return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
 
 
-def _listen(settings: config.Settings) -> "Listeners":
-    from funclet.server import Listeners  # noqa: PLC0415 - the client side of fgs must not pay for the server
+def _listen(settings: config.Settings, count: int) -> Sequence["Listeners"]:
+    """Bind the listeners of so many processes, all to the same two ports."""
+    from funclet.wiring import Listeners  # noqa: PLC0415 - the client side of fgs must not pay for the server
 
-    api = _bind(settings.host, settings.port)
-    gateway = _bind(settings.host, settings.gateway_port)
+    apis = _bind(settings.host, settings.port, count)
+    gateways = _bind(settings.host, settings.gateway_port, count)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - only compared
-    return Listeners(
-        api=api,
-        gateway=gateway,
-        api_url=f"http://{shown}:{api.getsockname()[1]}",
-        gateway_url=f"http://{shown}:{gateway.getsockname()[1]}",
-    )
+    return [
+        Listeners(
+            api=api,
+            gateway=gateway,
+            api_url=f"http://{shown}:{api.getsockname()[1]}",
+            gateway_url=f"http://{shown}:{gateway.getsockname()[1]}",
+        )
+        for api, gateway in zip(apis, gateways, strict=True)
+    ]
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(host: str, port: int, count: int) -> list[socket.socket]:
     try:
-        listener.bind((host, port))
+        alone = _bound(host, port, is_shared=False)
+        if count == 1:
+            return [alone]
+        # It told whether the port is free: sockets that share one would share it with another server, too.
+        port = alone.getsockname()[1]
+        alone.close()
+        return [_bound(host, port, is_shared=True) for _ in range(count)]
     except (OSError, OverflowError) as error:
-        listener.close()
         raise Failure(
             f"Port {port} on {host} cannot be used: {error}.",
             hint="Is another server running? Choose other ports with --port and --gateway-port.",
             exit_code=ExitCode.NETWORK,
         ) from error
+
+
+def _bound(host: str, port: int, *, is_shared: bool) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if is_shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 
-def _keep_profile(start_: _Start, identity: "Identity") -> None:
+def _keep_profile(start_: Start, identity: "Identity") -> None:
     """Let `fgs` on this machine find the server: profile `local`, chosen unless another one was.
 
     A server that was there already only has its address renewed: it may have been started on another port.
     """
-    path, api_url, created = profiles.path_of(os.environ), start_.listeners.api_url, identity.created
+    path, api_url, created = profiles.path_of(os.environ), start_.listeners[0].api_url, identity.created
     try:
         known = profiles.load(path)
         mine = known.table.get(LOCAL_PROFILE, {})
@@ -269,41 +334,61 @@ def _keep_profile(start_: _Start, identity: "Identity") -> None:
         click.echo(f"warning: profile '{LOCAL_PROFILE}' was not written: {error}", err=True)
 
 
-def _run(start_: _Start, control: socket.socket | None, identify: "Callable[[Identity], None]") -> int:
-    """Be the server."""
+def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Identity], None]") -> int:
+    """Be the server, or a data-plane process beside it."""
     import uvloop  # noqa: PLC0415 - as above
 
-    from funclet import server  # noqa: PLC0415
+    from funclet.cluster.mesh import MeshError  # noqa: PLC0415
     from funclet.sandbox.protocol import SandboxError  # noqa: PLC0415
     from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
     from funclet.store.protocol import StoreError  # noqa: PLC0415
 
-    settings = start_.settings
-    driver = server.make_driver(control)
-
-    def announce(identity: "Identity") -> None:
-        server.write_state(settings.data_folder, start_.listeners, driver.level)
-        _banner(start_, driver.level, identity.created)
-
-    async def serve_until_stopped() -> None:
-        this = server.Server(settings, start_.listeners, driver, start_.registry)
-        await this.run(identify=identify, announce=announce)
-
+    folder = start_.settings.data_folder
     try:
-        uvloop.run(serve_until_stopped())
+        uvloop.run(_serve_until_stopped(start_, control, identify))
     except DataFolderInUse as error:
         click.echo(f"error: {error}", err=True)
         return ExitCode.CONFLICT
     except (StoreError, OSError) as error:
-        click.echo(f"error: The data folder {settings.data_folder} cannot be used: {error}", err=True)
+        click.echo(f"error: The data folder {folder} cannot be used: {error}", err=True)
         click.echo("hint: Choose another one with --data-dir.", err=True)
         return ExitCode.USAGE
     except SandboxError as error:
         click.echo(f"error: Instances cannot be made: {error}", err=True)
         click.echo("hint: 'fgs doctor' says what this machine allows.", err=True)
         return ExitCode.UNEXPECTED
-    server.remove_state(settings.data_folder)
+    except MeshError as error:
+        click.echo(f"error: {error}", err=True)
+        return ExitCode.UNEXPECTED
+    if start_.standby is None:
+        from funclet import server  # noqa: PLC0415 - as above
+
+        server.remove_state(folder)
     return ExitCode.OK
+
+
+async def _serve_until_stopped(
+    start_: Start, control: socket.socket | None, identify: "Callable[[Identity], None]"
+) -> None:
+    from funclet import data_process, server  # noqa: PLC0415 - as above
+    from funclet.cluster.mesh import SOCKETS, Mesh  # noqa: PLC0415
+
+    driver, member = server.make_driver(control), start_.member
+    own, *others = start_.listeners
+
+    def announce(identity: "Identity") -> None:
+        server.write_state(start_.settings.data_folder, own, driver.level)
+        _banner(start_, driver.level, identity.created)
+
+    if start_.standby is not None:
+        process = data_process.DataProcess(start_.settings, start_.listeners, driver, start_.registry, start_.standby)
+        await process.run()
+    else:
+        for unwanted in others:
+            unwanted.close()
+        mesh = Mesh(member, start_.settings.data_folder / SOCKETS) if member else None
+        this = server.Server(start_.settings, own, driver, start_.registry, mesh)
+        await this.run(identify=identify, announce=announce)
 
 
 _LEVELS = {
@@ -313,8 +398,8 @@ _LEVELS = {
 }
 
 
-def _banner(start_: _Start, level: str, created: "Credentials | None") -> None:
-    settings, listeners = start_.settings, start_.listeners
+def _banner(start_: Start, level: str, created: "Credentials | None") -> None:
+    settings, listeners = start_.settings, start_.listeners[0]
     lines = [
         f"Funclet {__version__}",
         f"  API        {listeners.api_url}",
@@ -322,6 +407,8 @@ def _banner(start_: _Start, level: str, created: "Credentials | None") -> None:
         f"  data       {settings.data_folder}",
         f"  isolation  {_LEVELS[level]}",
     ]
+    if start_.member is not None:
+        lines.append(f"  processes  {start_.member.count}")
     if level != "full":
         lines.append("             'fgs doctor' says what is missing")
     if created is not None:
@@ -338,5 +425,6 @@ def _banner(start_: _Start, level: str, created: "Credentials | None") -> None:
     sys.stdout.flush()
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Have every process of the server write its own log to stderr."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO, stream=sys.stderr)

@@ -71,7 +71,13 @@ def _extract(package: bytes, folder: Path) -> None:
     for path, _, _ in os.walk(partial):
         # Whatever the umask of the server is, the user inside the sandbox must be able to read.
         Path(path).chmod(0o755)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:
+        # Another process of this server may have been faster, and then its folder is as good.
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(partial)
 
 
 def _write(archive: zipfile.ZipFile, entry: Entry, root: Path) -> None:

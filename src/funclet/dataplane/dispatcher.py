@@ -21,6 +21,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.instance import Instance, NotStarted
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pool import Given, Pool, StartFailed
+from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
     FailureKind,
@@ -51,6 +52,8 @@ class DispatcherOptions:
     idle_release_s: float
     wait_s: float
     """How long a request may wait for a busy instance at the instance maximum."""
+    refuses_early: bool = True
+    """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     launch: LaunchOptions
 
 
@@ -60,6 +63,7 @@ class _Versioned:
 
     version: FunctionVersion
     pool: Pool
+    counters: FunctionCounters
 
 
 class Dispatcher:
@@ -73,6 +77,7 @@ class Dispatcher:
         clock: Clock,
         options: DispatcherOptions,
         record: Callable[[Report], None],
+        metrics: Metrics,
     ) -> None:
         self._driver = driver
         self._registry = registry
@@ -80,9 +85,10 @@ class Dispatcher:
         self._clock = clock
         self._options = options
         self._record = record
+        self._metrics = metrics
         self._capacity = Capacity(total_mib=options.memory_mib)
         self._pools: dict[tuple[str, str, int], _Versioned] = {}
-        self._retired: list[Pool] = []
+        self._retired: list[_Versioned] = []
         self._deadlines = Deadlines()
         self._tasks = TaskOwner()
         self._numbers = itertools.count(1)
@@ -111,13 +117,19 @@ class Dispatcher:
             return Refused(reason="Function Disabled", retry_after_s=None)
         began = self._clock.monotonic()
         while True:
-            pool = self._pool_for(invocation)
-            if pool is None:
+            entry = self._entry_for(invocation)
+            if entry is None:
                 return self._not_installed(invocation)
+            pool, counters = entry.pool, entry.counters
             instance = pool.take() or await _acquire(pool, invocation)
             if isinstance(instance, FunctionFailed):
+                counters.observe_failure(instance.code)
                 return self._recorded_start(invocation, instance)
-            if not isinstance(instance, Instance):
+            if isinstance(instance, Refused):
+                counters.throttles += 1
+                return instance
+            if isinstance(instance, PlatformFailed):
+                counters.observe_failure(PLATFORM_FAILED)
                 return instance
             outcome = None
             try:
@@ -129,6 +141,7 @@ class Dispatcher:
                 pool.release(instance, run_s=outcome.report.duration_ms / 1000 if outcome else None)
             if outcome is not None:
                 self._record(outcome.report)
+                counters.observe(outcome.report)
                 return outcome
 
     def versions(self) -> Sequence[FunctionVersion]:
@@ -139,7 +152,7 @@ class Dispatcher:
         """End the instances of a version that has changed or is gone: idle ones now, busy ones after their request."""
         for key, entry in list(self._pools.items()):
             if entry.version == version:
-                self._retire(self._pools.pop(key).pool)
+                self._retire(self._pools.pop(key))
 
     def statistics(self) -> dict[str, int]:
         """Return how many instances are in which state, and the memory they hold."""
@@ -160,6 +173,7 @@ class Dispatcher:
 
     def _not_installed(self, invocation: Invocation) -> FunctionFailed:
         version = invocation.version
+        self._metrics.failed(version, InnerCode.INSTANCE_INIT)
         text = f"function initialization failed: runtime {version.settings.runtime} is not installed on this host"
         report = Report(
             function_id=version.function_id,
@@ -173,7 +187,7 @@ class Dispatcher:
             kind=FailureKind.INIT, code=InnerCode.INSTANCE_INIT, body=text.encode(), is_json=False, report=report
         )
 
-    def _pool_for(self, invocation: Invocation) -> Pool | None:
+    def _entry_for(self, invocation: Invocation) -> _Versioned | None:
         """Return the pool of this version and size; a newer revision retires the pool of the older one.
 
         None if nothing on this host runs it.
@@ -187,15 +201,16 @@ class Dispatcher:
             if not runtime.is_runnable:
                 return None
             if current is not None:
-                self._retire(current.pool)
-            current = _Versioned(version, self._new_pool(version, runtime, memory_mib))
+                self._retire(current)
+            pool = self._new_pool(version, runtime, memory_mib)
+            current = _Versioned(version, pool, self._metrics.hold(version))
             self._pools[key] = current
         current.pool.max_instances = version.settings.max_instances
-        return current.pool
+        return current
 
-    def _retire(self, pool: Pool) -> None:
-        pool.retire()
-        self._retired.append(pool)
+    def _retire(self, entry: _Versioned) -> None:
+        entry.pool.retire()
+        self._retired.append(entry)
 
     def _new_pool(self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int) -> Pool:
         def siblings() -> list[Pool]:
@@ -214,13 +229,15 @@ class Dispatcher:
             max_instances=version.settings.max_instances,
             memory_mib=memory_mib,
             wait_s=self._options.wait_s,
+            refuses_early=self._options.refuses_early,
             max_waiting=_MAX_WAITING_PER_POOL,
             capacity=self._capacity,
             make_room=self._make_room,
             tasks=self._tasks,
             clock=self._clock,
             deadlines=self._deadlines,
-            depth=runtime.language.depth if runtime.language else 1,
+            # A fork takes one request, and must not read another one along with it.
+            depth=runtime.language.depth if runtime.language and not version.settings.fresh_state else 1,
             # Only a function with dynamic memory has instances of several sizes.
             siblings=siblings if version.settings.dynamic_memory else tuple,
         )
@@ -300,11 +317,17 @@ class Dispatcher:
             await self._clock.sleep(_REAP_PERIOD_S)
             for pool in self._all_pools():
                 pool.reap(self._options.idle_release_s)
+            for entry in self._all_entries():
+                if entry.pool.is_empty:
+                    self._metrics.let_go(entry.counters)
             self._pools = {key: entry for key, entry in self._pools.items() if not entry.pool.is_empty}
-            self._retired = [pool for pool in self._retired if not pool.is_empty]
+            self._retired = [entry for entry in self._retired if not entry.pool.is_empty]
+
+    def _all_entries(self) -> list[_Versioned]:
+        return [*self._pools.values(), *self._retired]
 
     def _all_pools(self) -> list[Pool]:
-        return [entry.pool for entry in self._pools.values()] + self._retired
+        return [entry.pool for entry in self._all_entries()]
 
 
 async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:

@@ -9,6 +9,7 @@ from funclet.model.function import FunctionVersion, cpu_millicores, parse_variab
 from funclet.model.invocation import MAX_SYNC_BODY_BYTES
 from funclet.runtimes.registry import Language, RuntimeSpec
 from funclet.sandbox.protocol import Network, SandboxSpec
+from funclet.sandbox.sandboxd.settings import Forkable
 
 RUNTIME_ROOT = "/home/snuser/runtime"
 LOG_DIR = "/home/snuser/log"
@@ -16,6 +17,7 @@ LOG_DIR = "/home/snuser/log"
 _SHARE_DIR = "/var/share/CFF/processrouter"
 # What a process reads only when it starts: a function that sets one of these cannot run in a stem.
 _STARTUP_PREFIXES = ("LD_", "LC_", "LANG", "PYTHON", "NODE_", "MALLOC_", "GLIBC_", "GCONV_", "UV_", "OPENSSL_", "SSL_")
+_STEM = {"FUNCLET_STEM": "1"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -107,6 +109,8 @@ def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: i
         "RUNTIME_LOG_DIR": LOG_DIR,
     }
     defaults = _common(runtime) | {"TZ": timezone, "_APP_SHARE_DIR": _SHARE_DIR}
+    if settings.fresh_state:
+        preset["RUNTIME_FRESH_STATE"] = "1"
     if settings.pre_stop_handler:
         preset |= {"PRE_STOP_HANDLER": settings.pre_stop_handler, "PRE_STOP_TIMEOUT": str(settings.pre_stop_timeout_s)}
     return defaults | plain | preset
@@ -114,7 +118,10 @@ def environment(version: FunctionVersion, runtime: RuntimeSpec, *, memory_mib: i
 
 def path_environment(version: FunctionVersion) -> Mapping[str, str]:
     """Return the variables that hold paths of the code, with placeholders; LD_LIBRARY_PATH of the user comes behind."""
-    own = parse_variables("user_data", version.settings.user_data).get("LD_LIBRARY_PATH", "")
+    return _paths(parse_variables("user_data", version.settings.user_data).get("LD_LIBRARY_PATH", ""))
+
+
+def _paths(own: str) -> Mapping[str, str]:
     preset = "{code_root}:{code_root}/lib"
     return {"RUNTIME_CODE_ROOT": "{code_root}", "LD_LIBRARY_PATH": f"{preset}:{own}" if own else preset}
 
@@ -123,7 +130,17 @@ def stem_environment(version: FunctionVersion, runtime: RuntimeSpec) -> Mapping[
     """Return the variables of a stem that could become an instance of `version`; empty if none can."""
     if any(name.startswith(_STARTUP_PREFIXES) for name in parse_variables("user_data", version.settings.user_data)):
         return {}
-    return {**_common(runtime), **path_environment(version), "FUNCLET_STEM": "1"}
+    return {**_common(runtime), **path_environment(version), **_STEM}
+
+
+def forkable_of(runtime: RuntimeSpec) -> Forkable:
+    """Return what sandboxd must know before it may fork the stems of a runtime: those of functions that set nothing."""
+    assert runtime.language is not None
+    return Forkable(
+        folder=runtime.language.folder,
+        arguments=_arguments(runtime.language, runtime, runtime.language.default_memory_mib),
+        environment={**_common(runtime), **_paths(""), **_STEM},
+    )
 
 
 def _common(runtime: RuntimeSpec) -> dict[str, str]:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
-from funclet.base.prompt import PromptFuture
+from funclet.base.prompt_future import PromptFuture
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.instance import Instance
-from funclet.dataplane.scaler import Average, starts_wanted
+from funclet.dataplane.scaler import Average, expected_wait_s, starts_wanted
 from funclet.model.invocation import FailureKind, FunctionFailed, Refused
 from funclet.sandbox.protocol import SandboxError
 
@@ -34,6 +34,9 @@ SHORT_RUN_S = 0.001
 LONG_RUN_S = 0.02
 """One run of this length, and a function is not taken for a short one before it has had many short ones again."""
 SHORT_RUNS = 64
+LONGEST_WAIT_S, LONGEST_WAIT_RUNS = 0.02, 3
+"""Nobody waits at the instance maximum who would have to wait longer than this, or than so many requests take: those
+who are refused at once can go elsewhere, and those who wait have their answer soon."""
 TYPICAL_START_S = 0.01
 """What a start is expected to take until one has been seen."""
 _CORES = os.cpu_count() or 1
@@ -99,6 +102,8 @@ class Pool:
     wait_s: float
     """How long a request may wait for a busy instance when no more may be started."""
     max_waiting: int
+    refuses_early: bool
+    """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     capacity: Capacity
     make_room: Callable[[int], Awaitable[bool]]
     """Evicts idle instances of other pools until so many MiB are free; False if that is not possible."""
@@ -159,7 +164,7 @@ class Pool:
         """
         if self.clock.monotonic() < self._back_off.until and self._back_off.outcome is not None:
             return self._back_off.outcome
-        if self._is_full() and not self._take_place() and (self.wait_s <= 0 or len(self._waiters) >= self.max_waiting):
+        if self._is_full() and not self._take_place() and not self._may_wait():
             return Refused(reason=_OVERLOADED)
         return await self._wait()
 
@@ -268,6 +273,15 @@ class Pool:
         running = self.count - self._starting + sum(sibling.count for sibling in self.siblings())
         return len(self._waiters) >= self.max_instances - running
 
+    def _may_wait(self) -> bool:
+        """Tell whether one more request may wait for a busy instance."""
+        if self.wait_s <= 0 or len(self._waiters) >= self.max_waiting:
+            return False
+        if not self.refuses_early or self._run_s.value == math.inf:
+            return True
+        expected_s = expected_wait_s(waiting=len(self._waiters), instances=self.max_instances, run_s=self._run_s.value)
+        return expected_s <= max(LONGEST_WAIT_S, LONGEST_WAIT_RUNS * self._run_s.value)
+
     def _may_start(self) -> bool:
         taken = self.count + sum(sibling.count for sibling in self.siblings())
         return self.max_instances < 0 or taken < self.max_instances
@@ -324,9 +338,13 @@ class Pool:
             self._start_again(failure)
 
     async def _start_within_capacity(self) -> tuple[Instance, FunctionFailed | None] | None:
-        """Start one instance; None if the node has no memory for it."""
-        if not self.capacity.take(self.memory_mib) and not await self._make_room():
-            return None
+        """Start one instance; None if the node has had no memory for it for as long as a request may wait."""
+        give_up_at = self.clock.monotonic() + self.wait_s
+        while not self.capacity.take(self.memory_mib) and not await self._make_room():
+            left_s = give_up_at - self.clock.monotonic()
+            if left_s <= 0:
+                return None
+            await self.capacity.wait(left_s)
         try:
             return await self.start_instance()
         except BaseException:
@@ -375,6 +393,7 @@ class Pool:
             self._stop(instance)
         else:
             self._idle.append(instance)
+            self.capacity.changed()
         if wanting is not None:
             wanting.start_for_waiters()
 

@@ -22,6 +22,17 @@ def starts_wanted(*, waiting: int, busy: int, starting: int, run_s: float, start
     return max(0, min(waiting - served_in_time - starting, most_at_once - starting))
 
 
+def expected_wait_s(*, waiting: int, instances: int, run_s: float) -> float:
+    """Return how long one more request would wait, in seconds, behind those who wait for busy instances.
+
+    Args:
+        waiting: requests that wait already.
+        instances: how many serve them.
+        run_s: how long a request runs.
+    """
+    return (waiting + 1) / max(1, instances) * run_s
+
+
 class Average:
     """An average in which what is old counts less and less."""
 

@@ -54,6 +54,7 @@ _RESERVED_VARIABLES = frozenset(
         "RUNTIME_CODE_ROOT",
         "RUNTIME_LOG_DIR",
         "RUNTIME_API_ADDR",
+        "RUNTIME_FRESH_STATE",
     }
 )
 
@@ -92,6 +93,8 @@ class Settings:
     concurrent_num: int = 1
     tmp_mib: int = DEFAULT_TMP_MIB
     dynamic_memory: bool = False
+    fresh_state: bool = False
+    """Whether each request runs in a process of its own that is thrown away."""
     public_network: bool = True
     dependency_ids: tuple[str, ...] = ()
     echoed: Mapping[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from funclet.model.errors import ModelError
 
@@ -43,6 +44,7 @@ class Urn:
         return f"{full}:{self.qualifier}" if self.qualifier else full
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str, *, region: str, project_id: str) -> Urn:
     """Read a urn in the full form or in one of the short ones.
 

@@ -20,7 +20,7 @@ from typing import cast
 
 from msgspec import Struct
 
-from funclet.base.prompt import PromptFuture
+from funclet.base.prompt_future import PromptFuture
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 _HEADER = struct.Struct("!IBBH16sII")

@@ -54,8 +54,12 @@ class Language:
     interpreter_links: tuple[str, ...]
     oldest: tuple[int, ...] = ()
     """Oldest version of the language that runs the files of the folder."""
+    fresh_state: bool = False
+    """Whether it can run each request in a fork of the initialised instance."""
     depth: int = 1
     """Requests that its runtime may be sent before it has answered the first of them."""
+    has_zygote: bool = False
+    """Whether its stems may be forks of one warmed process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +145,14 @@ class Registry:
     def faults_of(self, operator_map: Mapping[str, str]) -> Sequence[str]:
         """Return what is wrong with the map that this was loaded with, a sentence for each entry that cannot be."""
         faults = []
-        for name in operator_map:
+        for name, path in operator_map.items():
             try:
                 runtime = self.require(name)
             except ModelError as error:
                 faults.append(error.message)
             else:
+                if runtime.interpreter is None and not path:
+                    continue
                 if runtime.interpreter is None:
                     faults.append(f"Runtime '{name}': {runtime.note}.")
                 elif runtime.interpreter.is_relative_to("/tmp"):  # noqa: S108 - nothing is written there
@@ -198,10 +204,12 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
         oldest=_version(table["oldest"]),
+        fresh_state=table.get("fresh_state", False),
         depth=table.get("depth", 1),
+        has_zygote=table.get("zygote", False),
     )
     present = _find_interpreters(table["versions"])
-    return [_resolve(language, row, present, wanted.get(row["name"], "")) for row in table["versions"]]
+    return [_resolve(language, row, present, wanted.get(row["name"])) for row in table["versions"]]
 
 
 def _find_interpreters(rows: Sequence[Mapping[str, Any]]) -> Sequence[_Interpreter]:
@@ -249,10 +257,13 @@ def _probe(real: Path) -> _Interpreter | None:
 
 
 def _resolve(
-    language: Language, row: Mapping[str, Any], present: Sequence[_Interpreter], operator_path: str
+    language: Language, row: Mapping[str, Any], present: Sequence[_Interpreter], operator_path: str | None
 ) -> RuntimeSpec:
     asked = _version(row["version"])
-    chosen, note = _ordered(operator_path, language) if operator_path else _choose(row, asked, present)
+    if operator_path is None:
+        chosen, note = _choose(row, asked, present)
+    else:
+        chosen, note = _ordered(operator_path, language)
     return RuntimeSpec(
         name=row["name"],
         display_name=row["display_name"],
@@ -270,6 +281,8 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _ordered(operator_path: str, language: Language) -> tuple[_Interpreter | None, str]:
+    if not operator_path:
+        return None, "switched off by the operator"
     path = Path(operator_path).resolve()
     chosen = _probe(path) if path.is_file() else None
     if chosen is None:

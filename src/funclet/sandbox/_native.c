@@ -1,10 +1,12 @@
 /* What Python cannot do between fork and exec: make a child with clone3 and confine it before the first foreign
  * instruction. `spawn` takes a flat list of steps; the child runs them one by one, without malloc and without Python,
  * and reports the first one that fails as (index, errno) over a close-on-exec pipe. Policy lives in Python.
+ * `fork` does the same and comes back into Python instead of executing something: the zygotes of the language runtimes
+ * load this file too, so it must do with what Python 3.7 has.
  */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
+#define Py_LIMITED_API 0x03070000
 #include <Python.h>
 
 #include <errno.h>
@@ -22,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -87,9 +90,10 @@ enum op {
     OP_PDEATHSIG,   /* a=signal, b=write end of a pipe whose reader is the parent */
     OP_NO_NEW_PRIVS,
     OP_SECCOMP,     /* t=filter program */
-    OP_INIT,        /* a=1: first of a pid namespace; b=status pipe. Goes on in a child; the caller stays as init */
-    OP_DESCRIPTORS, /* a=/dev/null, b=log pipe, c=socket or -1 */
+    OP_INIT,        /* a=1: first of a pid namespace; b=status pipe; c=1: to go on in Python. The caller stays as init */
+    OP_DESCRIPTORS, /* a=for 0, b=log pipe, c=socket or -1; others close when the child executes */
     OP_EXEC,        /* s=path; argv and environment are those of spawn */
+    OP_RESUME,      /* last step of `fork`: closes all but 0 to 3, and lets signals in */
     OP_COUNT
 };
 
@@ -97,7 +101,7 @@ static const char *const op_names[OP_COUNT] = {
     "OP_WRITE_FD", "OP_SETNS", "OP_HOSTNAME", "OP_LOOPBACK_UP", "OP_PROPAGATION", "OP_MKDIR", "OP_TOUCH", "OP_SYMLINK",
     "OP_MOUNT", "OP_BIND", "OP_MOVE", "OP_SETATTR", "OP_PIVOT", "OP_CHDIR", "OP_RLIMIT", "OP_SETSID",
     "OP_DROP_BOUNDING", "OP_IDS", "OP_UNSHARE", "OP_MAP_IDS", "OP_DROP_CAPS", "OP_PDEATHSIG", "OP_NO_NEW_PRIVS",
-    "OP_SECCOMP", "OP_INIT", "OP_DESCRIPTORS", "OP_EXEC",
+    "OP_SECCOMP", "OP_INIT", "OP_DESCRIPTORS", "OP_EXEC", "OP_RESUME",
 };
 
 struct step {
@@ -269,11 +273,55 @@ static void end_descendants(void)
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
 }
 
+/* Init needs its stack, its code and thread-local storage. The rest is a copy of the parent's memory whose page tables
+ * alone cost more than everything else of it. Small mappings stay: among them are the libraries' own variables. */
+#define SMALL_MAPPING (128u * 1024)
+
+static void unmap_if_unneeded(uintptr_t start, uintptr_t end)
+{
+    uintptr_t needed[] = {(uintptr_t)&errno, (uintptr_t)&needed};
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+        if (start <= needed[i] && needed[i] < end)
+            return;
+    if (end - start >= SMALL_MAPPING)
+        munmap((void *)start, end - start);
+}
+
+/* Reads lines such as `5581e000-5583f000 rw-p 00000000 00:00 0    [heap]`; only names of files have a slash. */
+static void drop_memory(void)
+{
+    char text[1024];
+    uintptr_t bounds[2] = {0, 0};
+    int field = 0, is_file = 0, fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+    if (fd < 0)
+        return;
+    while ((n = read(fd, text, sizeof text)) > 0)
+        for (ssize_t i = 0; i < n; i++) {
+            char c = text[i];
+            if (c == '\n') {
+                if (!is_file)
+                    unmap_if_unneeded(bounds[0], bounds[1]);
+                bounds[0] = bounds[1] = 0;
+                field = is_file = 0;
+            } else if (field < 2) {
+                if (c == '-' || c == ' ')
+                    field++;
+                else
+                    bounds[field] = bounds[field] * 16 + (uintptr_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+            } else if (c == '/') {
+                is_file = 1;
+            }
+        }
+    close(fd);
+}
+
 static _Noreturn void be_init(pid_t main_pid, int in_namespace, int status_fd)
 {
     sigset_t all;
     int status = 0;
     pid_t pid;
+    drop_memory();
     /* What this copy of the parent's memory holds is nobody's business. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     dup3(status_fd, 0, O_CLOEXEC);
@@ -316,7 +364,9 @@ static int start_init(const struct step *step)
 {
     if (!step->a && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
         return -1;
-    long pid = syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+    /* A child that goes on in Python needs what the C library puts right, and has one thread. For the other, which
+     * executes something, the library would wait for threads that do not exist on this side. */
+    long pid = step->c ? fork() : syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
     if (pid < 0)
         return -1;
     if (pid > 0)
@@ -331,6 +381,15 @@ static int set_descriptors(const struct step *step)
     if (step->c >= 0 && dup2((int)step->c, 3) < 0)
         return -1;
     return (int)syscall(NR_CLOSE_RANGE, step->c >= 0 ? 4u : 3u, ~0u, CLOEXEC_RANGE);
+}
+
+static int resume(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    if (syscall(NR_CLOSE_RANGE, 4u, ~0u, 0u))
+        return -1;
+    return sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int touch(const char *path)
@@ -374,14 +433,14 @@ static int run_step(const struct step *step, char *const argv[], char *const env
         default_signals();
         execve(step->s, argv, envp);
         return -1;
+    case OP_RESUME: return resume();
     case OP_COUNT: break;
     }
     errno = ENOSYS;
     return -1;
 }
 
-static _Noreturn void run_child(const struct step *steps, Py_ssize_t count, int error_fd, char *const argv[],
-                                char *const envp[])
+static void run_child(const struct step *steps, Py_ssize_t count, int error_fd, char *const argv[], char *const envp[])
 {
     umask(022);
     for (Py_ssize_t i = 0; i < count; i++)
@@ -391,7 +450,6 @@ static _Noreturn void run_child(const struct step *steps, Py_ssize_t count, int 
                 _exit(126);
             _exit(127);
         }
-    _exit(0);
 }
 
 /* ---- runs in Python ---- */
@@ -473,8 +531,10 @@ static PyObject *native_spawn(PyObject *self, PyObject *args)
         sigfillset(&all);
         sigprocmask(SIG_SETMASK, &all, &before);
         pid = syscall(NR_CLONE3, &clone_args, sizeof clone_args);
-        if (pid == 0)
+        if (pid == 0) {
             run_child(steps, count, error_fd, argv, envp);
+            _exit(0);
+        }
         int saved = errno;
         sigprocmask(SIG_SETMASK, &before, NULL);
         errno = saved;
@@ -485,6 +545,46 @@ static PyObject *native_spawn(PyObject *self, PyObject *args)
     free(argv);
     free(steps);
     return pid < 0 ? NULL : Py_BuildValue("li", pid, pidfd);
+}
+
+PyDoc_STRVAR(fork_doc, "fork(steps, flags, cgroup_fd, error_fd) -> pid\n\n"
+                       "Make a child of this process's parent that runs the steps and then returns 0 here; the last "
+                       "step is OP_RESUME. Only for the one thread of a process. Raises OSError when there is no child.");
+
+static PyObject *native_fork(PyObject *self, PyObject *args)
+{
+    PyObject *list;
+    unsigned long long flags;
+    int cgroup_fd, error_fd;
+    Py_ssize_t count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OKii", &list, &flags, &cgroup_fd, &error_fd))
+        return NULL;
+    struct step *steps = parse_steps(list, &count);
+    if (!steps)
+        return NULL;
+    /* Whose child it is decides who may wait for it: the privileged process, not this one. */
+    struct clone3_args clone_args = {.flags = flags | CLONE_PARENT};
+    if (cgroup_fd >= 0) {
+        clone_args.flags |= 0x200000000ULL; /* CLONE_INTO_CGROUP */
+        clone_args.cgroup = (uint64_t)cgroup_fd;
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    PyOS_BeforeFork();
+    long pid = syscall(NR_CLONE3, &clone_args, sizeof clone_args);
+    int saved = errno;
+    if (pid == 0) {
+        run_child(steps, count, error_fd, NULL, NULL);
+        PyOS_AfterFork_Child();
+    } else {
+        PyOS_AfterFork_Parent();
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    }
+    free(steps);
+    errno = saved;
+    return pid < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(pid);
 }
 
 PyDoc_STRVAR(namespace_doc, "unshare(flags)\n\nLeave namespaces of this (single-threaded) process.");
@@ -580,6 +680,7 @@ static PyMethodDef methods[] = {
     {"clone_tree", native_clone_tree, METH_VARARGS, clone_tree_doc},
     {"attach", native_attach, METH_VARARGS, attach_doc},
     {"spawn", native_spawn, METH_VARARGS, spawn_doc},
+    {"fork", native_fork, METH_VARARGS, fork_doc},
     {"unshare", native_unshare, METH_VARARGS, namespace_doc},
     {"setns", native_setns, METH_VARARGS, setns_doc},
     {"set_parent_death_signal", native_pdeathsig, METH_VARARGS, pdeathsig_doc},

@@ -14,9 +14,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from functools import lru_cache
 
 from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
+from funclet.sandbox.sandboxd.cgroups import cpu_seconds
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.messages import (
     MAX_PACKET_BYTES,
@@ -24,12 +25,12 @@ from funclet.sandbox.sandboxd.messages import (
     Create,
     Exited,
     Failed,
-    Keep,
     LimitCpu,
     Message,
     Ready,
     Started,
     Stop,
+    keep_of,
     parse,
     receive,
     render,
@@ -66,7 +67,7 @@ class IsolatedDriver:
     def keep_stems(self, spec: SandboxSpec) -> None:
         """See `SandboxDriver.keep_stems`."""
         request = _request(0, spec)
-        self.say(Keep(**{field.name: getattr(request, field.name) for field in fields(Keep)}))
+        self.say(keep_of(request))
 
     def check_host(self) -> Sequence[HostCheck]:
         """Return what sandboxd found, or try it as the user of this process."""
@@ -256,6 +257,7 @@ class IsolatedSandbox:
 
     async def stop(self, *, grace_s: float) -> Exit:
         """See `Sandbox.stop`."""
+        self._let_go_of_tmp()
         self._driver.say(Stop(id=self._id, grace_ms=int(grace_s * 1000)))
         return await self.wait()
 
@@ -267,6 +269,7 @@ class IsolatedSandbox:
 
     def kill(self) -> None:
         """Ask for the end of every process; does not wait."""
+        self._let_go_of_tmp()
         self._driver.say(Stop(id=self._id, grace_ms=0))
 
     def on_started(self, pid: int, descriptors: Mapping[str, int], *, is_stem: bool) -> None:
@@ -311,6 +314,15 @@ class IsolatedSandbox:
         """Learn that sandboxd is gone, and every instance with it."""
         self.on_failed("sandboxd is gone: restart the server.")
 
+    def _let_go_of_tmp(self) -> None:
+        """Close what shows how full `/tmp` is, while the instance still holds its disk.
+
+        The last to close a disk waits for its file system to end: 5 ms. That had better be the dying process.
+        """
+        fd = self._meters.pop("tmp", -1)
+        if fd >= 0:
+            os.close(fd)
+
     def _on_excess(self) -> None:
         self._driver.say(Stop(id=self._id, grace_ms=0, out_of_memory=True))
 
@@ -330,10 +342,7 @@ class IsolatedSandbox:
         fd = self._meters.get("cpu", -1)
         if fd < 0:
             return 0.0
-        text = os.pread(fd, 512, 0)
-        if text.startswith(b"usage_usec"):
-            return int(text.split(maxsplit=2)[1]) / 1e6
-        return int(text) / 1e9
+        return cpu_seconds(os.pread(fd, 512, 0))
 
     def _stored_bytes(self) -> int:
         fd = self._meters.get("tmp", -1)
@@ -355,8 +364,8 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
             **{name: _filled(value) for name, value in spec.path_environment.items()},
         },
         stem_environment={name: _filled(value) for name, value in spec.stem_environment.items()},
-        code_dir=os.path.realpath(spec.code_dir),
-        runtime_dir=os.path.realpath(spec.runtime_dir),
+        code_dir=_real(str(spec.code_dir)),
+        runtime_dir=_real(str(spec.runtime_dir)),
         interpreter_links=tuple(spec.interpreter_links),
         memory_mib=spec.memory_mib,
         cpu_millicores=spec.cpu_millicores,
@@ -366,6 +375,13 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
         network=spec.network.value,
         extra_read_only={os.path.realpath(source): target for source, target in spec.extra_read_only.items()},
     )
+
+
+# Code folders never change and language folders not while the server runs; should one lead elsewhere all the same,
+# sandboxd refuses it.
+@lru_cache(maxsize=4096)
+def _real(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def _filled(text: str) -> str:

@@ -9,6 +9,7 @@ import resource
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from funclet.sandbox.protocol import SandboxError
@@ -41,14 +42,15 @@ ATTR_NOEXEC = 8
 
 _REPORT = struct.Struct("=ii")
 
-_Row = tuple[int, int, int, int, bytes, bytes]
+Row = tuple[int, int, int, int, bytes, bytes]
+"""A step as the C module takes it."""
 
 
 class Helper(Protocol):
     """The functions of the C module; they raise OSError."""
 
     def spawn(
-        self, steps: list[_Row], argv: list[bytes], envp: list[bytes], flags: int, cgroup_fd: int, error_fd: int, /
+        self, steps: list[Row], argv: list[bytes], envp: list[bytes], flags: int, cgroup_fd: int, error_fd: int, /
     ) -> tuple[int, int]:
         """Make a child that runs the steps; return its pid and pidfd."""
         ...
@@ -137,10 +139,9 @@ def spawn(
     native = helper()
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(write_fd, True)
-    rows = [(getattr(native, "OP_" + step.op), *_numbers(step, write_fd), step.s, step.t) for step in steps]
     try:
         pid, pidfd = native.spawn(
-            rows,
+            [row_of(step, write_fd) for step in steps],
             [os.fsencode(argument) for argument in argv],
             [os.fsencode(f"{name}={value}") for name, value in environment.items()],
             flags,
@@ -153,6 +154,22 @@ def spawn(
     finally:
         os.close(write_fd)
     return Spawned(pid, pidfd, read_fd)
+
+
+def row_of(step: Step, error_fd: int) -> Row:
+    """Return a step for the C module; `error_fd` is the child's end of the pipe for its report."""
+    operation = getattr(helper(), "OP_" + step.op)
+    # Through the pipe that we read the child sees a parent that died before it asked to be told.
+    return (operation, step.a, error_fd if step.op == "PDEATHSIG" else step.b, step.c, step.s, step.t)
+
+
+def path() -> Path:
+    """Return the file of the C module.
+
+    Raises:
+        SandboxError: it was not built.
+    """
+    return Path(str(getattr(helper(), "__file__", "")))
 
 
 def limit_step(which: int, value: int) -> Step:
@@ -182,8 +199,3 @@ def describe_failure(steps: Sequence[Step], report: bytes) -> str:
         return "the child ended before it had reported"
     index, number = _REPORT.unpack(report)
     return f"step '{steps[index]}': {os.strerror(number)}"
-
-
-def _numbers(step: Step, error_fd: int) -> tuple[int, int, int]:
-    # Through the pipe that we read the child sees a parent that died before it asked to be told.
-    return (step.a, error_fd, step.c) if step.op == "PDEATHSIG" else (step.a, step.b, step.c)

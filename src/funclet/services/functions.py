@@ -233,6 +233,7 @@ class FunctionService:
 
     def _check(self, settings: Settings) -> None:
         check_settings(settings)
+        self._check_fresh_state(settings)
         if settings.dependency_ids:
             # Dependencies cannot be created yet, so every id is unknown.
             raise ModelError("FSS.1056", f"Dependency version '{settings.dependency_ids[0][:80]}' does not exist.")
@@ -241,6 +242,16 @@ class FunctionService:
         size = len(json.dumps(settings.echoed).encode())
         if size > self._limits.echoed_bytes:
             raise ModelError("FSS.0400", f"The settings have {size} bytes; {self._limits.echoed_bytes} are allowed.")
+
+    def _check_fresh_state(self, settings: Settings) -> None:
+        language = self._registry.require(settings.runtime).language
+        if settings.fresh_state and not (language and language.fresh_state):
+            able = ", ".join(one.name for one in self._registry.all() if one.language and one.language.fresh_state)
+            raise ModelError(
+                "FSS.0400",
+                f"enable_fresh_state is not possible with runtime '{settings.runtime}', "
+                f"whose instances cannot be forked; it is with {able}.",
+            )
 
     async def _store_code(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
         if runtime.name == IMAGE_RUNTIME:

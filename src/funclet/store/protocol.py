@@ -215,6 +215,10 @@ class Queue(Protocol):
         """Return when the next waiting row is due."""
         ...
 
+    def backlog(self) -> tuple[int, float | None]:
+        """Return how many rows wait, and when the oldest of them was accepted."""
+        ...
+
     def records(
         self, function_id: str, *, request_id: str = "", status: str = "", offset: int = 0, limit: int = 100
     ) -> tuple[Sequence[InvocationRecord], int]:

@@ -344,6 +344,11 @@ class SqlQueue:
         row = self._session.one("next_due")
         return row[0] if row else None
 
+    def backlog(self) -> tuple[int, float | None]:
+        """Return how many rows wait, and when the oldest of them was accepted."""
+        row = self._session.one("backlog")
+        return (row[0], row[1]) if row else (0, None)
+
     def records(
         self, function_id: str, *, request_id: str = "", status: str = "", offset: int = 0, limit: int = 100
     ) -> tuple[Sequence[InvocationRecord], int]:

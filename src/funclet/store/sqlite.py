@@ -400,3 +400,40 @@ class SqliteStore:
         self._readers.join()
         self._checkpointer.join()
         self._writer.join()
+
+
+class SqliteReader:
+    """A `Store` of a process that only reads what another one writes. Whoever opens it closes it."""
+
+    def __init__(self, connections: _Connections) -> None:
+        self._readers = _Readers(connections)
+        self._is_closed = False
+
+    @classmethod
+    def open(cls, path: Path) -> "SqliteReader":
+        """Open a database file that its writer has brought to the schema of this code."""
+        return cls(_Connections(path, load_queries(), SystemClock()))
+
+    async def write(self, work: Callable[[Tx], T]) -> T:  # noqa: ARG002 - the members of the protocol
+        """Refuse.
+
+        Raises:
+            StoreUnavailable: always.
+        """
+        raise StoreUnavailable("this process only reads the database")
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """See `Store.read`; finished writes of the other process are seen, too.
+
+        Raises:
+            StoreUnavailable: the store is closed or failing.
+        """
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._readers.pool, self._readers.run, work)
+
+    async def close(self) -> None:
+        """Finish what was begun and close the file. Calls that come later raise StoreUnavailable."""
+        if not self._is_closed:
+            self._is_closed = True
+            await asyncio.to_thread(self._readers.join)

@@ -16,7 +16,8 @@ import msgspec
 
 from funclet.base.http import JSON, TEXT, Request, Response
 from funclet.model.errors import ModelError
-from funclet.triggers.http_routes import Match
+from funclet.triggers.http_result import decode_plain
+from funclet.triggers.http_routes import MAX_REMEMBERED_LENGTH, Match
 
 MAX_QUERY_PARAMETERS = 1000
 MAX_HEADERS_BYTES = 64 * 1024
@@ -73,18 +74,6 @@ def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str)
     )
 
 
-class _PlainResult(msgspec.Struct):
-    """A result as nearly all functions return it; whatever is different is looked at member by member."""
-
-    status: int = msgspec.field(name="statusCode")
-    body: str = ""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
-    is_encoded: bool = msgspec.field(name="isBase64Encoded", default=False)
-
-
-_decode_plain = msgspec.json.Decoder(_PlainResult).decode
-
-
 def render_result(result: bytes) -> Response:
     """Return the response that a function result stands for, without the headers that are the gateway's own.
 
@@ -92,7 +81,7 @@ def render_result(result: bytes) -> Response:
         ModelError: FSS.1202 if it has no status code, FSS.1206 if it is not usable in another way.
     """
     try:
-        plain = _decode_plain(result)
+        plain = decode_plain(result)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _render_any(result)
     # 1xx announces a second response that never comes: it would hang the client.
@@ -101,7 +90,7 @@ def render_result(result: bytes) -> Response:
     content_type = TEXT
     headers: dict[str, str] = {}
     for name, value in plain.headers.items():
-        kind = _kind_of(name)
+        kind = _kind_of(name) if len(name) <= MAX_REMEMBERED_LENGTH else _Kind.WRONG
         if kind is _Kind.WRONG or not (value.isascii() and value.isprintable()):
             return _render_any(result)
         if kind is _Kind.TYPE:

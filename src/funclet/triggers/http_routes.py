@@ -18,10 +18,8 @@ from funclet.triggers.apig import DEFAULT_TIMEOUT_MS, DEFAULTS
 
 DEFAULT_STAGE = str(DEFAULTS["env_name"])
 _ANY = "ANY"
-MAX_REMEMBERED = 4096
+MAX_REMEMBERED, MAX_REMEMBERED_LENGTH = 4096, 512
 """Matches that are kept for requests of the same method, stage and path."""
-MAX_REMEMBERED_CHARACTERS = 512
-"""Longer paths are not kept: together they would hold more memory than strangers may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +97,7 @@ class Routes:
         match = self._found.get(key)
         if match is None:
             match = self._search(group_id, method, stage, path)
-            if match is not None and len(path) <= MAX_REMEMBERED_CHARACTERS:
+            if match is not None and len(path) <= MAX_REMEMBERED_LENGTH:
                 if len(self._found) >= MAX_REMEMBERED:
                     self._found.clear()
                 self._found[key] = match

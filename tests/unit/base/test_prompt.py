@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from funclet.base.prompt import PromptFuture, PromptRuns
+from funclet.base.prompt import PromptRuns
+from funclet.base.prompt_future import PromptFuture
 
 
 def run(scenario):

@@ -33,6 +33,7 @@ functions:
       - {type: apig, path: /shop, auth: none}
       - {type: timer, schedule: 3m, alias: live}
     aliases: {live: {version: "@current"}}
+    fresh_state: true
 """
 S_FILE = """edition: 1.0.0
 name: fg-test
@@ -87,6 +88,7 @@ def test_own_file_is_read(folder):
         "handler": "index.handler",
         "memory_size": 256,
         "timeout": 30,
+        "enable_fresh_state": True,
         "env": {"TIER": "dev", "PORT": "8000", "DEBUG": "true"},
         "strategy_config": {"concurrency": 20},
     }
@@ -122,6 +124,7 @@ def test_file_of_the_vendors_component_is_read(folder):
     [
         ("memory: 256", "memory: lots", 5, "whole number"),
         ("handler: index.handler", "handlr: x", 9, "handlr"),
+        ("fresh_state: true", "fresh_state: 1", 16, "must be true or false"),
         ("code: ./code", "", 7, "'code' is missing"),
         ("${vars.tier}", "${vars.missing}", 10, "has no value"),
         ("${vars.tier}", "${file(../../etc/passwd)}", 10, "outside"),

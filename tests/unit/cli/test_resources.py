@@ -158,6 +158,16 @@ def test_config_set_merges_variables_and_keeps_the_required_members(fgs, stub):
     assert (sent["timeout"], sent["strategy_config"], sent["handler"]) == (9, {"concurrency": 4}, "index.handler")
 
 
+@pytest.mark.parametrize(("option", "expected"), [("--fresh-state", True), ("--no-fresh-state", False)])
+def test_config_set_switches_fresh_state(fgs, stub, option, expected):
+    stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello"})
+    stub.on("PUT", f"{HELLO}/config", 200, {"func_name": "hello", "enable_fresh_state": expected})
+
+    fgs("function", "config", "set", "hello", option)
+
+    assert stub.seen[-1].json["enable_fresh_state"] is expected
+
+
 def test_config_set_without_a_change_is_refused(fgs, stub):
     stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello"})
 

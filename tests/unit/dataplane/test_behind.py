@@ -312,8 +312,9 @@ def test_starts_are_limited_to_a_few_at_once(monkeypatch):
 @in_lab
 async def test_an_instance_that_dies_before_its_first_request_fails_it_instead_of_trying_for_ever(lab):
     async with lab.dispatcher() as subject:
-        call = invocation(ONE, lab.event("never"))
-        pool = subject._pool_for(call)
+        await lab.call(subject)
+        pool = subject._all_pools()[0]
+        await pool.evict(pool.oldest_idle())
         start = pool.start_instance
 
         async def start_and_die():
@@ -322,11 +323,11 @@ async def test_an_instance_that_dies_before_its_first_request_fails_it_instead_o
             return instance, failure
 
         pool.start_instance = start_and_die
-        outcome = await subject.invoke(call)
+        outcome = await lab.call(subject, "never")
 
         assert outcome.code == 4204
-        assert lab.begun == []
-        assert len(lab.driver.made) == 1
+        assert lab.begun == ["short"]
+        assert len(lab.driver.made) == 2
         await until(lambda: subject.statistics()["memory_mib"] == 0)
 
 

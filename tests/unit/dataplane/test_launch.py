@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from funclet.dataplane.launch import LaunchOptions, environment, path_environment, sandbox_spec
+from funclet.dataplane.launch import LaunchOptions, environment, forkable_of, path_environment, sandbox_spec
 from funclet.sandbox.protocol import Network
 from tests.support.dataplane import PYTHON, VERSION
 
@@ -58,6 +58,11 @@ def test_user_variables_are_visible_both_ways():
     assert json.loads(found["RUNTIME_USERDATA"]) == {"TIER": "dev", "TZ": "UTC"}
 
 
+def test_fresh_state_is_told_only_where_it_is_on():
+    assert of(version(fresh_state=True))["RUNTIME_FRESH_STATE"] == "1"
+    assert "RUNTIME_FRESH_STATE" not in of(VERSION)
+
+
 def test_encrypted_variables_are_only_user_data():
     found = of(version(encrypted_user_data='{"PASSWORD": "x"}'))
 
@@ -104,6 +109,14 @@ def test_a_stem_knows_nothing_of_the_function():
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "NODE_OPTIONS", "LC_ALL", "LANG"])
 def test_what_is_read_at_the_start_of_a_process_needs_a_new_one(name):
     assert spec(version(user_data=json.dumps({name: "x"}))).stem_environment == {}
+
+
+def test_a_stem_of_a_usual_function_is_what_sandboxd_may_fork():
+    known, asked = forkable_of(PYTHON), spec(version(user_data='{"TIER": "dev"}'))
+
+    assert known.folder == asked.runtime_dir
+    assert known.environment == asked.stem_environment
+    assert known.arguments == ("{runtime_root}/bootstrap.py", "115")
 
 
 def test_stems_can_be_switched_off():

@@ -151,6 +151,14 @@ def test_what_the_operator_cannot_have_is_told(load, tmp_path, name, version, me
     assert message in faults[0]
 
 
+def test_an_operator_may_switch_a_runtime_off(load):
+    registry = load([("2.7", "newer")], ["2.7"], operator_map={"Toy2.7": ""})
+
+    assert registry.require("Toy2.7").interpreter is None
+    assert registry.require("Toy2.7").note == "switched off by the operator"
+    assert registry.faults_of({"Toy2.7": ""}) == []
+
+
 def test_an_interpreter_that_functions_cannot_see_is_refused(load):
     with tempfile.NamedTemporaryFile(dir="/tmp") as file:
         install(Path(file.name), "2.7")

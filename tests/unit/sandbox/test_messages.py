@@ -75,14 +75,14 @@ def test_a_message_survives_the_way(message):
 )
 def test_what_is_wrong_or_too_large_is_refused(changes):
     with pytest.raises(BadMessage):
-        parse(json.dumps(["Create", MEMBERS | changes]).encode())
+        parse(json.dumps({"type": "Create"} | MEMBERS | changes).encode())
 
 
 def test_what_is_missing_is_refused():
     for name in MEMBERS:
         rest = {key: value for key, value in MEMBERS.items() if key != name}
         with pytest.raises(BadMessage):
-            parse(json.dumps(["Create", rest]).encode())
+            parse(json.dumps({"type": "Create"} | rest).encode())
 
 
 JSON = st.recursive(
@@ -100,4 +100,4 @@ def test_nothing_but_a_bad_message_comes_of_nonsense(packet):
 @given(st.fixed_dictionaries(dict.fromkeys(MEMBERS, JSON)))
 def test_nothing_but_a_bad_message_comes_of_wrong_members(members):
     with pytest.raises(BadMessage):
-        parse(json.dumps(["Create", members]).encode())
+        parse(json.dumps({"type": "Create"} | members).encode())

@@ -1,9 +1,9 @@
 """Which paths sandboxd shows, and where."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from funclet.sandbox.protocol import SandboxError
 from funclet.sandbox.sandboxd import plan

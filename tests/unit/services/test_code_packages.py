@@ -34,6 +34,7 @@ def runtime_of(folder, name="Python3.10", extension="py", *, is_built=True):
         default_timeout_s=3,
         sample=sample,
         interpreter_links=(),
+        oldest=(3, 6),
     )
     return RuntimeSpec(
         name=name, display_name=name, directory="", language=language if is_built else None, interpreter=None

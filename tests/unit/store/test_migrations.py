@@ -99,6 +99,7 @@ def _parameters(statement):
     [
         ("due_submissions", "submission_waiting"),
         ("next_due", "submission_waiting"),
+        ("backlog", "submission_waiting"),
         ("recover_submissions", "submission_running"),
         ("forget_submissions", "submission_ended"),
         ("find_records", "submission_by_function"),

@@ -89,6 +89,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "log_stream_id": log_config.get("stream_id") or "",
         "ephemeral_storage": settings.tmp_mib,
         "enable_dynamic_memory": settings.dynamic_memory,
+        "enable_fresh_state": settings.fresh_state,
     }
 
 

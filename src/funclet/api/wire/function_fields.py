@@ -141,6 +141,7 @@ class ConfigFields(msgspec.Struct):
     pre_stop_timeout: Number = UNSET
     ephemeral_storage: Number = UNSET
     enable_dynamic_memory: Flag = UNSET
+    enable_fresh_state: Flag = UNSET
     strategy_config: StrategyConfig | UnsetType | None = UNSET
     network_controller: NetworkController | UnsetType | None = UNSET
     func_vpc: FuncVpc | UnsetType | None = UNSET
@@ -183,6 +184,7 @@ _ACTING: Mapping[str, tuple[str, Any]] = {
     "pre_stop_timeout": ("pre_stop_timeout_s", 0),
     "ephemeral_storage": ("tmp_mib", DEFAULT_TMP_MIB),
     "enable_dynamic_memory": ("dynamic_memory", False),
+    "enable_fresh_state": ("fresh_state", False),
 }
 
 ECHOED_TEXTS = (

@@ -48,6 +48,10 @@ class Group:
     """Becomes readable when the kernel is about to kill for memory; -1 where it kills the whole group by itself."""
     open_fds: list[int] = field(default_factory=list)
 
+    def cpu_s(self) -> float:
+        """Return the CPU seconds used so far."""
+        return cpu_seconds(os.pread(self.cpu_fd, 512, 0))
+
     def child_started(self) -> None:
         """Close what only the child needed."""
         for fd in (*self.join_fds, self.into_fd):
@@ -134,7 +138,7 @@ class CgroupsV1:
                 _write(memory / "memory.limit_in_bytes", limits.memory_mib * _MIB)
                 _write(memory / "memory.swappiness", 0)
                 _write(folders["pids"] / "pids.max", limits.processes)
-                self._set_quota(folders["cpu"], max(limits.cpu_millicores, _BOOST_MILLICORES))
+                self._set_quota(folders["cpu"], _boosted(limits))
                 self._open_files(group, folders)
         except SandboxError:
             self.remove(group)
@@ -149,15 +153,17 @@ class CgroupsV1:
     def boost_cpu(self, group: Group) -> None:
         """See `Cgroups.boost_cpu`."""
         with _named("The CPU limit cannot be lifted"):
-            self._set_quota(self._cpu_folder(group), max(group.limits.cpu_millicores, _BOOST_MILLICORES))
+            self._set_quota(self._cpu_folder(group), _boosted(group.limits))
 
     def resize(self, group: Group, limits: Limits) -> None:
         """See `Cgroups.resize`."""
-        group.limits = limits
-        memory = self._parents["memory"] / group.folders[0].name
+        before, group.limits = group.limits, limits
         with _named("The limits cannot be set"):
-            _write(memory / "memory.limit_in_bytes", limits.memory_mib * _MIB)
-            self._set_quota(self._cpu_folder(group), max(limits.cpu_millicores, _BOOST_MILLICORES))
+            if before.memory_mib != limits.memory_mib:
+                memory = self._parents["memory"] / group.folders[0].name
+                _write(memory / "memory.limit_in_bytes", limits.memory_mib * _MIB)
+            if _boosted(before) != _boosted(limits):
+                self._set_quota(self._cpu_folder(group), _boosted(limits))
 
     def _cpu_folder(self, group: Group) -> Path:
         return self._parents["cpu"] / group.folders[0].name
@@ -225,7 +231,7 @@ class CgroupsV2:
                 if (folder / "memory.swap.max").exists():
                     _write(folder / "memory.swap.max", 0)
                 _write(folder / "pids.max", limits.processes)
-                self._set_quota(folder, max(limits.cpu_millicores, _BOOST_MILLICORES))
+                self._set_quota(folder, _boosted(limits))
                 self._open_files(group, folder)
         except SandboxError:
             self.remove(group)
@@ -240,14 +246,16 @@ class CgroupsV2:
     def boost_cpu(self, group: Group) -> None:
         """See `Cgroups.boost_cpu`."""
         with _named("The CPU limit cannot be lifted"):
-            self._set_quota(group.folders[0], max(group.limits.cpu_millicores, _BOOST_MILLICORES))
+            self._set_quota(group.folders[0], _boosted(group.limits))
 
     def resize(self, group: Group, limits: Limits) -> None:
         """See `Cgroups.resize`."""
-        group.limits = limits
+        before, group.limits = group.limits, limits
         with _named("The limits cannot be set"):
-            _write(group.folders[0] / "memory.max", limits.memory_mib * _MIB)
-            self._set_quota(group.folders[0], max(limits.cpu_millicores, _BOOST_MILLICORES))
+            if before.memory_mib != limits.memory_mib:
+                _write(group.folders[0] / "memory.max", limits.memory_mib * _MIB)
+            if _boosted(before) != _boosted(limits):
+                self._set_quota(group.folders[0], _boosted(limits))
 
     def was_out_of_memory(self, group: Group) -> bool:
         """See `Cgroups.was_out_of_memory`."""
@@ -294,6 +302,18 @@ class CgroupsV2:
         group.cpu_fd = os.open(folder / "cpu.stat", os.O_RDONLY | os.O_CLOEXEC)
         group.open_fds.append(group.cpu_fd)
         group.into_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _boosted(limits: Limits) -> int:
+    """Return the millicores of a start."""
+    return max(limits.cpu_millicores, _BOOST_MILLICORES)
+
+
+def cpu_seconds(text: bytes) -> float:
+    """Return what the file behind `Group.cpu_fd` says."""
+    if text.startswith(b"usage_usec"):
+        return int(text.split(maxsplit=2)[1]) / 1e6
+    return int(text) / 1e9
 
 
 def detect() -> Cgroups | None:

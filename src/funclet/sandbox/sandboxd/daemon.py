@@ -14,7 +14,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import partial
 
 from funclet.sandbox import native
@@ -37,8 +36,9 @@ from funclet.sandbox.sandboxd.messages import (
     render,
     send,
 )
+from funclet.sandbox.sandboxd.nursery import SWEEP_S, Nursery
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
-from funclet.sandbox.sandboxd.stems import Stems
+from funclet.sandbox.sandboxd.stems import most_stems
 
 _START_DEADLINE_S = 10.0
 _END_DEADLINE_S = 10.0
@@ -46,9 +46,10 @@ _OOM_DELAY_S = 0.02
 _RETRY_S = 0.05
 _MAX_UNSENT = 1000
 _REPORT_BYTES = 64
-_STEM_POLL_S = 0.02
-_QUIET_S = 0.05
+_QUIET_S = 0.02
 """Nothing is prepared so shortly after an instance was wanted: its function is just starting, on the same cores."""
+_MOST_QUIET_S = 0.2
+"""But for no longer than this: under steady load something must be prepared too."""
 
 
 Watch = tuple[int, Callable[[], bool]]
@@ -66,7 +67,8 @@ def serve(control: socket.socket, settings: SandboxdSettings, *, watches: Sequen
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     maker: Maker = FullMaker(settings) if os.geteuid() == 0 else RootlessMaker(settings)
-    daemon = _Daemon(control, maker, watches)
+    most = settings.max_stems if settings.max_stems >= 0 else most_stems(_host_memory_mib())
+    daemon = _Daemon(control, maker, watches, most)
     try:
         daemon.run(check_isolation(settings))
     finally:
@@ -74,7 +76,7 @@ def serve(control: socket.socket, settings: SandboxdSettings, *, watches: Sequen
 
 
 class _Daemon:
-    def __init__(self, control: socket.socket, maker: Maker, watches: Sequence[Watch]) -> None:
+    def __init__(self, control: socket.socket, maker: Maker, watches: Sequence[Watch], stems: int) -> None:
         self._control = control
         self._maker = maker
         self._selector = selectors.DefaultSelector()
@@ -84,11 +86,12 @@ class _Daemon:
         self._is_ending = False
         self._may_refill = True
         self._starting = 0
-        self._stems = Stems()
-        self._stem_serial = 0
+        self._nursery = Nursery(self, maker, stems)
+        self._quiet_since = 0.0
         self._quiet_until = 0.0
+        self._sweep_at = 0.0
         for fd, callback in watches:
-            self._watch(fd, partial(self._end_if, callback))
+            self.watch(fd, partial(self._end_if, callback))
 
     def run(self, checks: Sequence[HostCheck]) -> None:
         """Serve until the end. A host that allows nothing is told to the server, who hangs up."""
@@ -97,7 +100,7 @@ class _Daemon:
             check.name: ("ok" if check.ok else "missing", check.detail) for check in checks
         }
         self._control.setblocking(False)
-        self._watch(self._control.fileno(), self._hear)
+        self.watch(self._control.fileno(), self._hear)
         try:
             self._maker.open()
         except SandboxError as error:
@@ -120,13 +123,28 @@ class _Daemon:
                 self._refill()
 
     def close(self) -> None:
+        self._nursery.close()
         self._maker.close()
         self._drop_unsent()
         self._selector.close()
         self._control.close()
 
-    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """See `nursery.Host`."""
         self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """See `nursery.Host`."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(fd)
+
+    def kill(self, running: Running) -> None:
+        """See `nursery.Host`."""
+        self._kill(running)
+
+    def refill_soon(self) -> None:
+        """See `nursery.Host`."""
+        self._may_refill = time.monotonic() >= self._quiet_until
 
     def _end_if(self, callback: Callable[[], bool]) -> None:
         if callback():
@@ -152,17 +170,11 @@ class _Daemon:
             # Whoever asks for such a slot next is told why it cannot be made.
             self._may_refill = False
             return
+        self._may_refill = self._nursery.refill()
         now = time.monotonic()
-        spec = self._stems.missing(now)
-        if spec is None:
-            self._may_refill = False
-            if not self._stems.are_complete(now):
-                heapq.heappush(self._deadlines, (now + _STEM_POLL_S, 0, "refill"))
-            return
-        try:
-            self._spawn_stem(spec)
-        except SandboxError:
-            self._stems.failed(spec)
+        if not self._may_refill and self._nursery.has_loaded and self._sweep_at < now:
+            self._sweep_at = now + SWEEP_S
+            heapq.heappush(self._deadlines, (self._sweep_at, 0, "refill"))
 
     def _hear(self) -> None:
         try:
@@ -184,7 +196,7 @@ class _Daemon:
                 self._limit_cpu(message)
             case Keep():
                 if self._maker.has_stems:
-                    self._keep(message)
+                    self._nursery.keep(message)
                     self._may_refill = True
             case _:
                 self._end_all()
@@ -194,80 +206,40 @@ class _Daemon:
             self._end_all()
             return
         self._refill_later()
-        if self._use_stem(spec):
-            return
+        running: Running | None = None
+        if spec.stem_environment and self._maker.has_stems and not spec.extra_read_only:
+            running = self._nursery.take(spec)
+            if running is not None:
+                del self._running[running.id]
+                running.id = spec.id
+                self._running[spec.id] = running
+                self._say_started(running)
+                return
+            running = self._nursery.fork(spec)
         try:
-            self._spawn(spec)
+            self.begin(running or self._maker.spawn(spec))
         except SandboxError as error:
             self._say(Failed(id=spec.id, error=str(error)))
-
-    def _use_stem(self, spec: Create) -> bool:
-        """Make a stem the instance that is wanted; False if there is none that can be it."""
-        if not spec.stem_environment or not self._maker.has_stems:
-            return False
-        self._keep(spec, started_at=time.monotonic())
-        stem = self._stems.take(spec)
-        if stem is None:
-            return False
-        try:
-            self._maker.specialise(stem, spec)
-        except SandboxError:
-            self._kill(stem)
-            return False
-        del self._running[stem.id]
-        stem.id, stem.is_stem = spec.id, False
-        self._running[stem.id] = stem
-        self._say_started(stem, is_stem=True)
-        return True
-
-    def _keep(self, spec: Keep, *, started_at: float | None = None) -> None:
-        for stem in self._stems.want(spec, started_at):
-            self._kill(stem)
+        except OSError as error:  # no descriptors or memory left: the next one may succeed
+            self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
 
     def _refill_later(self) -> None:
         now = time.monotonic()
         if self._quiet_until < now:
-            # Not put off again by every further one: under steady load something must be prepared too.
-            self._quiet_until = now + _QUIET_S
-            heapq.heappush(self._deadlines, (self._quiet_until, 0, "refill"))
+            self._quiet_since = now
+            heapq.heappush(self._deadlines, (now + _QUIET_S, 0, "refill"))
+        self._quiet_until = min(now + _QUIET_S, self._quiet_since + _MOST_QUIET_S)
         self._may_refill = False
 
-    def _spawn_stem(self, spec: Keep) -> None:
-        self._stem_serial += 1
-        members = {field.name: getattr(spec, field.name) for field in fields(Keep)}
-        name = f"fgs-stem-{os.getpid()}-{self._stem_serial}"
-        stem = self._spawn(
-            Create(
-                **members,
-                # Ids of the server are never negative.
-                id=-self._stem_serial,
-                name=name,
-                environment=spec.stem_environment,
-                code_dir="",
-                extra_read_only={},
-            )
-        )
-        stem.is_stem = True
-        self._stems.add(spec, stem)
-
-    def _spawn(self, spec: Create) -> Running:
-        """Begin an instance.
-
-        Raises:
-            SandboxError: nothing of it is left.
-        """
-        try:
-            running = self._maker.spawn(spec)
-        except OSError as error:  # no descriptors or memory left: the next one may succeed
-            raise SandboxError(f"sandboxd is short of something: {error}.") from error
-        self._running[spec.id] = running
+    def begin(self, running: Running) -> None:
+        """See `nursery.Host`."""
+        self._running[running.id] = running
         self._starting += 1
-        self._watch(running.spawned.error_fd, partial(self._on_report, running))
-        self._watch(running.spawned.pidfd, partial(self._on_exit, running))
+        self.watch(running.spawned.error_fd, partial(self._on_report, running))
+        self.watch(running.spawned.pidfd, partial(self._on_exit, running))
         if running.group is not None and running.group.oom_fd >= 0:
-            self._watch(running.group.oom_fd, partial(self._on_out_of_memory, running))
-        heapq.heappush(self._deadlines, (time.monotonic() + _START_DEADLINE_S, spec.id, "start"))
-        return running
+            self.watch(running.group.oom_fd, partial(self._on_out_of_memory, running))
+        heapq.heappush(self._deadlines, (time.monotonic() + _START_DEADLINE_S, running.id, "start"))
 
     def _on_report(self, running: Running) -> None:
         """The child executed the interpreter (end of file), or says which step failed."""
@@ -281,10 +253,12 @@ class _Daemon:
         running.steps = ()
         running.is_started = True
         if not running.is_stem:
-            self._say_started(running, is_stem=False)
+            self._say_started(running)
 
-    def _say_started(self, running: Running, *, is_stem: bool) -> None:
-        message = Started(id=running.id, pid=running.spawned.pid, descriptors=tuple(running.outgoing), is_stem=is_stem)
+    def _say_started(self, running: Running) -> None:
+        message = Started(
+            id=running.id, pid=running.spawned.pid, descriptors=tuple(running.outgoing), is_stem=running.is_late
+        )
         self._say(message, tuple(running.outgoing.values()))
         running.close_outgoing()
 
@@ -311,8 +285,8 @@ class _Daemon:
         """Tell the server how an instance of its own ended; a stem is not its business."""
         if not running.is_stem:
             self._say(message)
-        elif self._stems.drop(running):
-            self._may_refill = True
+        elif self._nursery.dropped(running):
+            self.refill_soon()
 
     def _on_out_of_memory(self, running: Running) -> None:
         """Version 1 kills one process only, and tells the groups below the one that is full too: look again soon."""
@@ -333,6 +307,7 @@ class _Daemon:
         heapq.heappush(self._deadlines, (time.monotonic() + message.grace_ms / 1000, message.id, "stop"))
 
     def _kill(self, running: Running) -> None:
+        running.let_go_of_tmp()
         # A group that is going away needs no boost.
         with contextlib.suppress(SandboxError):
             self._maker.boost_cpu(running)
@@ -341,6 +316,7 @@ class _Daemon:
     def _limit_cpu(self, message: LimitCpu) -> None:
         running = self._running.get(message.id)
         if running is not None:
+            self._nursery.is_loaded(running)
             # A group that is going away needs no limit.
             with contextlib.suppress(SandboxError):
                 self._maker.limit_cpu(running)
@@ -350,7 +326,9 @@ class _Daemon:
         while self._deadlines and self._deadlines[0][0] <= now:
             _, identity, purpose = heapq.heappop(self._deadlines)
             if purpose == "refill":
-                self._may_refill = True
+                self._may_refill = now >= self._quiet_until
+                if not self._may_refill:
+                    heapq.heappush(self._deadlines, (self._quiet_until, 0, "refill"))
                 continue
             running = self._running.get(identity)
             if running is None or (purpose == "start" and running.is_started):
@@ -365,8 +343,7 @@ class _Daemon:
         """Begin the end: nobody is there to be told any more."""
         self._is_ending = True
         self._drop_unsent()
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(self._control)
+        self.unwatch(self._control.fileno())
         for running in self._running.values():
             running.stop_asked = True
             self._kill(running)
@@ -377,8 +354,7 @@ class _Daemon:
         if running.group is not None:
             fds.append(running.group.oom_fd)
         for fd in fds:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(fd)
+            self.unwatch(fd)
 
     def _say(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send now, or when the server reads again; until then with copies of the descriptors."""
@@ -405,6 +381,10 @@ class _Daemon:
     def _drop_unsent(self) -> None:
         while self._unsent:
             _close_all(self._unsent.popleft()[1])
+
+
+def _host_memory_mib() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
 
 
 def _close_all(descriptors: Sequence[int]) -> None:

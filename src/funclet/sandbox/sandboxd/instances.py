@@ -5,9 +5,7 @@ system and steps; a `Running` holds what must be given back.
 """
 
 import contextlib
-import fcntl
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -22,16 +20,16 @@ from funclet.sandbox.native import Spawned, Step
 from funclet.sandbox.protocol import ExitReason, Network, SandboxError
 from funclet.sandbox.sandboxd import cgroups, plan
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
-from funclet.sandbox.sandboxd.messages import Create
-from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code
+from funclet.sandbox.sandboxd.messages import Create, Keep
+from funclet.sandbox.sandboxd.pipes import Pipes, out_of_the_way
+from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code, open_code, plan_fork, remove_dead_folders
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.slots import Slot, Slots
+from funclet.sandbox.sandboxd.zygotes import Zygote, children, command_of, end_strays, is_roots_own
 from funclet.sandbox.seccomp import build_filter
 
 _RUN_FOLDER = Path("/run/funclet")
 _TEMPORARY_PREFIX = "funclet-"
-_LOWEST_FREE_FD = 16
-_SOCKET_BUFFER_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +48,14 @@ class Running:
     stop_asked: bool = False
     is_stem: bool = False
     """It was started ahead, and is nobody's yet."""
+    is_ready: bool = False
+    """As a stem it has said READY."""
+    is_late: bool = False
+    """Its runtime does not know the environment when the server gets it."""
+    spec: Create | None = None
+    """What function it is for; None while it is for any."""
+    cpu_before_s: float = 0.0
+    """CPU time that it had used when it was given to the server."""
     out_of_memory: bool = False
 
     def signal(self, number: int) -> None:
@@ -63,6 +69,12 @@ class Running:
             self.slot.child_started()
         if self.group is not None:
             self.group.child_started()
+
+    def let_go_of_tmp(self) -> None:
+        """Close our descriptor of `/tmp` before the instance ends: whoever closes a disk last waits milliseconds."""
+        fd = self.outgoing.pop("tmp", -1)
+        if fd >= 0:
+            os.close(fd)
 
     def close_outgoing(self) -> None:
         """Close what was made for the server."""
@@ -99,12 +111,36 @@ class Maker(Protocol):
         """Begin an instance. Raises SandboxError when nothing of it is left."""
         ...
 
+    def start_zygote(self, spec: Keep) -> Zygote | None:
+        """Start the process whose forks are such instances; None if they have none.
+
+        Raises:
+            SandboxError: it cannot be made.
+        """
+        ...
+
+    def end_zygote(self, zygote: Zygote) -> None:
+        """End it, if it has not ended; its forks live on. Safe to call twice."""
+        ...
+
+    def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:
+        """Begin an instance as a fork; with an `environment` it loads its function before it is ready.
+
+        Raises:
+            SandboxError: nothing of it is left, and the zygote may be dead.
+        """
+        ...
+
     def specialise(self, running: Running, spec: Create) -> None:
         """Make a stem the instance of a function: its code, its limits.
 
         Raises:
             SandboxError: it cannot be used any more.
         """
+        ...
+
+    def cpu_s(self, running: Running) -> float:
+        """Return the CPU seconds it has used."""
         ...
 
     def limit_cpu(self, running: Running) -> None:
@@ -132,40 +168,6 @@ class Maker(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Pipes:
-    """Both sides of what connects an instance."""
-
-    ends: plan.Ends
-    connection: int
-    log: int
-    status: int
-
-    @classmethod
-    def make(cls) -> "_Pipes":
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        for end in (ours, theirs):
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                end.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
-        ours.setblocking(False)
-        log_read, log_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(log_read, False)
-        status_read, status_write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(status_read, False)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        child = [_out_of_the_way(fd) for fd in (theirs.detach(), log_write, status_write, null)]
-        ends = plan.Ends(connection=child[0], log=child[1], status=child[2], null=child[3])
-        return cls(ends, ours.detach(), log_read, status_read)
-
-    def close_ends(self) -> None:
-        for fd in (self.ends.connection, self.ends.log, self.ends.status, self.ends.null):
-            os.close(fd)
-
-    def close_ours(self) -> None:
-        for fd in (self.connection, self.log, self.status):
-            os.close(fd)
-
-
 class FullMaker:
     """Level `full`: root's means."""
 
@@ -181,6 +183,8 @@ class FullMaker:
         self._has_user_namespaces = False
         self._home_fd = -1
         """Our own mount namespace, to come back to."""
+        self._known: set[int] = set()
+        """Children of this process that are somebody's."""
 
     def open(self) -> None:
         """See `Maker.open`."""
@@ -188,12 +192,13 @@ class FullMaker:
         found = cgroups.detect()
         if found is None:
             raise SandboxError("Control groups with memory, cpu and pids are missing: mount cgroup2 at /sys/fs/cgroup.")
-        _remove_dead_folders(_RUN_FOLDER, "")
+        remove_dead_folders(_RUN_FOLDER, "")
         # Mounts of ours are nobody else's, and end with this process.
         native.helper().unshare(native.CLONE_NEWNS)
         failure = native.attempt([Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/")])
         if failure:
             raise SandboxError(f"Mounts cannot be made private: {failure}.")
+        self._known = set(children())
         self._home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         found.open()
         self._cgroups = found
@@ -204,33 +209,97 @@ class FullMaker:
 
     def spawn(self, spec: Create) -> Running:
         """See `Maker.spawn`."""
-        if self._cgroups is None:
-            raise SandboxError("sandboxd is not open.")
         plan.check_paths(spec, self._settings)
         interpreter = plan.find_interpreter(spec, self._settings)
         with contextlib.ExitStack() as undo:
-            slot = self._slots.take(tmp_mib=spec.tmp_mib, network=Network(spec.network))
-            undo.callback(self._slots.give_back, slot)
-            group = self._cgroups.create(spec.name, _limits(spec))
-            undo.callback(self._cgroups.remove, group)
-            tmp_fd = slot.disk.mount_fd if slot.disk else -1
-            root = self._skeleton.plan(
-                spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=Tmp(mount_fd=tmp_fd)
-            )
-            identity = plan.Identity(user_id=slot.user_id, use_user_namespace=self._has_user_namespaces)
-            pipes = _Pipes.make()
+            slot, group, tmp = self._prepare(spec, undo)
+            root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp)
+            pipes = Pipes.make()
             undo.callback(pipes.close_ours)
+            identity = self._identity(slot)
             steps = plan.full_steps(
                 spec, pipes.ends, identity, root, slot.namespace.fd, group.join_fds, self._filter, interpreter.inside
             )
             spawned = _spawn(spec, interpreter, steps, plan.FULL_FLAGS, group.into_fd, pipes)
             undo.pop_all()
-        running = _running(spec, spawned, steps, pipes)
-        running.slot, running.group = slot, group
-        running.outgoing |= {"peak": group.peak_fd, "cpu": group.cpu_fd}
-        if slot.disk is not None:
-            running.outgoing["tmp"] = os.dup(slot.disk.root_fd)
+        self._known.add(spawned.pid)
+        return _full(_running(spec, spawned, steps, pipes), slot, group)
+
+    def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:
+        """See `Maker.fork`."""
+        plan.check_paths(spec, self._settings)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as after:
+            slot, group, tmp = self._prepare(spec, undo)
+            pipes = Pipes.make(environment)
+            undo.callback(pipes.close_ours)
+            after.callback(pipes.close_ends)
+            root = plan_fork(spec, tmp=tmp, code_fd=_open_code(spec, after))
+            steps = plan.fork_steps(
+                spec, pipes.ends, self._identity(slot), root, slot.namespace.fd, group.join_fds, self._filter
+            )
+            try:
+                spawned = zygote.fork(
+                    steps,
+                    flags=plan.FULL_FLAGS,
+                    cgroup_fd=group.into_fd,
+                    rehearsals=rehearsals,
+                    is_loaded=bool(environment),
+                )
+            except SandboxError:
+                # First the zygote and a child that it may have made, so that what they hold can be given back.
+                self.end_zygote(zygote)
+                raise
+            undo.pop_all()
+        self._known.add(spawned.pid)
+        running = _full(_running(spec, spawned, steps, pipes), slot, group)
+        running.is_late = True
         return running
+
+    def start_zygote(self, spec: Keep) -> Zygote | None:
+        """See `Maker.start_zygote`."""
+        command = command_of(spec, self._settings)
+        if command is None:
+            return None
+        interpreter = plan.find_interpreter(spec, self._settings)
+        if not all(map(is_roots_own, (Path(spec.interpreter).resolve(), command.folder))):
+            return None
+        root = self._skeleton.plan_template(
+            spec, interpreter=interpreter.inside, prefix=interpreter.prefix, helper=native.path()
+        )
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        null = out_of_the_way(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        ends = plan.Ends(connection=out_of_the_way(theirs.detach()), log=null, status=-1, null=null)
+        steps = [*plan.zygote_steps(root, ends), plan.exec_step(interpreter.inside)]
+        argv = (interpreter.inside, *command.arguments)
+        try:
+            zygote = Zygote.start(steps, ours, argv=argv, command=command, flags=plan.ZYGOTE_FLAGS)
+        except SandboxError:
+            ours.close()
+            raise
+        finally:
+            os.close(ends.connection)
+            os.close(ends.null)
+        self._known.add(zygote.pid)
+        return zygote
+
+    def end_zygote(self, zygote: Zygote) -> None:
+        """See `Maker.end_zygote`."""
+        if zygote.close():
+            self._known.discard(zygote.pid)
+            end_strays(frozenset(self._known))
+
+    def _prepare(self, spec: Create, undo: contextlib.ExitStack) -> tuple[Slot, cgroups.Group, Tmp]:
+        """Return what an instance needs before there is a process; `undo` gives it back."""
+        if self._cgroups is None:
+            raise SandboxError("sandboxd is not open.")
+        slot = self._slots.take(tmp_mib=spec.tmp_mib, network=Network(spec.network))
+        undo.callback(self._slots.give_back, slot)
+        group = self._cgroups.create(spec.name, _limits(spec))
+        undo.callback(self._cgroups.remove, group)
+        return slot, group, Tmp(mount_fd=slot.disk.mount_fd if slot.disk else -1)
+
+    def _identity(self, slot: Slot) -> plan.Identity:
+        return plan.Identity(user_id=slot.user_id, use_user_namespace=self._has_user_namespaces)
 
     def specialise(self, running: Running, spec: Create) -> None:
         """See `Maker.specialise`."""
@@ -238,10 +307,14 @@ class FullMaker:
         if self._cgroups is None or running.group is None:
             raise SandboxError("A stem has lost its control groups.")
         try:
-            mount_code(running.spawned.pid, spec.code_dir, self._home_fd)
+            mount_code(running.spawned.pidfd, spec.code_dir, self._home_fd)
         except OSError as error:
             raise SandboxError(f"The code cannot be mounted: {error}.") from error
         self._cgroups.resize(running.group, _limits(spec))
+
+    def cpu_s(self, running: Running) -> float:
+        """See `Maker.cpu_s`."""
+        return running.group.cpu_s() if running.group is not None else 0.0
 
     def limit_cpu(self, running: Running) -> None:
         """See `Maker.limit_cpu`."""
@@ -260,6 +333,7 @@ class FullMaker:
 
     def give_back(self, running: Running) -> None:
         """See `Maker.give_back`."""
+        self._known.discard(running.spawned.pid)
         _close(running)
         running.out_of_memory = running.out_of_memory or self.was_out_of_memory(running)
         if self._cgroups is not None and running.group is not None:
@@ -298,7 +372,7 @@ class RootlessMaker:
         """See `Maker.open`."""
         self._filter = build_filter()
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        _remove_dead_folders(Path(base), _TEMPORARY_PREFIX)
+        remove_dead_folders(Path(base), _TEMPORARY_PREFIX)
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY_PREFIX}{os.getpid()}-", dir=base)).resolve()
         servers = tuple(self._settings.nameservers) or host_nameservers()
         self._skeleton = Skeleton(self._folder, nameservers=servers)
@@ -316,12 +390,27 @@ class RootlessMaker:
         interpreter = plan.find_interpreter(spec, self._settings)
         root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=Tmp())
         with contextlib.ExitStack() as undo:
-            pipes = _Pipes.make()
+            pipes = Pipes.make()
             undo.callback(pipes.close_ours)
             steps = plan.rootless_steps(spec, pipes.ends, root, self._filter, interpreter.inside)
             spawned = _spawn(spec, interpreter, steps, plan.ROOTLESS_FLAGS, -1, pipes)
             undo.pop_all()
         return _running(spec, spawned, steps, pipes)
+
+    def start_zygote(self, spec: Keep) -> Zygote | None:  # noqa: ARG002  # as below
+        """Return none: there are no stems at this level."""
+        return None
+
+    def end_zygote(self, zygote: Zygote) -> None:
+        """Do nothing: there are none."""
+
+    def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:  # noqa: ARG002
+        """Refuse: there are no zygotes at this level."""
+        raise SandboxError("There are no stems at this level.")
+
+    def cpu_s(self, running: Running) -> float:  # noqa: ARG002  # as below
+        """Return 0: nobody asks where there are no stems."""
+        return 0.0
 
     def specialise(self, running: Running, spec: Create) -> None:  # noqa: ARG002  # `has_stems` is false
         """Refuse: an ordinary user cannot mount into an instance that runs."""
@@ -354,7 +443,7 @@ class RootlessMaker:
 
 
 def _spawn(
-    spec: Create, interpreter: plan.Interpreter, steps: Sequence[Step], flags: int, cgroup_fd: int, pipes: _Pipes
+    spec: Create, interpreter: plan.Interpreter, steps: Sequence[Step], flags: int, cgroup_fd: int, pipes: Pipes
 ) -> Spawned:
     try:
         return native.spawn(
@@ -368,9 +457,30 @@ def _spawn(
         pipes.close_ends()
 
 
-def _running(spec: Create, spawned: Spawned, steps: Sequence[Step], pipes: _Pipes) -> Running:
+def _running(spec: Create, spawned: Spawned, steps: Sequence[Step], pipes: Pipes) -> Running:
     outgoing = {"connection": pipes.connection, "log": pipes.log}
     return Running(id=spec.id, spawned=spawned, steps=steps, status_fd=pipes.status, outgoing=outgoing)
+
+
+def _full(running: Running, slot: Slot, group: cgroups.Group) -> Running:
+    """Return it with what level `full` has more."""
+    running.slot, running.group = slot, group
+    running.outgoing |= {"peak": group.peak_fd, "cpu": group.cpu_fd}
+    if slot.disk is not None:
+        running.outgoing["tmp"] = os.dup(slot.disk.root_fd)
+    return running
+
+
+def _open_code(spec: Create, after: contextlib.ExitStack) -> int:
+    """Return a detached mount of the code, which `after` closes; -1 if there is none yet."""
+    if not spec.code_dir:
+        return -1
+    try:
+        fd = open_code(spec.code_dir)
+    except OSError as error:
+        raise SandboxError(f"The code cannot be mounted: {error}.") from error
+    after.callback(os.close, fd)
+    return fd
 
 
 def _limits(spec: Create) -> cgroups.Limits:
@@ -385,17 +495,3 @@ def _close(running: Running) -> None:
     running.close_outgoing()
     for fd in (running.status_fd, running.spawned.pidfd, running.spawned.error_fd):
         os.close(fd)
-
-
-def _out_of_the_way(fd: int) -> int:
-    """Return `fd` as a number that the child's 0 to 3 do not overwrite."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FREE_FD)
-    os.close(fd)
-    return moved
-
-
-def _remove_dead_folders(parent: Path, prefix: str) -> None:
-    for folder in parent.glob(f"{prefix}[0-9]*"):
-        pid = folder.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            shutil.rmtree(folder, ignore_errors=True)

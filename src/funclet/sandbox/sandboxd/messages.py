@@ -6,12 +6,11 @@ types and sizes beyond the limits are refused.
 """
 
 import array
-import json
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args, get_origin
+from collections.abc import Sequence
+
+import msgspec
 
 from funclet.sandbox.protocol import Network
 
@@ -27,8 +26,11 @@ class BadMessage(Exception):
     """A packet that the other side must not send."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """What all have in common: the member `type` is the name of the class."""
+
+
+class Keep(_Message, frozen=True, kw_only=True):
     """Start sandboxes like this one ahead, without the code and variables of a function. Not answered."""
 
     interpreter: str
@@ -45,8 +47,7 @@ class Keep:
     network: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create(Keep):
+class Create(Keep, frozen=True, kw_only=True):
     """Make a sandbox and start the interpreter. Answered by `Started` or `Failed`, and after `Started` by `Exited`."""
 
     id: int
@@ -57,8 +58,7 @@ class Create(Keep):
     extra_read_only: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(_Message, frozen=True, kw_only=True):
     """End a sandbox: SIGTERM now, everything after `grace_ms`; 0 kills at once. An unknown id is no error."""
 
     id: int
@@ -67,15 +67,13 @@ class Stop:
     """The server saw it use more memory than it may (where there are no control groups)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitCpu:
+class LimitCpu(_Message, frozen=True, kw_only=True):
     """End the CPU boost of the start."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Ready(_Message, frozen=True, kw_only=True):
     """First packet of sandboxd: it can make sandboxes, or says why not."""
 
     level: str
@@ -85,8 +83,7 @@ class Ready:
     """Name of each check to `ok` or `missing`, and the detail."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(_Message, frozen=True, kw_only=True):
     """The interpreter runs. Its descriptors come beside it, in the order of `descriptors`."""
 
     id: int
@@ -98,16 +95,14 @@ class Started:
     """It was started ahead: its runtime does not know the environment yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(_Message, frozen=True, kw_only=True):
     """Nothing of the sandbox is left."""
 
     id: int
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exited:
+class Exited(_Message, frozen=True, kw_only=True):
     """Every process is gone and everything given back."""
 
     id: int
@@ -116,12 +111,18 @@ class Exited:
 
 
 Message = Create | Keep | Stop | LimitCpu | Ready | Started | Failed | Exited
-_KINDS: Mapping[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+_DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+_ENCODER = msgspec.json.Encoder()
+
+
+def keep_of(spec: Keep) -> Keep:
+    """Return the part of a request that says which stems can serve it."""
+    return Keep(**{name: getattr(spec, name) for name in Keep.__struct_fields__})
 
 
 def render(message: Message) -> bytes:
     """Return the packet."""
-    return json.dumps([type(message).__name__, asdict(message)], separators=(",", ":")).encode()
+    return _ENCODER.encode(message)
 
 
 def parse(packet: bytes) -> Message:
@@ -131,11 +132,8 @@ def parse(packet: bytes) -> Message:
         BadMessage: not one of ours, or beyond a limit.
     """
     try:
-        name, members = json.loads(packet)
-        kind = _KINDS[name]
-        wanted = {field.name: field.type for field in fields(kind)}
-        message = kind(**{key: _checked(key, value, wanted[key]) for key, value in members.items()})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        message = _DECODER.decode(packet)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"not a message: {error}") from error
     if isinstance(message, Keep):
         _check_keep(message)
@@ -166,22 +164,23 @@ def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     return packet, list(descriptors)
 
 
-def _checked(name: str, value: Any, kind: Any) -> Any:
-    if kind in (int, bool, str):
-        if type(value) is not kind:
-            raise BadMessage(f"{name} is not of type {kind.__name__}")
-        if isinstance(value, str) and (len(value) > _MAX_STRING or "\0" in value):
-            raise BadMessage(f"{name} is too long or has a zero byte")
-        return value
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is tuple and isinstance(value, list) and len(value) <= _MAX_ITEMS:
-        return tuple(_checked(name, item, inner[0]) for item in value)
-    if origin is dict and isinstance(value, dict) and len(value) <= _MAX_ITEMS:
-        return {_checked(name, key, str): _checked(name, item, inner[1]) for key, item in value.items()}
-    raise BadMessage(f"{name} has the wrong type or too many items")
+def _check_texts(*texts: str) -> None:
+    # All at once: this is on the way of every start.
+    if len(texts) > _MAX_ITEMS or max(map(len, texts), default=0) > _MAX_STRING or "\0" in "".join(texts):
+        raise BadMessage("a text is too long or has a zero byte, or there are too many")
 
 
 def _check_keep(message: Keep) -> None:
+    _check_texts(message.interpreter, message.runtime_dir)
+    _check_texts(*message.arguments)
+    _check_texts(*message.interpreter_links)
+    tables = [message.stem_environment]
+    if isinstance(message, Create):
+        _check_texts(message.code_dir)
+        tables += [message.environment, message.extra_read_only]
+    for table in tables:
+        _check_texts(*table)
+        _check_texts(*table.values())
     ranges = {
         "memory_mib": (16, 65536),
         "cpu_millicores": (10, 256_000),

@@ -13,12 +13,14 @@ from pathlib import Path
 from funclet.sandbox import native
 from funclet.sandbox.native import Step
 from funclet.sandbox.protocol import SandboxError
-from funclet.sandbox.sandboxd.messages import Create
+from funclet.sandbox.sandboxd.messages import Create, Keep
 from funclet.sandbox.sandboxd.rootfs import CODE_ROOT, RUNTIME_ROOT, USER_ID
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 
 _NAMESPACES = native.CLONE_NEWPID | native.CLONE_NEWNS | native.CLONE_NEWIPC | native.CLONE_NEWUTS
 FULL_FLAGS = _NAMESPACES
+ZYGOTE_FLAGS = native.CLONE_NEWNS | native.CLONE_NEWIPC | native.CLONE_NEWUTS | native.CLONE_NEWNET
+"""No pid namespace: a zygote cannot make one for a sibling of its own from inside another."""
 ROOTLESS_FLAGS = _NAMESPACES | native.CLONE_NEWUSER | native.CLONE_NEWNET
 _SIGKILL = 9
 _SYSTEM = Path("/usr")
@@ -72,13 +74,14 @@ def check_paths(spec: Create, settings: SandboxdSettings) -> None:
             raise SandboxError(f"Nothing can be shown at '{target}': only below /mnt, /opt and /home.")
 
 
-def find_interpreter(spec: Create, settings: SandboxdSettings) -> Interpreter:
+def find_interpreter(spec: Keep, settings: SandboxdSettings) -> Interpreter:
     """Return where the interpreter will be seen.
 
     Raises:
         SandboxError: it is neither of the system, nor of a known installation, nor in the code or language folder.
     """
-    for folder, seen_at in ((spec.code_dir, CODE_ROOT), (spec.runtime_dir, RUNTIME_ROOT)):
+    code_dir = spec.code_dir if isinstance(spec, Create) else ""
+    for folder, seen_at in ((code_dir, CODE_ROOT), (spec.runtime_dir, RUNTIME_ROOT)):
         if folder and _is_below(spec.interpreter, [Path(folder)]):
             return Interpreter(inside=seen_at + spec.interpreter.removeprefix(folder), prefix=None)
     real = os.path.realpath(spec.interpreter)
@@ -105,6 +108,16 @@ def full_steps(
 ) -> list[Step]:
     """Return the steps of level `full`."""
     return [
+        *_full_steps(spec, identity, root, namespace_fd, join_fds),
+        *_confine(ends, syscall_filter),
+        exec_step(interpreter),
+    ]
+
+
+def _full_steps(
+    spec: Create, identity: Identity, root: Sequence[Step], namespace_fd: int, join_fds: Sequence[int]
+) -> list[Step]:
+    return [
         Step("SETNS", a=namespace_fd, b=native.CLONE_NEWNET),
         Step("HOSTNAME", s=spec.name.encode()),
         *root,
@@ -113,7 +126,38 @@ def full_steps(
         *_limits(spec),
         Step("DROP_BOUNDING"),
         *identity_steps(identity),
-        *_confine(ends, syscall_filter, interpreter),
+    ]
+
+
+def exec_step(interpreter: str) -> Step:
+    """Return the last step of a process that becomes another program."""
+    return Step("EXEC", s=os.fsencode(interpreter))
+
+
+def fork_steps(
+    spec: Create,
+    ends: Ends,
+    identity: Identity,
+    root: Sequence[Step],
+    namespace_fd: int,
+    join_fds: Sequence[int],
+    syscall_filter: bytes,
+) -> list[Step]:
+    """Return the steps of level `full` for a fork of a zygote."""
+    return [
+        *_full_steps(spec, identity, root, namespace_fd, join_fds),
+        *_confine(ends, syscall_filter, is_fork=True),
+        Step("RESUME"),
+    ]
+
+
+def zygote_steps(root: Sequence[Step], ends: Ends) -> list[Step]:
+    """Return the steps of a zygote, which keeps root's rights and sees nothing but its root."""
+    return [
+        *root,
+        Step("PDEATHSIG", a=_SIGKILL),
+        Step("SETSID"),
+        Step("DESCRIPTORS", a=ends.null, b=ends.log, c=ends.connection),
     ]
 
 
@@ -136,11 +180,12 @@ def rootless_steps(
         Step("HOSTNAME", s=spec.name.encode()),
         *root,
         *_limits(spec),
-        *_confine(ends, syscall_filter, interpreter),
+        *_confine(ends, syscall_filter),
+        exec_step(interpreter),
     ]
 
 
-def _confine(ends: Ends, syscall_filter: bytes, interpreter: str) -> list[Step]:
+def _confine(ends: Ends, syscall_filter: bytes, *, is_fork: bool = False) -> list[Step]:
     return [
         # A new user namespace gave every capability over itself; none is needed any more.
         Step("DROP_BOUNDING"),
@@ -149,10 +194,9 @@ def _confine(ends: Ends, syscall_filter: bytes, interpreter: str) -> list[Step]:
         Step("PDEATHSIG", a=_SIGKILL),
         Step("NO_NEW_PRIVS"),
         Step("SECCOMP", t=syscall_filter),
-        Step("INIT", a=1, b=ends.status),
+        Step("INIT", a=1, b=ends.status, c=int(is_fork)),
         Step("SETSID"),
         Step("DESCRIPTORS", a=ends.null, b=ends.log, c=ends.connection),
-        Step("EXEC", s=os.fsencode(interpreter)),
     ]
 
 

@@ -14,13 +14,15 @@ from pathlib import Path
 
 from funclet.sandbox import native
 from funclet.sandbox.native import Step
-from funclet.sandbox.sandboxd.messages import Create
+from funclet.sandbox.sandboxd.messages import Create, Keep
 
 USER_ID = 1003
 CODE_ROOT = "/opt/function/code"
 RUNTIME_ROOT = "/home/snuser/runtime"
 WORKING_DIRECTORY = "/opt/function"
 
+HELPER = "/tmp/native.so"  # noqa: S108  # on a root that nobody can write to
+"""Where a zygote finds the C module."""
 _TMP = "tmp"
 _READ_ONLY = native.ATTR_RDONLY | native.ATTR_NOSUID | native.ATTR_NODEV
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -69,6 +71,7 @@ class Skeleton:
         self._etc = folder / "etc"
         self._nameservers = nameservers
         self._shared_steps: tuple[Step, ...] = ()
+        self._process_steps: tuple[Step, ...] = ()
 
     def build(self) -> None:
         """Write the shared files and steps. The copies of host files are those of this moment."""
@@ -85,6 +88,7 @@ class Skeleton:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() else 0o644)
         root = str(self._mount_point)
+        self._process_steps = (*_process_files(root),)
         self._shared_steps = (
             Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/"),
             _mount(root, "tmpfs", "mode=755,size=1m,nr_inodes=1024", native.MS_NOSUID | native.MS_NODEV),
@@ -92,7 +96,6 @@ class Skeleton:
             *_system(root),
             _bind(root, "etc", self._etc),
             *_devices(root),
-            *_process_files(root),
         )
 
     def plan(self, spec: Create, *, interpreter: str, prefix: Path | None, tmp: Tmp) -> list[Step]:
@@ -105,26 +108,33 @@ class Skeleton:
             tmp: where `/tmp` comes from.
         """
         root = str(self._mount_point)
-        steps = [
-            *self._shared_steps,
-            _bind(root, RUNTIME_ROOT, Path(spec.runtime_dir)),
-        ]
+        steps = [*self._shared_steps, *self._process_steps, *_languages(root, spec, prefix)]
         if spec.code_dir:
             steps.append(_bind(root, CODE_ROOT, Path(spec.code_dir)))
-        if prefix is not None:
-            steps += [*_folders_to(root, str(prefix)), _bind(root, str(prefix), prefix)]
         for source, target in spec.extra_read_only.items():
             steps += [*_folders_to(root, target), _bind(root, target, Path(source))]
-        steps += [
+        return [
+            *steps,
             # The links come last, so that no folder above is ever made through one of them.
             *_links(root, spec.interpreter_links, interpreter),
             _temporary(root, tmp, spec.tmp_mib),
-            Step("PIVOT", s=os.fsencode(root)),
-            # Only the mount of the root itself: the attribute is set recursively, and /tmp must stay writable.
-            Step("MOUNT", a=native.MS_RDONLY | native.MS_NOSUID | native.MS_NODEV | _REMOUNT_BIND, s=b"/", t=b"\0"),
-            Step("CHDIR", s=WORKING_DIRECTORY.encode()),
+            *_enter(root),
         ]
-        return steps
+
+    def plan_template(self, spec: Keep, *, interpreter: str, prefix: Path | None, helper: Path) -> list[Step]:
+        """Return the steps that build and enter the root of a zygote: all that its forks have in common.
+
+        `helper` is shown at `HELPER`, which the `/tmp` of a fork covers.
+        """
+        root = str(self._mount_point)
+        return [
+            *self._shared_steps,
+            *_languages(root, spec, prefix),
+            *_links(root, spec.interpreter_links, interpreter),
+            Step("TOUCH", s=_inside(root, HELPER)),
+            _bind(root, HELPER, helper),
+            *_enter(root),
+        ]
 
     def remove(self) -> None:
         """Delete the shared files."""
@@ -133,14 +143,47 @@ class Skeleton:
             self._mount_point.rmdir()
 
 
+def plan_fork(spec: Create, *, tmp: Tmp, code_fd: int) -> list[Step]:
+    """Return the steps that make a copy of a zygote's root that of one instance: what is its own comes above it.
+
+    Args:
+        spec: what was asked for.
+        tmp: where `/tmp` comes from.
+        code_fd: detached mount of the code; -1: it comes later, see `mount_code`.
+    """
+    steps = [*_process_files(""), _temporary("", tmp, spec.tmp_mib)]
+    if code_fd >= 0:
+        steps.append(Step("MOVE", a=code_fd, s=CODE_ROOT.encode()))
+    return steps
+
+
+def open_code(code_dir: str) -> int:
+    """Return a detached, read-only mount of a folder without symbolic links in its path; the caller closes it."""
+    return native.helper().clone_tree(code_dir, _READ_ONLY)
+
+
+def _languages(root: str, spec: Keep, prefix: Path | None) -> Iterator[Step]:
+    yield _bind(root, RUNTIME_ROOT, Path(spec.runtime_dir))
+    if prefix is not None:
+        yield from _folders_to(root, str(prefix))
+        yield _bind(root, str(prefix), prefix)
+
+
+def _enter(root: str) -> Iterator[Step]:
+    yield Step("PIVOT", s=os.fsencode(root))
+    # Only the mount of the root itself: the attribute is set recursively, and /tmp must stay writable.
+    yield Step("MOUNT", a=native.MS_RDONLY | native.MS_NOSUID | native.MS_NODEV | _REMOUNT_BIND, s=b"/", t=b"\0")
+    yield Step("CHDIR", s=WORKING_DIRECTORY.encode())
+
+
 _REMOUNT_BIND = 32 | 4096
 
 
-def mount_code(pid: int, code_dir: str, home_fd: int) -> None:
+def mount_code(pidfd: int, code_dir: str, home_fd: int) -> None:
     """Mount code into an instance that runs already.
 
     Args:
-        pid: a process in it, seen from here.
+        pidfd: of a process in it.
         code_dir: host folder; no part of its path may be a symbolic link.
         home_fd: the mount namespace of this process, which has one thread.
 
@@ -149,13 +192,19 @@ def mount_code(pid: int, code_dir: str, home_fd: int) -> None:
     """
     helper = native.helper()
     with contextlib.ExitStack() as stack:
-        tree = helper.clone_tree(code_dir, _READ_ONLY)
+        tree = open_code(code_dir)
         stack.callback(os.close, tree)
-        namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, namespace)
-        helper.setns(namespace, native.CLONE_NEWNS)
+        helper.setns(pidfd, native.CLONE_NEWNS)
         stack.callback(helper.setns, home_fd, native.CLONE_NEWNS)
         helper.attach(tree, CODE_ROOT)
+
+
+def remove_dead_folders(parent: Path, prefix: str) -> None:
+    """Delete what a sandboxd that is dead has left: folders whose names are the prefix and its pid."""
+    for folder in parent.glob(f"{prefix}[0-9]*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,9 +1,23 @@
 """What sandboxd is told once, by whoever starts it, and never by the server."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forkable:
+    """A language whose stems may be forks of one process, which runs as root: so the server has no say in it.
+
+    Only a sandbox with exactly this folder, these arguments and these variables is made that way. The texts may hold
+    `{code_root}` and `{runtime_root}`.
+    """
+
+    folder: Path
+    """Language folder; nobody but root may write in it."""
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +39,17 @@ class SandboxdSettings:
     max_instances: int = 4096
     spare_slots: int = 4
     """Prepared `/tmp` and network namespaces."""
+    forkable: Sequence[Forkable] = ()
+    """Languages that have a zygote."""
+    max_stems: int = -1
+    """Most stems of one kind; -1: as the memory of the host allows, see `stems.most_stems`."""
 
     def resolved(self) -> "SandboxdSettings":
         """Return the same with real paths: from then on no symbolic link is followed."""
-        return replace(self, allowed_folders=tuple(folder.resolve() for folder in self.allowed_folders))
+        forkable = tuple(replace(one, folder=one.folder.resolve()) for one in self.forkable)
+        return replace(
+            self, allowed_folders=tuple(folder.resolve() for folder in self.allowed_folders), forkable=forkable
+        )
 
     def to_json(self) -> str:
         """Return the settings for a command line."""
@@ -40,5 +61,9 @@ class SandboxdSettings:
         members = json.loads(text)
         for name in ("allowed_folders", "interpreter_prefixes"):
             members[name] = tuple(Path(path) for path in members[name])
+        members["forkable"] = tuple(
+            Forkable(folder=Path(one["folder"]), arguments=tuple(one["arguments"]), environment=one["environment"])
+            for one in members["forkable"]
+        )
         members["image_folder"] = Path(members["image_folder"])
         return cls(**members)

@@ -57,6 +57,10 @@ WHERE request_id = :request_id AND status = 'RUNNING';
 DELETE FROM submission_payload
 WHERE submission_id = (SELECT submission_id FROM submission WHERE request_id = :request_id);
 
+-- name: backlog
+-- For metrics. Left alone, the planner would read the ended rows too.
+SELECT count(*), min(accepted_at) FROM submission INDEXED BY submission_waiting WHERE status = 'WAIT';
+
 -- name: recover_submissions
 -- The server that ran them is gone. They stay due since their last due time, so the oldest go first.
 UPDATE submission SET status = 'WAIT' WHERE status = 'RUNNING';

@@ -1,0 +1,122 @@
+"""What watches the server asks: is it alive, can it take requests, what has it done. Start with `Probes.find`.
+
+These paths are no part of the cloud's API. The two probes say nothing but yes
+or no, so anybody may ask; metrics name functions, so only the operator may.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+
+from funclet.api.auth import Authenticator
+from funclet.base.clock import Clock
+from funclet.base.http import TEXT, Request, Response
+from funclet.metrics import CONTENT_TYPE, Metrics, render
+from funclet.model.errors import ModelError
+from funclet.store.protocol import Store, StoreUnavailable
+
+READY_AGE_S = 1.0
+"""How long an answer of `/readyz` holds, so that asking often costs nothing."""
+_BEARER = "Bearer "
+
+Serve = Callable[[Request], Awaitable[Response]]
+Values = Mapping[str, float | Mapping[str, float]]
+
+
+class Probes:
+    """Answers `/healthz`, `/readyz` and `/metrics`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        authenticator: Authenticator,
+        clock: Clock,
+        metrics: Metrics,
+        values: Callable[[], Values],
+        is_stopping: Callable[[], bool],
+        operator_project_id: str,
+        token: str,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: asked for the queue, and whether it answers at all.
+            authenticator: of signed requests for metrics.
+            clock: of ages.
+            metrics: the counters.
+            values: what the rest of the server has to say, by the names of `metrics.GAUGES`.
+            is_stopping: whether the server takes no new work any more.
+            operator_project_id: the project whose users may read metrics.
+            token: whoever sends it as a bearer may read metrics too; empty: nobody.
+        """
+        self._store = store
+        self._authenticator = authenticator
+        self._clock = clock
+        self._metrics = metrics
+        self._values = values
+        self._is_stopping = is_stopping
+        self._operator_project_id = operator_project_id
+        self._token = token.encode()
+        self._ready_until_s = 0.0
+        self._serves: Mapping[str, Serve] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics_text,
+        }
+
+    def find(self, request: Request) -> Serve | None:
+        """Return what answers a request, or None if it is for the API.
+
+        Raises:
+            ModelError: FSS.0405.
+        """
+        serve = self._serves.get(request.raw_path)
+        if serve is not None and request.method not in ("GET", "HEAD"):
+            raise ModelError("FSS.0405", f"{request.method} is not possible under {request.raw_path}, only GET.")
+        return serve
+
+    async def _healthz(self, _request: Request) -> Response:
+        """Say that the process answers."""
+        return _text(200, "ok\n")
+
+    async def _readyz(self, _request: Request) -> Response:
+        """Say whether requests can be served: not while stopping, and not without the database."""
+        if self._is_stopping():
+            return _text(503, "stopping\n")
+        if self._clock.monotonic() >= self._ready_until_s:
+            try:
+                await self._store.read(lambda tx: tx.queue.next_due())
+            except StoreUnavailable:
+                return _text(503, "no database\n")
+            self._ready_until_s = self._clock.monotonic() + READY_AGE_S
+        return _text(200, "ready\n")
+
+    async def _metrics_text(self, request: Request) -> Response:
+        await self._check_operator(request)
+        count, oldest_at = await self._store.read(lambda tx: tx.queue.backlog())
+        age_s = 0.0 if oldest_at is None else max(0.0, self._clock.now() - oldest_at)
+        values = {**self._values(), "fgs_async_queue_length": count, "fgs_async_oldest_seconds": age_s}
+        # Thousands of lines; the loop has other things to do.
+        body = await asyncio.to_thread(render, self._metrics.snapshot(), values)
+        return Response(status=200, body=body, content_type=CONTENT_TYPE)
+
+    async def _check_operator(self, request: Request) -> None:
+        """Refuse everybody but the operator.
+
+        Raises:
+            ModelError: APIG.0301 or FSS.0403.
+        """
+        given = request.headers.get("authorization", "")
+        if given.startswith(_BEARER):
+            sent = given.removeprefix(_BEARER).encode("latin-1", "replace")
+            if self._token and hmac.compare_digest(sent, self._token):
+                return
+            raise ModelError("APIG.0301", "The bearer token is not the one of the setting metrics_token.")
+        principal = await self._authenticator.authenticate(request)
+        if principal.project.project_id != self._operator_project_id:
+            raise ModelError("FSS.0403", "Metrics are for users of the server's first project.")
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status=status, body=text.encode(), content_type=TEXT)

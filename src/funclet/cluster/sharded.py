@@ -1,0 +1,77 @@
+"""`ShardedInvoker`: an invocation runs in the process that owns its function, whichever process accepted it."""
+
+from collections.abc import Sequence
+
+from funclet.cluster.codec import decode_outcome, encode_invocation
+from funclet.cluster.frames import Kind
+from funclet.cluster.link import Link, LinkAway, LinkLost, NotTaken, RemoteFault
+from funclet.cluster.ownership import owner_of
+from funclet.model.invocation import Invocation, Invoker, Outcome, PlatformFailed, Refused
+
+AWAY_S = 5.0
+"""How long an invocation waits for a process that is being started again."""
+MAX_WAITING = 1000
+"""Invocations that may wait so for one process."""
+_ATTEMPTS = 3
+
+
+class ShardedInvoker:
+    """Implements `model.invocation.Invoker` over the processes of one server. The first file of `cluster` to read."""
+
+    def __init__(self, local: Invoker, links: Sequence[Link | None]) -> None:
+        """Make the invoker.
+
+        Args:
+            local: runs the functions that this process owns.
+            links: to each process by its number; None stands for this one.
+        """
+        self._local = local
+        self._remotes = [None if link is None else RemoteInvoker(link) for link in links]
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Run one invocation here or hand it over."""
+        remote = self._remotes[owner_of(invocation.version.function_id, len(self._remotes))]
+        return await (self._local if remote is None else remote).invoke(invocation)
+
+
+class RemoteInvoker:
+    """Implements `model.invocation.Invoker` by the process at the other end of a link."""
+
+    def __init__(self, link: Link, *, away_s: float = AWAY_S) -> None:
+        self._link = link
+        self._away_s = away_s
+        self._waiting = 0
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Have one invocation run.
+
+        What the other process had not begun with when it died is sent to it again once it is back;
+        what it had begun with is not repeated.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._send(invocation)
+            except NotTaken:
+                continue
+            except LinkAway:
+                break
+            except LinkLost:
+                return PlatformFailed(reason="The process that ran the function has ended.")
+            except RemoteFault:
+                return PlatformFailed(reason="The invocation failed inside the server.")
+        return Refused(reason="The process that owns the function cannot take the request now", is_overload=True)
+
+    async def _send(self, invocation: Invocation) -> Outcome:
+        connection = self._link.connection
+        if connection is None:
+            if self._waiting >= MAX_WAITING:
+                raise LinkAway
+            self._waiting += 1
+            try:
+                connection = await self._link.reach(within_s=self._away_s)
+            finally:
+                self._waiting -= 1
+        number, telling = connection.versions.number(invocation.version)
+        if telling is not None:
+            connection.post(Kind.VERSION, telling)
+        return decode_outcome(await connection.request(Kind.INVOKE, encode_invocation(invocation, number)))

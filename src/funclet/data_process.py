@@ -1,0 +1,219 @@
+"""A data-plane process beside the server: it answers invocations, and owns the functions that fall to it.
+
+It gets ready first and is then told its number, at once or when it replaces another.
+It reads the database and writes nothing: every other request, submissions and log records go to process 0.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from funclet.api.app import Api
+from funclet.api.auth import Authenticator
+from funclet.api.errors import from_error
+from funclet.api.operations import OPERATIONS
+from funclet.base.clock import SystemClock
+from funclet.base.http import Request, Response
+from funclet.base.ids import new_uuid
+from funclet.base.tasks import StopSignal, TaskOwner
+from funclet.blobs import Blobs
+from funclet.catalog import Catalog
+from funclet.cluster import codec
+from funclet.cluster.frames import Kind
+from funclet.cluster.hub import Answer
+from funclet.cluster.link import Link, LinkAway
+from funclet.cluster.logs import LogShipper
+from funclet.cluster.member import Member, Standby
+from funclet.cluster.mesh import SOCKETS, START_S, Head, Mesh, MeshError
+from funclet.config import Settings
+from funclet.dataplane.code import CodeCache
+from funclet.dataplane.dispatcher import Dispatcher
+from funclet.gateway import RouteSource
+from funclet.metrics import Metrics
+from funclet.model.errors import ModelError
+from funclet.runtimes.registry import Registry
+from funclet.sandbox.protocol import SandboxDriver
+from funclet.store.sqlite import SqliteReader
+from funclet.wiring import (
+    GC_THRESHOLD,
+    Changes,
+    HttpSide,
+    Listeners,
+    Parts,
+    build_services,
+    is_invocation,
+    leave,
+    open_dispatcher,
+    raise_descriptor_limit,
+)
+
+log = logging.getLogger(__name__)
+
+
+class DataProcess:
+    """One running data-plane process. `run` returns when it was told to stop and has drained."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[Listeners],
+        driver: SandboxDriver,
+        registry: Registry,
+        standby: Standby,
+    ) -> None:
+        """Prepare the process. The arguments are those of `server.Server`, but with the listeners of all processes.
+
+        Those of its own number are the process's; it closes the others.
+        """
+        self._settings = settings
+        self._all_listeners = listeners
+        self._driver = driver
+        self._registry = registry
+        self._standby = standby
+        self._stop = StopSignal()
+
+    async def run(self) -> None:
+        """Start everything, serve until told to stop or process 0 has ended, drain, stop everything.
+
+        Raises:
+            StoreError, SandboxError, MeshError, OSError: the process cannot start.
+        """
+        raise_descriptor_limit()
+        self._stop.listen()
+        parent = os.getppid()
+        async with AsyncExitStack() as stack:
+            logs = LogShipper()
+            dispatcher = await self._open_data_plane(stack, logs)
+            stack.push_async_callback(dispatcher.close)
+            number = await self._stop.unless_asked(_read_number(self._standby.descriptor))
+            if number is not None:
+                # The others may end while this one still looks for them.
+                await self._stop.unless_asked(self._serve(stack, self._standby.member(number), logs, dispatcher))
+            if os.getppid() != parent and self._driver.level != "process":
+                # Its sandboxd has died, and every instance with it. Whatever it still answered would be wrong:
+                # as it is, the others wait for the process that takes its place.
+                log.error("sandboxd is gone: pid=%d", os.getpid())
+                os._exit(1)
+
+    async def _open_data_plane(self, stack: AsyncExitStack, logs: LogShipper) -> Dispatcher:
+        """Open what can run functions: with runtimes that wait, a replacement starts instances at once."""
+        await self._driver.open()
+        stack.push_async_callback(self._driver.close)
+        folder = self._settings.data_folder
+        code = CodeCache(Blobs(folder / "packages"), folder / "code")
+        count = self._standby.count
+        return open_dispatcher(
+            self._settings, self._driver, self._registry, code, logs.add, metrics=Metrics(), processes=count
+        )
+
+    async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
+        await self._start(stack, member, logs, dispatcher)
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+        log.info("data-plane process %d serves: pid=%d", member.number, os.getpid())
+        await self._stop.asked.wait()
+
+    async def _start(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
+        settings, clock, folder = self._settings, SystemClock(), self._settings.data_folder
+        for number, unwanted in enumerate(self._all_listeners):
+            if number != member.number:
+                unwanted.close()
+        mesh = Mesh(member, folder / SOCKETS)
+        mesh.open()
+        stack.push_async_callback(mesh.close)
+        await self._follow(mesh.head, stack)
+        store = SqliteReader.open(folder / "funclet.db")
+        stack.push_async_callback(store.close)
+        logs.open(mesh.head)
+        stack.push_async_callback(logs.close)
+        parts = Parts(
+            store=store,
+            logs=logs,
+            blobs=Blobs(folder / "packages"),
+            registry=self._registry,
+            catalog=Catalog(store, clock),
+            routes=RouteSource(store, clock),
+            invoker=mesh.invoker(dispatcher),
+            authenticator=Authenticator(store, clock),
+            clock=clock,
+        )
+        loops = TaskOwner()
+        stack.push_async_callback(loops.close)
+        changes = Changes(parts, dispatcher, loops, mesh)
+        stack.push_async_callback(leave, self._stop, mesh, settings)
+        await mesh.listen(dispatcher, _answers(changes, logs))
+        await mesh.join()
+        await self._open_http(stack, parts, Head(mesh.head), self._all_listeners[member.number])
+
+    async def _follow(self, head: Link, stack: AsyncExitStack) -> None:
+        """Wait for process 0, and end when it ends."""
+        try:
+            connection = await head.reach(within_s=START_S)
+        except LinkAway as error:
+            raise MeshError("Process 0 did not start.") from error
+
+        async def follow() -> None:
+            await connection.closed.wait()
+            self._stop.ask()
+            self._stop.ask()
+
+        following = TaskOwner()
+        stack.push_async_callback(following.close)
+        following.start(follow(), name="follow process 0")
+
+    async def _open_http(self, stack: AsyncExitStack, parts: Parts, head: Head, listeners: Listeners) -> None:
+        services = build_services(
+            self._settings,
+            listeners,
+            parts,
+            head,
+            function_changed=_nothing_changes_here,
+            triggers_changed=_nothing_changes_here,
+        )
+        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator)
+
+        async def handle(request: Request) -> Response:
+            if is_invocation(request):
+                return await api.handle(request)
+            try:
+                return await head.handle(request)
+            except ModelError as error:
+                return from_error(error, path=request.raw_path, request_id=new_uuid())
+
+        await HttpSide(self._stop, self._settings, listeners).open(stack, parts, head, handle, api)
+
+
+async def _read_number(descriptor: int) -> int | None:
+    """Wait for the number of this process; None if there will be none."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+    told = os.read(descriptor, 1)
+    os.close(descriptor)
+    return told[0] if told else None
+
+
+def _nothing_changes_here(*_: str) -> None:
+    """Stand for what follows a change: only process 0 changes anything."""
+    raise AssertionError("a change outside process 0")
+
+
+def _answers(changes: Changes, logs: LogShipper) -> dict[Kind, Answer]:
+    """Return what this process does for process 0."""
+
+    async def hint(body: bytes) -> bytes:
+        changes.heed(codec.decode_hint(body))
+        return b""
+
+    async def flush(_: bytes) -> bytes:
+        await logs.flush()
+        return b""
+
+    return {Kind.HINT: hint, Kind.FLUSH: flush}

@@ -1,0 +1,307 @@
+"""What every process of a server is made of: parts, data plane, use cases and listeners.
+
+`server` puts them together for process 0, `data_process` for the others.
+"""
+
+import os
+import re
+import resource
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from funclet.api.app import Api
+from funclet.api.auth import Authenticator
+from funclet.api.call import Services
+from funclet.base.clock import SystemClock
+from funclet.base.http import Request, Response
+from funclet.base.tasks import StopSignal, TaskOwner
+from funclet.blobs import Blobs
+from funclet.catalog import Catalog
+from funclet.cluster.codec import Hint
+from funclet.cluster.mesh import Mesh
+from funclet.config import Settings
+from funclet.dataplane.code import CodeCache
+from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
+from funclet.dataplane.launch import LaunchOptions
+from funclet.front import Front, FrontLimits
+from funclet.front.listener import Handler
+from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.metrics import Metrics
+from funclet.model.errors import ModelError
+from funclet.model.invocation import Invoker, Report, Submitter
+from funclet.runtimes.registry import Registry
+from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.fetch import CodeFetcher
+from funclet.services.functions import FunctionService
+from funclet.services.identity import IdentityService
+from funclet.services.invocations import InvocationService
+from funclet.services.limits import Limits
+from funclet.services.observability import ObservabilityService
+from funclet.services.triggers import TriggerService
+from funclet.services.versions import VersionService
+from funclet.store.protocol import LogStore, Store
+from funclet.triggers import apig
+from funclet.triggers.timer import TimerType
+
+GC_THRESHOLD = (20_000, 20, 20)
+"""What requests make is freed by counting; a search for circles every 700 objects finds none."""
+LEAVE_S = 5.0
+"""How much longer than its own requests a process waits for those of the others at shutdown."""
+# Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
+_GATEWAY_DESCRIPTORS, _API_DESCRIPTORS = 0.5, 0.25
+_INVOCATION = re.compile(r"/v2/[^/]+/fgs/functions/[^/]+/invocations/?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """The two bound sockets of a server, and their addresses as clients reach them."""
+
+    api: socket.socket
+    gateway: socket.socket
+    api_url: str
+    gateway_url: str
+
+    def close(self) -> None:
+        """Close both; nothing happens if they are closed already."""
+        self.api.close()
+        self.gateway.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the services and listeners of a process are made of."""
+
+    store: Store
+    logs: LogStore
+    blobs: Blobs
+    registry: Registry
+    catalog: Catalog
+    routes: RouteSource
+    invoker: Invoker
+    authenticator: Authenticator
+    clock: SystemClock
+
+
+def open_dispatcher(
+    settings: Settings,
+    driver: SandboxDriver,
+    registry: Registry,
+    code: CodeCache,
+    record: Callable[[Report], None],
+    *,
+    metrics: Metrics,
+    processes: int,
+) -> Dispatcher:
+    """Open the data plane of a process over an open driver; the caller closes it before the driver.
+
+    Several processes share the host's memory equally.
+
+    Raises:
+        SandboxError: functions cannot have the network that the operator asked for.
+    """
+    options = DispatcherOptions(
+        memory_mib=instance_memory_mib(settings) // processes,
+        idle_release_s=settings.idle_release_s,
+        wait_s=settings.wait_s,
+        # Whoever says how long requests may wait wants them to.
+        refuses_early=settings.admission_wait_ms < 0,
+        launch=LaunchOptions(
+            network=choose_network(settings, driver), timezone=settings.timezone, use_stems=settings.stems == "on"
+        ),
+    )
+    dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics)
+    dispatcher.open()
+    return dispatcher
+
+
+async def leave(stop: StopSignal, mesh: Mesh, settings: Settings) -> None:
+    """Serve the other processes until they have finished their requests."""
+    await stop.unless_hurried(mesh.leave(), within_s=settings.drain_s + LEAVE_S)
+
+
+class Changes:
+    """What a process does when a function or a trigger was changed, here or by process 0."""
+
+    def __init__(self, parts: Parts, dispatcher: Dispatcher, loops: TaskOwner, mesh: Mesh | None) -> None:
+        self._parts = parts
+        self._dispatcher = dispatcher
+        self._loops = loops
+        self._mesh = mesh
+
+    def publish(self, hint: Hint) -> None:
+        """Act on a change that was made here, and tell the other processes."""
+        self.heed(hint)
+        if self._mesh is not None:
+            self._mesh.publish(hint)
+
+    def heed(self, hint: Hint) -> None:
+        """Forget what has changed: when this returns, no request is answered from it any more."""
+        parts = self._parts
+        parts.routes.changed()
+        if not hint.name:
+            return
+        function = (hint.project_id, hint.package, hint.name)
+        parts.catalog.forget(*function)
+        self._loops.start(_retire_outdated(self._dispatcher, parts.catalog, function), name="retire instances")
+
+    def settled(self, handle: Handler) -> Handler:
+        """Return a handler that answers a change only when every process knows of it."""
+        mesh = self._mesh
+        assert mesh is not None
+
+        async def handle_and_settle(request: Request) -> Response:
+            response = await handle(request)
+            if not mesh.is_settled and not is_invocation(request):
+                await mesh.settle()
+            return response
+
+        return handle_and_settle
+
+
+def is_invocation(request: Request) -> bool:
+    """Tell whether a request of the API runs a function now."""
+    return request.method == "POST" and _INVOCATION.fullmatch(request.raw_path) is not None
+
+
+class HttpSide:
+    """The two listeners of a process."""
+
+    def __init__(self, stop: StopSignal, settings: Settings, listeners: Listeners) -> None:
+        self._stop = stop
+        self._drain_s = settings.drain_s
+        self._connections = settings.max_connections
+        self._listeners = listeners
+
+    async def open(self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api) -> None:
+        """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
+        gateway = Gateway(
+            routes=parts.routes,
+            catalog=parts.catalog,
+            invoker=parts.invoker,
+            submitter=submitter,
+            authenticator=parts.authenticator,
+            clock=parts.clock,
+            gateway_url=self._listeners.gateway_url,
+        )
+        gateway_front = Front(
+            gateway.handle,
+            body_limit=lambda *_: (MAX_BODY_BYTES, "APIG.0201"),
+            clock=parts.clock,
+            is_prompt=lambda _: True,
+            limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_GATEWAY_DESCRIPTORS)),
+        )
+        api_front = Front(
+            handle,
+            body_limit=api.body_limit,
+            clock=parts.clock,
+            is_prompt=lambda request: request.raw_path.endswith("/invocations"),
+            limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_API_DESCRIPTORS)),
+        )
+        for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
+            await front.listen_on(listener)
+            stack.push_async_callback(self._stop_front, front)
+
+    async def _stop_front(self, front: Front) -> None:
+        await self._stop.unless_hurried(front.drain(deadline_s=self._drain_s))
+        await front.close()
+
+
+def build_services(
+    settings: Settings,
+    listeners: Listeners,
+    parts: Parts,
+    submitter: Submitter,
+    *,
+    function_changed: Callable[[str, str, str], None],
+    triggers_changed: Callable[[], None],
+) -> Services:
+    """Return all use cases of the API over the parts of a process."""
+    region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
+    return Services(
+        functions=FunctionService(
+            store,
+            parts.blobs,
+            parts.registry,
+            clock,
+            CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
+            CodeLinks(secrets.token_bytes(32), clock),
+            region=region,
+            limits=limits,
+            on_change=function_changed,
+        ),
+        versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
+        invocations=InvocationService(
+            store=store,
+            catalog=parts.catalog,
+            invoker=parts.invoker,
+            submitter=submitter,
+            clock=clock,
+            region=region,
+            handler_error_status=settings.handler_error_status,
+        ),
+        triggers=TriggerService(
+            store,
+            clock,
+            [*kinds, TimerType(default_zone=settings.timezone)],
+            region=region,
+            on_change=triggers_changed,
+        ),
+        identity=IdentityService(store, clock, region=region),
+        observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+    )
+
+
+def raise_descriptor_limit() -> None:
+    """Each instance takes five descriptors and each connection one: take as many as the host gives."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:
+    """End the instances of one function that no request will run on any more: deleted, disabled or of older code."""
+    for version in dispatcher.versions():
+        if (version.project_id, version.package, version.name) != function:
+            continue
+        try:
+            current = await catalog.resolve(version.urn)
+        except ModelError:
+            dispatcher.retire(version)
+        else:
+            if current.revision > version.revision or current.settings.max_instances == 0:
+                dispatcher.retire(version)
+
+
+def max_connections_of(wanted: int, *, share: float) -> int:
+    """Return how many connections a port may hold: as many as wanted, but at most a share of all descriptors."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if descriptors == resource.RLIM_INFINITY else min(wanted, int(descriptors * share))
+
+
+def instance_memory_mib(settings: Settings) -> int:
+    """Return what all instances of this host may hold together."""
+    return int(host_memory_mib() * settings.memory_fraction)
+
+
+def host_memory_mib() -> int:
+    """Return the memory of this host."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1024 * 1024)
+
+
+def choose_network(settings: Settings, driver: SandboxDriver) -> Network:
+    """Return what functions may reach. `auto` takes NAT where the host has what it needs.
+
+    Raises:
+        SandboxError: the operator asked for NAT and the host cannot do it.
+    """
+    if settings.network == "off" or driver.level != "full":
+        return Network.OFF
+    checks = {check.name: check for check in driver.check_host()}
+    nat = checks["function network"]
+    if not nat.ok and settings.network == "nat":
+        raise SandboxError(f"Functions cannot have a network: {nat.detail}")
+    return Network.NAT if nat.ok else Network.OFF
