@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from expectations import problems_of
-from runtime_process import INIT, INVOKE, LOAD, PRESTOP, SPECIALISE, Failure, Language, RuntimeProcess, Start, started
+from runtime_process import (
+    INIT,
+    INVOKE,
+    LOAD,
+    PRESTOP,
+    SPECIALISE,
+    Answer,
+    Failure,
+    Language,
+    RuntimeProcess,
+    Start,
+    started,
+)
 
 REQUESTS = {"load": LOAD, "init": INIT, "invoke": INVOKE, "prestop": PRESTOP, "specialise": SPECIALISE}
 CASES = Path(__file__).parent / "cases"
@@ -90,15 +102,29 @@ def _run_step(runtime: RuntimeProcess, step: Mapping[str, Any]) -> None:
     elif action == "wait_log":
         runtime.wait_log(step["pattern"])
         return
+    elif action == "together":
+        _run_together(runtime, step)
+        return
     elif "exit" not in step:
         answer = runtime.exchange(
             REQUESTS[action], _event(step), meta=step.get("meta"), timeout_ms=step.get("timeout_ms", 3000)
         )
-        places = {"{code_root}": str(runtime.code_root), "{work_dir}": str(runtime.work_dir)}
-        if problems := problems_of(answer, step, places):
-            raise Failure(problems)
+        _compare(runtime, answer, step)
         return
     _check_exit(runtime, step, action)
+
+
+def _run_together(runtime: RuntimeProcess, step: Mapping[str, Any]) -> None:
+    """Send all requests of the step at once and compare their answers one by one."""
+    requests = step["requests"]
+    for answer, request in zip(runtime.exchange_together([_event(one) for one in requests]), requests, strict=True):
+        _compare(runtime, answer, request)
+
+
+def _compare(runtime: RuntimeProcess, answer: Answer, step: Mapping[str, Any]) -> None:
+    places = {"{code_root}": str(runtime.code_root), "{work_dir}": str(runtime.work_dir)}
+    if problems := problems_of(answer, step, places):
+        raise Failure(problems)
 
 
 def _check_exit(runtime: RuntimeProcess, step: Mapping[str, Any], action: str) -> None:

@@ -20,7 +20,7 @@ import time
 import tomllib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -104,6 +104,8 @@ class Answer:
     flags: int
     body: bytes
     log: str
+    printed: int = 0
+    """Bytes of the log that the runtime says are those of this request."""
 
 
 @dataclass(slots=True)
@@ -124,10 +126,10 @@ class Log:
                 return False
             self.taken += chunk
 
-    def take(self) -> str:
-        """Return and forget what has been taken; bytes that are not UTF-8 become U+FFFD."""
-        text = self.taken.decode("utf-8", "replace")
-        self.taken.clear()
+    def take(self, amount: int | None = None) -> str:
+        """Return and forget what has been taken, or so many bytes of it; bytes that are not UTF-8 become U+FFFD."""
+        text = self.taken[:amount].decode("utf-8", "replace")
+        del self.taken[:amount]
         return text
 
 
@@ -202,7 +204,7 @@ class RuntimeProcess:
         Raises:
             Failure: something else came, or nothing.
         """
-        kind, _flags, code, _request_id, meta, body = self._read_frame()
+        kind, _flags, code, _request_id, _printed, meta, body = self._read_frame()
         if (kind, code, meta, body) != (READY, 0, b"", b""):
             raise Failure(f"expected READY, got frame type {kind}, code {code}, body {body!r}")
 
@@ -213,7 +215,7 @@ class RuntimeProcess:
             Failure: it did not take the environment, or wrote to the log before.
         """
         answer = self.exchange(SPECIALISE, json.dumps(environment).encode(), timeout_ms=0)
-        if answer != Answer(code=0, flags=0, body=b"", log=""):
+        if (answer.code, answer.flags, answer.body, answer.log) != (0, 0, b"", ""):
             raise Failure(f"expected an empty answer to SPECIALISE, got {answer}")
 
     def exchange(
@@ -224,16 +226,32 @@ class RuntimeProcess:
         Raises:
             Failure: the runtime ended, was silent, or answered with another frame or request id.
         """
-        request_id = uuid.uuid4().bytes
-        packed = json.dumps(meta, separators=(",", ":")).encode() if meta else b""
-        length = HEADER.size - 4 + len(packed) + len(event)
-        head = HEADER.pack(length, kind, 0, 0, request_id, timeout_ms, len(packed))
-        self.send_raw(head + packed + event)
-        got_kind, flags, code, got_id, got_meta, body = self._read_frame()
-        if (got_kind, got_id, got_meta) != (DONE, request_id, b""):
-            raise Failure(f"expected DONE of {request_id!r}, got type {got_kind} of {got_id!r}, meta {got_meta!r}")
+        request_id, frame = _request(kind, event, meta, timeout_ms)
+        self.send_raw(frame)
+        answer = self._read_done(request_id)
         self.log.drain()
-        return Answer(code=code, flags=flags, body=body, log=self.log.take())
+        return replace(answer, log=self.log.take())
+
+    def exchange_together(self, events: Sequence[bytes], *, timeout_ms: int = 3000) -> Sequence[Answer]:
+        """Send INVOKE frames in one piece and wait for all of their answers, which must come in order.
+
+        The log of each is what its `printed` says; of the last one, all that is left.
+
+        Raises:
+            Failure: as `exchange`.
+        """
+        requests = [_request(INVOKE, event, None, timeout_ms) for event in events]
+        self.send_raw(b"".join(frame for _, frame in requests))
+        answers = [self._read_done(request_id) for request_id, _ in requests]
+        self.log.drain()
+        cut = [replace(answer, log=self.log.take(answer.printed)) for answer in answers[:-1]]
+        return [*cut, replace(answers[-1], log=self.log.take())]
+
+    def _read_done(self, request_id: bytes) -> Answer:
+        kind, flags, code, got_id, printed, meta, body = self._read_frame()
+        if (kind, got_id, meta) != (DONE, request_id, b""):
+            raise Failure(f"expected DONE of {request_id!r}, got type {kind} of {got_id!r}, meta {meta!r}")
+        return Answer(code=code, flags=flags, body=body, log="", printed=printed)
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes as they are, reading the log meanwhile so that nobody blocks."""
@@ -275,14 +293,14 @@ class RuntimeProcess:
         status = self.wait_exit()
         return f"; exit status {status}; log: {self.log.take()}"
 
-    def _read_frame(self) -> tuple[int, int, int, bytes, bytes, bytes]:
+    def _read_frame(self) -> tuple[int, int, int, bytes, int, bytes, bytes]:
         """Read one frame; take the log at the same time, because a full pipe stops the runtime."""
         head = self._read_exactly(HEADER.size)
-        length, kind, flags, code, request_id, _timeout_ms, meta_length = HEADER.unpack(head)
+        length, kind, flags, code, request_id, printed, meta_length = HEADER.unpack(head)
         if not HEADER.size - 4 + meta_length <= length <= MAX_FRAME_BYTES - 4:
             raise Failure(f"bad frame: length {length}, meta_length {meta_length}")
         rest = self._read_exactly(length + 4 - HEADER.size)
-        return kind, flags, code, request_id, rest[:meta_length], rest[meta_length:]
+        return kind, flags, code, request_id, printed, rest[:meta_length], rest[meta_length:]
 
     def _read_exactly(self, size: int) -> bytes:
         deadline = time.monotonic() + DEADLINE_S
@@ -301,6 +319,14 @@ class RuntimeProcess:
         data = bytes(self._received[:size])
         del self._received[:size]
         return data
+
+
+def _request(kind: int, event: bytes, meta: Mapping[str, str] | None, timeout_ms: int) -> tuple[bytes, bytes]:
+    """Return a new request id and the frame of its request."""
+    request_id = uuid.uuid4().bytes
+    packed = json.dumps(meta, separators=(",", ":")).encode() if meta else b""
+    length = HEADER.size - 4 + len(packed) + len(event)
+    return request_id, HEADER.pack(length, kind, 0, 0, request_id, timeout_ms, len(packed)) + packed + event
 
 
 def base_environment(language: Language, code_root: Path) -> dict[str, str]:

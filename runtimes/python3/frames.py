@@ -9,8 +9,8 @@ _LENGTH_BYTES = 4
 # Larger buffers cross the threshold from which malloc maps fresh pages for every read.
 _BUFFER_BYTES = 65536
 _NO_REQUEST = bytes(16)
-# timeout_ms and meta_length of a frame from the runtime.
-_NO_META = bytes(8)
+# meta_length of a frame from the runtime.
+_NO_META = bytes(4)
 
 
 class BrokenPeerError(Exception):
@@ -26,11 +26,6 @@ class Connection:
         self._view = memoryview(buffer)
         self._targets = [buffer]
         self._start = self._end = 0
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the beginning of another request was read together with the last one."""
-        return self._start < self._end
 
     def read(self) -> "tuple[int, bytes, int, memoryview, memoryview] | None":
         """Return (type, request id, timeout_ms, meta, body) of the next frame, or None at end-of-file.
@@ -66,16 +61,23 @@ class Connection:
         return view[4], bytes(view[8:24]), int.from_bytes(view[24:28], "big"), view[32:meta_end], view[meta_end:total]
 
     def write(
-        self, kind: int, request_id: bytes = _NO_REQUEST, code: int = 0, flags: int = 0, body: bytes = b""
+        self,
+        kind: int,
+        request_id: bytes = _NO_REQUEST,
+        code: int = 0,
+        flags: int = 0,
+        body: bytes = b"",
+        printed: int = 0,
     ) -> None:
-        """Write one frame. Waits as long as the other end does not read."""
+        """Write one frame; `printed` are the bytes that the request has printed. Waits until the other end reads."""
         length = HEADER_BYTES - _LENGTH_BYTES + len(body)
-        head = b"%b%c%c%b%b%b" % (
+        head = b"%b%c%c%b%b%b%b" % (
             length.to_bytes(4, "big"),
             kind,
             flags,
             code.to_bytes(2, "big"),
             request_id,
+            printed.to_bytes(4, "big"),
             _NO_META,
         )
         frame = head + body

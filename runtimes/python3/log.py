@@ -3,6 +3,7 @@
 `logging` costs a cold start 5 ms and many functions never use it, so `LoggingHook` waits for its first import.
 """
 
+import io
 import os
 import sys
 import time
@@ -14,18 +15,36 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_RECORD_BYTES = 92160
-# Of <asm-generic/ioctls.h>; the module that has the name is not always there.
-_FIONREAD = 0x541B
+# Bytes that were written to standard output and error since the last answer. A list, so that nobody needs `global`.
+_printed = [0]
 
 
 def prepare_streams() -> None:
     """Make standard output and error write whole lines, in UTF-8 whatever the locale is; never refuse a character."""
     for name, fd in (("stdout", 1), ("stderr", 2)):
-        stream = getattr(sys, name)
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-        else:  # Python 3.6
-            setattr(sys, name, open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False))  # noqa: SIM115 - stays open
+        file = _CountedFile(fd, "w", closefd=False)
+        file.name = f"<{name}>"
+        stream = io.TextIOWrapper(io.BufferedWriter(file), "utf-8", "backslashreplace", line_buffering=True)
+        stream.mode = "w"  # type: ignore[misc] # as that of the streams that it replaces
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def take_printed() -> int:
+    """Return how many bytes were printed since the last call, as far as Python has written them."""
+    count = _printed[0]
+    _printed[0] = 0
+    return min(count, 0xFFFFFFFF)
+
+
+class _CountedFile(io.FileIO):
+    """A descriptor of the log pipe that counts what is written."""
+
+    def write(self, data: "Any") -> int:
+        """Write and count."""
+        written = super().write(data)
+        _printed[0] += written or 0
+        return written
 
 
 class Log:
@@ -48,19 +67,6 @@ class Log:
             start = end
             if start >= len(data):
                 return
-
-    def wait_until_read(self) -> None:
-        """Wait until the server has read what was printed, so that it knows to which request that belongs."""
-        from fcntl import ioctl
-        from time import sleep
-
-        amount = bytearray(4)
-        try:
-            while ioctl(self.fd, _FIONREAD, amount) == 0 and any(amount):
-                sleep(0.0001)
-        except OSError:
-            # The author has closed it: nothing more comes out of it.
-            return
 
     def flush(self) -> None:
         """Flush the streams as the author left them, and the first ones if they were replaced."""
@@ -92,6 +98,7 @@ def _cut(data: bytes, start: int) -> int:
 
 
 def _write_all(fd: int, data: bytes) -> None:
+    _printed[0] += len(data)
     sent = os.write(fd, data)
     while sent < len(data):
         sent += os.write(fd, memoryview(data)[sent:])

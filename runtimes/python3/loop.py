@@ -182,9 +182,7 @@ class Runtime:
         if os.getpid() != self._pid:
             # The author forked and the child returned: only the parent answers.
             os._exit(0)
-        self._connection.write(frames.DONE, request_id, code, flags, body)
-        if self._connection.is_behind:
-            self._log.wait_until_read()
+        self._connection.write(frames.DONE, request_id, code, flags, body, log.take_printed())
         return True
 
     def adopt_process(self) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import inspect
 import json
 import logging
+import socket
+import struct
 
 import pytest
 import uvloop
@@ -29,14 +31,21 @@ def body_limit(method, path):
 class Lab:
     """A listener on a stopped clock, and its clients."""
 
-    def __init__(self):
+    def __init__(self, *, is_prompt=False):
         self.clock = FakeClock()
+        self._is_prompt = is_prompt
         self.front = None
         self._writers = []
 
     async def start(self, handler=describe, **limits):
         """Listen."""
-        self.front = Front(handler, body_limit=body_limit, clock=self.clock, limits=FrontLimits(**limits))
+        self.front = Front(
+            handler,
+            body_limit=body_limit,
+            clock=self.clock,
+            limits=FrontLimits(**limits),
+            is_prompt=lambda _: self._is_prompt,
+        )
         await self.front.listen("127.0.0.1", 0)
 
     async def connect(self, *parts):
@@ -71,26 +80,35 @@ async def read_answer(reader, *, is_head=False):
     return int(head[0].split()[1]), headers, await asyncio.wait_for(reader.readexactly(length), 5)
 
 
-def in_lab(test):
-    """Run a test in a lab of its own, on the loop of the server and on the plain one."""
+VARIANTS = {
+    "as the server": {"new_loop": uvloop.new_event_loop, "is_prompt": True, "is_compiled": True},
+    "tasks on the plain loop": {"new_loop": asyncio.new_event_loop, "is_prompt": False, "is_compiled": True},
+    "without a compiler": {"new_loop": uvloop.new_event_loop, "is_prompt": True, "is_compiled": False},
+}
 
-    async def work(**arguments):
-        lab = Lab()
+
+def in_lab(test):
+    """Run a test in labs of its own, one for each variant."""
+
+    async def work(is_prompt, **arguments):
+        lab = Lab(is_prompt=is_prompt)
         try:
             await test(lab, **arguments)
         finally:
             await lab.stop()
 
-    def run(new_loop, **arguments):
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(work(**arguments))
+    def run(variant, **arguments):
+        choice = VARIANTS[variant]
+        with pytest.MonkeyPatch.context() as patch, asyncio.Runner(loop_factory=choice["new_loop"]) as runner:
+            if not choice["is_compiled"]:
+                patch.setattr("funclet.front.connection.read_request", lambda data, start: None)
+            runner.run(work(choice["is_prompt"], **arguments))
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     # pytest takes fixtures and parameters from the signature; the lab is neither.
     others = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(test).parameters.values() if p.name != "lab"]
-    run.__signature__ = inspect.Signature([inspect.Parameter("new_loop", inspect.Parameter.KEYWORD_ONLY), *others])
-    loops = [uvloop.new_event_loop, asyncio.new_event_loop]
-    return pytest.mark.parametrize("new_loop", loops, ids=["uvloop", "asyncio"])(run)
+    run.__signature__ = inspect.Signature([inspect.Parameter("variant", inspect.Parameter.KEYWORD_ONLY), *others])
+    return pytest.mark.parametrize("variant", VARIANTS)(run)
 
 
 async def eventually(condition):
@@ -597,3 +615,145 @@ async def test_reading_stops_while_a_request_is_handled(lab):
     assert lab.front.buffered_bytes < 2_000_000
     release.set()
     assert all([(await read_answer(reader))[0] == 200 for _ in range(401)])
+
+
+class Late:
+    """A handler that answers early on demand, and goes on until it is released."""
+
+    def __init__(self):
+        self.requests = {}
+        self.release = asyncio.Event()
+        self.ended = []
+
+    async def __call__(self, request):
+        """Serve `/late` so, and everything else at once."""
+        self.requests[request.raw_path] = request
+        if request.raw_path == "/late":
+            await self.release.wait()
+        self.ended.append(request.raw_path)
+        return Response(status=200, body=request.raw_path.encode())
+
+    def answer_early(self):
+        """Answer the late request."""
+        self.requests["/late"].answer_early(Response(status=504, body=b"early"))
+
+
+def get(path):
+    return b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % path
+
+
+@in_lab
+async def test_an_early_answer_is_sent_once_and_the_late_one_dropped(lab):
+    handler = Late()
+    await lab.start(handler)
+    reader, writer = await lab.connect(get(b"/late"))
+    await eventually(lambda: handler.requests)
+    again = handler.requests["/late"].answer_early
+
+    handler.answer_early()
+    again(Response(status=200, body=b"twice"))
+    assert (await read_answer(reader))[::2] == (504, b"early")
+    assert lab.front.running == 1
+    handler.release.set()
+    await eventually(lambda: handler.ended)
+    writer.write(get(b"/next"))
+
+    assert (await read_answer(reader))[::2] == (200, b"/next")
+    assert handler.requests["/late"].answer_early is None
+
+
+@in_lab
+async def test_after_an_early_answer_the_next_request_is_served_while_the_late_one_goes_on(lab):
+    handler = Late()
+    await lab.start(handler)
+    reader, _ = await lab.connect(get(b"/late") + get(b"/next"))
+    await eventually(lambda: handler.requests)
+
+    handler.answer_early()
+
+    assert (await read_answer(reader))[::2] == (504, b"early")
+    assert (await read_answer(reader))[::2] == (200, b"/next")
+    assert lab.front.running == 1
+    handler.release.set()
+    await eventually(lambda: handler.ended == ["/next", "/late"] and lab.front.running == 0)
+
+
+@in_lab
+async def test_an_early_answer_to_a_client_that_has_gone_harms_nobody(lab):
+    handler = Late()
+    await lab.start(handler)
+    _, writer = await lab.connect(b"POST /late HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab")
+    await eventually(lambda: handler.requests)
+    assert lab.front.buffered_bytes == 2
+    # Cut, not closed: a closed side alone may still want its answer.
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    await eventually(lambda: not lab.front.connections)
+
+    handler.answer_early()
+    handler.release.set()
+
+    await eventually(lambda: handler.ended == ["/late"])
+    assert lab.front.buffered_bytes == 0
+
+
+@in_lab
+async def test_a_request_that_was_answered_early_is_waited_for_when_draining(lab):
+    handler = Late()
+    await lab.start(handler)
+    reader, _ = await lab.connect(get(b"/late"))
+    await eventually(lambda: handler.requests)
+    handler.answer_early()
+    await read_answer(reader)
+
+    draining = asyncio.create_task(lab.front.drain(deadline_s=5))
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert not draining.done()
+    handler.release.set()
+
+    assert await draining
+
+
+@in_lab
+async def test_behind_the_last_answer_of_a_connection_nothing_is_run(lab):
+    handler = Late()
+    await lab.start(handler)
+    lab.front.is_draining = True
+
+    answers = await lab.answers(get(b"/a") + get(b"/b") + get(b"/c"), end=True)
+
+    assert [body for _, _, body in answers] == [b"/a"]
+    assert handler.ended == ["/a"]
+    await eventually(lambda: lab.front.buffered_bytes == 0 and not lab.front.connections)
+
+
+@in_lab
+async def test_a_client_that_sends_nonsense_behind_a_request_and_closes_its_side_gets_both_answers(lab):
+    handler = Late()
+    await lab.start(handler)
+    reader, writer = await lab.connect(get(b"/late") + b"NONSENSE\r\n\r\n")
+    await eventually(lambda: handler.requests)
+    writer.write_eof()
+    await asyncio.sleep(0.01)
+
+    handler.release.set()
+
+    data = await asyncio.wait_for(reader.read(), 5)
+    assert data.startswith(b"HTTP/1.1 200")
+    assert data.count(b"HTTP/1.1 400") == 1
+
+
+@in_lab
+async def test_requests_in_any_pieces_are_the_same_requests(lab):
+    await lab.start()
+    post = b"POST /p?q HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz"
+    chunked = b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    data = post + GET + chunked + post
+    [*expected] = [body for _, _, body in await lab.answers(data, count=4)]
+    for cut in range(1, len(data), 7):
+        reader, writer = await lab.connect(data[:cut])
+        await asyncio.sleep(0.002)
+        writer.write(data[cut:])
+
+        assert [(await read_answer(reader))[2] for _ in range(4)] == expected

@@ -35,6 +35,18 @@ def test_a_frame_of_any_size_is_read(peer, size):
     assert plain(connection.read()) == (frames.INVOKE, REQUEST_ID, 2500, b'{"a":1}', b"x" * size)
 
 
+@pytest.mark.parametrize("cut", [1, 20, 32, 34, 35, 60])
+def test_frames_that_come_together_are_read_one_after_the_other(peer, cut):
+    ours, connection = peer
+    first, second = packed(b"", b"[1]"), packed(b"{}", b"x" * 70000)
+    ours.sendall((first + second)[: len(first) + cut])
+    threading.Thread(target=ours.sendall, args=(second[cut:] + first,)).start()
+
+    assert plain(connection.read())[4] == b"[1]"
+    assert plain(connection.read())[3:] == (b"{}", b"x" * 70000)
+    assert plain(connection.read())[4] == b"[1]"
+
+
 @pytest.mark.parametrize("cut", [1, 4, 31, 32, 33])
 def test_a_frame_in_two_pieces_is_read(peer, cut):
     ours, connection = peer
@@ -74,6 +86,6 @@ def test_what_is_no_frame_is_refused(peer, data):
 def test_an_answer_has_the_fixed_part_and_the_body(peer):
     ours, connection = peer
 
-    connection.write(frames.DONE, REQUEST_ID, 4002, 1, b"{}")
+    connection.write(frames.DONE, REQUEST_ID, 4002, 1, b"{}", 7)
 
-    assert ours.recv(100) == struct.pack(">IBBH16sII", 30, frames.DONE, 1, 4002, REQUEST_ID, 0, 0) + b"{}"
+    assert ours.recv(100) == struct.pack(">IBBH16sII", 30, frames.DONE, 1, 4002, REQUEST_ID, 7, 0) + b"{}"

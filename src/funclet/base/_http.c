@@ -139,6 +139,8 @@ static PyObject *read_request(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "y#n", &data, &size, &start))
         return NULL;
+    if (start < 0 || start > size)
+        Py_RETURN_NONE;
     const char *at = data + start, *end = data + size;
     if (end - at > MAX_HEAD_BYTES + MAX_BODY_BYTES)
         end = at + MAX_HEAD_BYTES + MAX_BODY_BYTES;

@@ -1,10 +1,13 @@
 """One timer for many waits: `asyncio.timeout` for each costs more than what it guards."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class Deadlines:
@@ -16,7 +19,7 @@ class Deadlines:
         self._rings_at = math.inf
 
     def add(self, key: object, delay_s: float, late: Callable[[], None]) -> None:
-        """Call `late` after `delay_s` seconds, unless `key` is discarded before."""
+        """Call `late` after `delay_s` seconds, unless `key` is discarded before. What it raises is logged."""
         at = time.monotonic() + delay_s
         self._watched[key] = (at, late)
         if at < self._rings_at:
@@ -39,10 +42,19 @@ class Deadlines:
     def _ring(self) -> None:
         self._timer, self._rings_at = None, math.inf
         now = time.monotonic()
-        due = [(key, late) for key, (at, late) in self._watched.items() if at <= now]
-        for key, _ in due:
-            del self._watched[key]
+        due = sorted((at, number, key) for number, (key, (at, _)) in enumerate(self._watched.items()) if at <= now)
+        for at, _, key in due:
+            # One that was called before may have discarded this one, or begun to watch the same key anew.
+            watched = self._watched.get(key)
+            if watched is not None and watched[0] == at:
+                del self._watched[key]
+                _call(watched[1])
         if self._watched:
             self._set(min(at for at, _ in self._watched.values()))
-        for _, late in due:
-            late()
+
+
+def _call(late: Callable[[], None]) -> None:
+    try:
+        late()
+    except Exception:  # the deadlines of all others must go on
+        log.exception("a deadline could not be acted on")

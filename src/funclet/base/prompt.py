@@ -28,21 +28,23 @@ _CLOSE_S = 10.0
 class _Run(Generic[T]):
     """One coroutine between its waits."""
 
-    __slots__ = ("_coroutine", "_done", "_owner", "_task")
+    __slots__ = ("_coroutine", "_done", "_owner", "_task", "_waited")
 
     def __init__(self, owner: "PromptRuns", coroutine: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:
         self._owner = owner
         self._coroutine = coroutine
         self._done = done
         self._task: asyncio.Task[T] | None = None
+        self._waited: PromptFuture[Any] | None = None
 
     def step(self) -> None:
         """Run to the next wait, or to the end."""
+        self._waited = None
         try:
             waited = self._coroutine.send(None)
         except StopIteration as stop:
             self._owner.ended(self)
-            self._done(stop.value)
+            self._hand_on(stop.value)
         except BaseException as error:
             self._owner.ended(self)
             self._owner.failed(error)
@@ -52,14 +54,20 @@ class _Run(Generic[T]):
             if type(waited) is PromptFuture:
                 waited._asyncio_future_blocking = False  # noqa: SLF001 - what a task does for a future it waits for
                 waited.resume = self.step
+                self._waited = waited
             else:
                 self._go_on_as_task(waited)
 
     def cancel(self) -> None:
         """Raise CancelledError where it waits."""
         if self._task is not None:
-            self._task.cancel()
+            # Behind its first step: a task that is cancelled before would not tell the coroutine.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
             return
+        if self._waited is not None:
+            # Whoever sets it later must not run what has ended, or what a task runs from here on.
+            self._waited.resume = None
+            self._waited = None
         try:
             waited = self._coroutine.throw(asyncio.CancelledError())
         except (StopIteration, asyncio.CancelledError):
@@ -80,8 +88,15 @@ class _Run(Generic[T]):
             return
         error = task.exception()
         if error is None:
-            self._done(task.result())
+            self._hand_on(task.result())
         else:
+            self._owner.failed(error)
+
+    def _hand_on(self, result: T) -> None:
+        """Call `done`; what it raises must not reach whoever has set the future that this run waited for."""
+        try:
+            self._done(result)
+        except Exception as error:  # noqa: BLE001 - it is logged
             self._owner.failed(error)
 
 
@@ -124,7 +139,7 @@ class PromptRuns:
     def start(self, coroutine: Coroutine[Any, Any, T], done: Callable[[T], None]) -> None:
         """Run `coroutine` up to its first wait; call `done` with its result, perhaps before this returns.
 
-        What it raises is logged, and `done` is not called then.
+        What it raises is logged, and `done` is not called then. What `done` raises is logged, too.
         """
         run = _Run(self, coroutine, done)
         self._runs.add(run)
@@ -156,6 +171,8 @@ class PromptRuns:
     async def close(self) -> None:
         """Cancel what still runs and wait until it has ended."""
         for run in tuple(self._runs):
-            run.cancel()
+            # The end of one may have ended others.
+            if run in self._runs:
+                run.cancel()
         if self._runs:
             await self.drain(deadline_s=_CLOSE_S)

@@ -8,7 +8,10 @@ T = TypeVar("T")
 
 
 class PromptFuture(asyncio.Future[T]):
-    """A future whose waiter runs inside `set_result`; tasks may wait for it as for any other."""
+    """A future whose waiter runs inside `set_result`; tasks may wait for it as for any other.
+
+    At most one run waits for it, and nobody cancels it but a task that waits.
+    """
 
     resume: Callable[[], None] | None = None
     """Set by the run that waits."""

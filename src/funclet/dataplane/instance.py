@@ -126,6 +126,8 @@ class Instance:
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
         self._start_log = b""
+        self._is_spent = False
+        """Whether it must serve nobody but those who are in it already."""
         self._late_environment: Mapping[str, str] | None = None
         self._last_usage: Usage | None = None
         """Taken just before the end, because a sandbox that is gone cannot be measured."""
@@ -175,6 +177,7 @@ class Instance:
 
         Raises:
             NotStarted: the instance ended with an earlier request, and this one had not begun.
+                Never for the first request of an instance: that one fails.
         """
         is_cold = self.served == 0
         self.served += 1
@@ -200,7 +203,7 @@ class Instance:
         if fault is not None:
             fault = self._refine(fault, usage)
         before, self._start_log = self._start_log, b""
-        printed = self._output.take() if self._output is not None else b""
+        printed = self._printed(answer)
         self.has_printed = bool(printed)
         # Never below zero: a sandbox that ended before it could be measured reports nothing.
         cpu_ms = max(0.0, usage.cpu_s - self._cpu_s) * 1000
@@ -226,7 +229,10 @@ class Instance:
         if fault is None:
             assert isinstance(answer, Answer)
             return Completed(body=answer.body, is_json=answer.is_json, report=report)
-        if fault.kind in _ENDING:
+        if isinstance(answer, Answer):
+            # The runtime lives, and may have begun with the request behind.
+            self._is_spent = fault.kind in _ENDING
+        else:
             self._abandon()
         return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
 
@@ -234,7 +240,7 @@ class Instance:
     def is_usable(self) -> bool:
         """Whether the instance can serve another request."""
         is_alive = self._connection is not None and not self._connection.is_closed
-        return is_alive and self.state in (InstanceState.IDLE, InstanceState.BUSY)
+        return is_alive and not self._is_spent and self.state in (InstanceState.IDLE, InstanceState.BUSY)
 
     async def stop(self, *, run_pre_stop: bool) -> None:
         """End the instance and wait until nothing of it is left. Safe to call twice."""
@@ -354,7 +360,8 @@ class Instance:
         except TimeoutError:
             return _Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s))
         except RuntimeGone as gone:
-            if not gone.has_begun:
+            # Where nobody was served before, the next instance would most likely end in the same way.
+            if not gone.has_begun and self.served > 1:
                 raise NotStarted from gone
             return await self._fault_of_exit()
         finally:
@@ -366,6 +373,15 @@ class Instance:
         if self._behind:
             future, timeout_s = self._behind.popleft()
             self._deadlines.fail(future, timeout_s)
+
+    def _printed(self, answer: "Answer | _Fault") -> bytes:
+        """Return what the request has printed that got this answer."""
+        if self._output is None:
+            return b""
+        if isinstance(answer, Answer) and self.load > 1:
+            # The next one runs already and may have printed: only the runtime knows where its lines begin.
+            return self._output.take(answer.printed)
+        return self._output.take()
 
     def _refine(self, fault: _Fault, usage: Usage) -> _Fault:
         """A handler that failed while `/tmp` was full failed because of that."""

@@ -27,14 +27,23 @@ class OutputReader:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(log_fd, self._readable)
 
-    def take(self) -> bytes:
-        """Return what was printed since the last call, at most about `MAX_RECORD_BYTES`: its beginning and its end."""
-        if not self._head and not self._is_filled():
+    def take(self, amount: int | None = None) -> bytes:
+        """Return what was printed since the last call, at most about `MAX_RECORD_BYTES`: its beginning and its end.
+
+        With `amount` only so many bytes of it; the rest belongs to the next request, which has begun already.
+        """
+        if amount == 0 or (not self._head and not self._is_filled()):
             return b""
         for _ in range(_MAX_READS_AT_ONCE):
             if not self._readable():
                 break
-        text = bytes(self._head)
+        text = bytes(self._head[:amount])
+        if amount is not None and len(self._head) > amount:
+            del self._head[:amount]
+            # It began to be the next request's before it was too long.
+            self._head += self._tail
+            self._tail.clear()
+            return text
         if self._tail:
             text += (_CUT_MARK if len(self._tail) >= MAX_RECORD_BYTES // 2 else b"") + bytes(self._tail)
         self._head.clear()

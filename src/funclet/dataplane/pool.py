@@ -383,6 +383,9 @@ class Pool:
                 self._gave_at = self.clock.monotonic()
                 # The waiter runs inside this call; whatever it does must find the pool in order.
                 waiter.future.set_result(instance)
+                if not instance.load:
+                    # It has been given back within that call, which has seen to it.
+                    return
         if instance.load:
             return
         wanting = next((sibling for sibling in self.siblings() if sibling.has_waiters), None)

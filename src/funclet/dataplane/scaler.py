@@ -18,7 +18,7 @@ def starts_wanted(*, waiting: int, busy: int, starting: int, run_s: float, start
     """
     served_in_time = 0
     if busy and run_s < math.inf:
-        served_in_time = waiting if run_s <= 0 else math.floor(busy * start_s / run_s)
+        served_in_time = waiting if run_s <= 0 else math.floor(min(waiting, busy * start_s / run_s))
     return max(0, min(waiting - served_in_time - starting, most_at_once - starting))
 
 

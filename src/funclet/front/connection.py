@@ -141,9 +141,7 @@ class Connection(asyncio.Protocol):
                 method=method, raw_path=path, raw_query=query, headers=headers, body=body, peer=self._peer
             )
             self._enqueue(_Turn(request, None, keep_alive=True, body_bytes=len(body)))
-            if start == len(data):
-                return b""
-            if self._phase is not _Phase.BETWEEN:
+            if start == len(data) or self._phase is not _Phase.BETWEEN:
                 return b""
         return data[start:] if start else data
 
@@ -151,7 +149,7 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         # A client may close its side early and still want its answers.
         self._is_half_closed = True
-        return self._turn is not None and self._phase is not _Phase.DEAF
+        return self._turn is not None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it was lost does not matter
         """Called by asyncio."""
@@ -361,7 +359,7 @@ class Connection(asyncio.Protocol):
     def _serve(self) -> None:
         """Begin with the next request; and with those behind it, as long as answers come at once."""
         self._is_serving = True
-        while self._turns and self._turn is None:
+        while self._turns and self._turn is None and not self._transport.is_closing():
             turn = self._turns.popleft()
             if turn.request is None:
                 self._send_refusal(turn)
@@ -392,6 +390,9 @@ class Connection(asyncio.Protocol):
         """Go on after an answer that was taken."""
         self._turn = None
         if not keep_alive:
+            # What the client has sent behind this request would run without anybody to answer.
+            self._phase = _Phase.DEAF
+            self._linger_until = self._front.clock.monotonic() + self._front.limits.progress_s
             self._transport.close()
             return
         self._last_event = self._front.clock.monotonic()
@@ -425,6 +426,10 @@ class Connection(asyncio.Protocol):
     def _send_refusal(self, turn: _Turn) -> None:
         assert turn.refusal is not None
         self._send(turn, turn.refusal)
+        if self._is_half_closed:
+            # There is nothing left to throw away.
+            self._transport.close()
+            return
         # Closing at once, with unread bytes left, would reset the connection before the client has its answer.
         self._linger_until = self._front.clock.monotonic() + self._front.limits.linger_s
         if not self._transport.is_closing():

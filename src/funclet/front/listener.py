@@ -94,8 +94,10 @@ class Front:
                 await asyncio.wait_for(self._is_empty.wait(), ends_at - self.clock.monotonic())
             except TimeoutError:
                 return False
-        left_s = max(0.0, ends_at - self.clock.monotonic())
-        return await self._tasks.drain(deadline_s=left_s) and await self._runs.drain(deadline_s=left_s)
+        for owner in (self._tasks, self._runs):
+            if not await owner.drain(deadline_s=max(0.0, ends_at - self.clock.monotonic())):
+                return False
+        return True
 
     async def close(self) -> None:
         """Cut all connections, end all handlers and free the port."""

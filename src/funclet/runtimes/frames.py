@@ -5,10 +5,14 @@ its answer. Answers come in the order of the requests. It keeps no deadline and 
 instance state; its owner does.
 """
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import json
 import socket
 import struct
+import termios
 from collections import deque
 from collections.abc import Mapping
 from enum import IntEnum
@@ -56,13 +60,18 @@ class Answer(Struct, frozen=True, gc=False):
     """Inner code; 0 for success."""
     is_json: bool
     body: bytes
+    printed: int = 0
+    """Bytes that the request has printed, as far as the runtime knows."""
 
 
 class FrameConnection(asyncio.Protocol):
     """Our end of one runtime's socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = sock
+        self._has_unread = False
+        """Whether something came that was not read before the end: answers, perhaps."""
         self._parts: list[bytes] = []
         self._missing = 0
         self._waiting: deque[tuple[bytes, PromptFuture[Answer]]] = deque()
@@ -73,7 +82,7 @@ class FrameConnection(asyncio.Protocol):
     @classmethod
     async def open(cls, sock: socket.socket) -> "FrameConnection":
         """Take over a connected stream socket; `close` closes it."""
-        _, connection = await asyncio.get_running_loop().create_connection(cls, sock=sock)
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: cls(sock), sock=sock)
         return connection
 
     @property
@@ -121,7 +130,12 @@ class FrameConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the socket: the runtime reads end-of-file and ends. Safe to call twice."""
+        if self.is_closed:
+            return
         self.is_closed = True
+        if self._socket is not None:
+            self._has_unread = _shut(self._socket)
+            self._socket = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -141,15 +155,16 @@ class FrameConnection(asyncio.Protocol):
             self._parts = []
         start = 0
         while len(data) - start >= _HEADER_BYTES:
-            length, kind, flags, code, request_id, _, meta_length = _HEADER.unpack_from(data, start)
+            length, kind, flags, code, request_id, printed, meta_length = _HEADER.unpack_from(data, start)
             if not _HEADER_AFTER_LENGTH + meta_length <= length <= MAX_FRAME_BYTES:
-                self._fail("the runtime sent a frame of an impossible size")
+                self._break("the runtime sent a frame of an impossible size")
                 return
             end = start + 4 + length
             if len(data) < end:
                 self._keep(data[start:], end - len(data))
                 return
-            self._take(kind, request_id, code, flags, data[start + _HEADER_BYTES + meta_length : end])
+            answer = Answer(code, bool(flags & _FLAG_JSON), data[start + _HEADER_BYTES + meta_length : end], printed)
+            self._take(kind, request_id, answer)
             if self.is_closed:
                 return
             start = end
@@ -164,17 +179,21 @@ class FrameConnection(asyncio.Protocol):
         """Called by asyncio."""
         self._fail("the runtime has closed its connection")
 
-    def _take(self, kind: int, request_id: bytes, code: int, flags: int, body: bytes) -> None:
+    def _take(self, kind: int, request_id: bytes, answer: Answer) -> None:
         if kind == _DONE and self._waiting and self._waiting[0][0] == request_id:
-            _, answer = self._waiting.popleft()
-            if not answer.done():
-                answer.set_result(Answer(code, bool(flags & _FLAG_JSON), body))
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(answer)
         elif kind == FrameType.READY and not self._ready.done():
             self._ready.set_result(None)
         else:
-            self._fail("the runtime sent a frame that nobody asked for")
+            self._break("the runtime sent a frame that nobody asked for")
 
-    def _fail(self, reason: str) -> None:
+    def _break(self, reason: str) -> None:
+        """End with a runtime that does not keep to the contract: it may have begun with anything."""
+        self._fail(reason, has_begun=True)
+
+    def _fail(self, reason: str, *, has_begun: bool = False) -> None:
         self.close()
         if not self._ready.done():
             self._ready.set_exception(RuntimeGone(reason))
@@ -184,5 +203,17 @@ class FrameConnection(asyncio.Protocol):
         for number, (_, answer) in enumerate(waiting):
             if not answer.done():
                 # Answers come in order: as long as the first is missing, the runtime has not begun with the others.
-                answer.set_exception(RuntimeGone(reason, has_begun=number == 0))
+                # But it may be among what was not read.
+                may_have_begun = has_begun or number == 0 or self._has_unread
+                answer.set_exception(RuntimeGone(reason, has_begun=may_have_begun))
                 answer.exception()
+
+
+def _shut(sock: socket.socket) -> bool:
+    """Let the peer write no more; tell whether something that it has written was not read."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    amount = array.array("i", [0])
+    with contextlib.suppress(OSError, ValueError):
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, amount, True)
+    return amount[0] > 0

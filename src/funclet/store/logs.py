@@ -213,8 +213,9 @@ class SqliteLogStore:
     def _run(self) -> None:
         while not self._is_closed or self._queue:
             self._wake.wait()
-            self._is_awake = False
+            # In this order: whoever adds a record in between finds the writer awake, and it is.
             self._wake.clear()
+            self._is_awake = False
             self._hurry.wait(_GATHER_S)
             self._hurry.clear()
             self._write_queued()

@@ -116,7 +116,8 @@ class FakeSandbox:
                     self._end(Exit(reason=reply.exits, status=-9))
                     return
                 flags = _FLAG_JSON if reply.is_json else 0
-                done = _HEADER.pack(28 + len(reply.body), FrameType.DONE, flags, reply.code, request_id, 0, 0)
+                head = (28 + len(reply.body), FrameType.DONE, flags, reply.code, request_id, len(reply.prints), 0)
+                done = _HEADER.pack(*head)
                 writer.write(done + reply.body)
         except asyncio.IncompleteReadError:
             self._end(Exit(reason=ExitReason.EXITED, status=0))

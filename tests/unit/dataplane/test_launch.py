@@ -7,7 +7,7 @@ import pytest
 
 from funclet.dataplane.launch import LaunchOptions, environment, forkable_of, path_environment, sandbox_spec
 from funclet.sandbox.protocol import Network
-from tests.unit.dataplane.test_dispatcher import PYTHON, VERSION
+from tests.support.dataplane import PYTHON, VERSION
 
 
 def version(**settings):

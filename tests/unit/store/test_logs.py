@@ -248,3 +248,21 @@ def test_files_are_the_owners_alone(opened, tmp_path):
     log.find()
 
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_record_that_is_added_while_the_writer_wakes_up_does_not_put_it_to_sleep(opened):
+    log = opened()
+    wake = log.store._wake
+    clear = wake.clear
+
+    def add_and_clear():
+        wake.clear = clear
+        log.add(a_record("second"))
+        clear()
+
+    wake.clear = add_and_clear
+    log.add(a_record("first"))
+    assert sorted(log.texts()) == ["first", "second"]
+    log.add(a_record("third"))
+
+    assert sorted(log.texts()) == ["first", "second", "third"]

@@ -6,7 +6,7 @@ import pytest
 
 from funclet.model.trigger import Trigger, TriggerStatus
 from funclet.triggers.apig import GatewayType
-from funclet.triggers.http_routes import Routes
+from funclet.triggers.http_routes import MAX_REMEMBERED, MAX_REMEMBERED_LENGTH, Routes
 
 PROJECT = "p" * 32
 KIND = GatewayType("APIG", gateway_url="http://127.0.0.1")
@@ -125,3 +125,21 @@ def test_many_routes_are_no_slower_than_few():
     took_s = time.perf_counter() - started
 
     assert took_s < 0.5
+
+
+def test_what_is_remembered_is_the_same_and_bounded():
+    routes = Routes([trigger("/orders")], root_project_id=PROJECT)
+
+    def ask(path):
+        return routes.find(group_id=PROJECT, method="GET", stage="", path=path)
+
+    assert ask("/orders/1") is ask("/orders/1")
+    long = "/orders/" + "x" * MAX_REMEMBERED_LENGTH
+    assert ask(long) == ask(long)
+    for number in range(MAX_REMEMBERED + 10):
+        ask(f"/orders/{number}")
+        ask(f"{long}{number}")
+
+    assert len(routes._found) <= MAX_REMEMBERED
+    assert max(len(path) for _, _, _, path in routes._found) <= MAX_REMEMBERED_LENGTH
+    assert ask("/orders/7").path_parameters == {"": "7"}
