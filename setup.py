@@ -9,8 +9,8 @@ import os
 from setuptools import Extension, setup
 
 _C_ARGUMENTS = ["-O2", "-Wall", "-Wextra", "-std=c11"]
-# What every invocation passes through. Classes that mypyc cannot compile stand in modules of their own; modules that ask
-# the loop for more than stubs tell truly (uvloop returns None where asyncio returns bool) are left out.
+# What every invocation passes through. Classes that mypyc cannot compile stand in modules of their own. Modules that
+# ask the loop for what stubs tell wrongly (uvloop returns None where asyncio returns bool) are left out.
 _WARM_PATH = [
     f"src/funclet/{name}.py"
     for name in (

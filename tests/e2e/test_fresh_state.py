@@ -82,7 +82,7 @@ def fresh_server(scratch, request):
     """A server of each isolated level; `auto` is `full` for root."""
     folder = scratch / f"fresh-{request.param}"
     folder.mkdir()
-    running = ServerProcess(folder, "--isolation", request.param).start()
+    running = ServerProcess(folder, "--isolation", request.param, "--admission-wait-ms", "10000").start()
     yield running
     running.stop()
 

@@ -6,6 +6,7 @@ wrong, by httptools.
 
 import asyncio
 import collections
+import functools
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -365,17 +366,15 @@ class Connection(asyncio.Protocol):
                 self._send_refusal(turn)
                 break
             self._turn = turn
-
-            def answer(response: Response, turn: _Turn = turn) -> None:
-                if self._turn is turn and not turn.is_answered:
-                    self._answer(turn, response)
-
+            answer = functools.partial(self._answer, turn)
             turn.request.answer_early = answer
             self._front.handle(turn.request, answer)
         self._is_serving = False
 
     def _answer(self, turn: _Turn, response: Response) -> None:
-        """Write the answer of the request that was being handled."""
+        """Write the answer of the request that is being handled, unless it has one."""
+        if self._turn is not turn or turn.is_answered:
+            return
         self._front.buffered_bytes -= turn.body_bytes
         turn.body_bytes = 0
         turn.is_answered = True
@@ -385,6 +384,11 @@ class Connection(asyncio.Protocol):
         turn.keep_alive = self._send(turn, response)
         if not self._is_full:
             self._end_turn(turn.keep_alive)
+
+    @property
+    def _is_busy(self) -> bool:
+        # Asked anew: what was assigned a line ago may have changed in a call since.
+        return self._turn is not None
 
     def _end_turn(self, keep_alive: bool) -> None:
         """Go on after an answer that was taken."""
@@ -400,7 +404,7 @@ class Connection(asyncio.Protocol):
             return
         if self._turns:
             self._serve()
-        if self._turn is None:
+        if not self._is_busy:
             if self._is_paused:
                 self._is_paused = False
                 self._transport.resume_reading()
