@@ -2,11 +2,13 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+# The package as wheels have it: installed, its warm path compiled.
+COMPILED := .venv-compiled
 # The server runs as an ordinary user, so an interpreter that everyone can read comes first.
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: compiled help demo test check format docs bench soak clean
+.PHONY: help demo test check format docs bench soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,7 +16,7 @@ help:  ## list the commands
 demo: $(VENV)/.run-ready  ## start a server, deploy two functions, invoke them, keep serving (ONCE=1: end after the tour)
 	@$(BIN)/python tools/demo.py $(if $(ONCE),--once)
 
-test: $(VENV)/.test-ready check  ## everything: checks, unit, contract, API, end-to-end and fault tests
+test: $(VENV)/.test-ready check $(COMPILED)/.ready  ## everything: checks, unit, contract, API, end-to-end and fault tests
 	@tools/run_tests.sh
 
 check: $(VENV)/.test-ready  ## format, lint, types, import contracts, documents
@@ -26,7 +28,7 @@ format: $(VENV)/.test-ready  ## format the code
 docs: $(VENV)/.test-ready  ## write the generated pages again
 	@$(BIN)/python tools/coverage.py && $(BIN)/python tools/settings.py
 
-bench: $(VENV)/.run-ready .venv-bench/.ready  ## measure beside functions-framework, uvicorn, granian, nginx and a bare reference (ARGS=--quick)
+bench: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure beside functions-framework, uvicorn, granian, nginx and a bare reference (ARGS=--quick)
 	@benchmarks/system_packages.sh
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -34,7 +36,7 @@ soak: $(VENV)/.test-ready  ## mixed load, kills and updates on one server, as ro
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)
 
 clean:  ## remove everything that these commands have made in this folder
-	@rm -rf $(VENV) .venv-bench build dist .demo src/*.egg-info src/funclet/*/_*.so
+	@rm -rf $(VENV) .venv-bench $(COMPILED) build dist .demo src/*.egg-info src/funclet/*/_*.so
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -54,6 +56,16 @@ $(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready | $(VENV)/bin/pyt
 	@tools/system_packages.sh test
 	@echo "installing what the tests need ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
+	@touch $@
+
+$(COMPILED)/.ready: $(VENV)/.test-ready setup.py $(shell find src runtimes -name '*.py' -o -name '*.[ch]' -o -name '*.js' -o -name '*.toml' -o -name '*.sql')
+	@echo "compiling the warm path (about a minute) ..."
+	@rm -rf build/wheel build/lib.* build/temp.* && mkdir -p build/wheel
+	@FUNCLET_COMPILE=1 $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel . \
+		>build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
+	@test -e $(COMPILED)/bin/python || $(PYTHON) -m venv $(COMPILED)
+	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock -r requirements/test.lock
+	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/funclet-*.whl
 	@touch $@
 
 .venv-bench/.ready: benchmarks/requirements.lock

@@ -33,7 +33,7 @@ class OwnServer:
         Args:
             folder: of its data; made here if it is not there, else the data of an earlier server are taken over.
             options: of `fgs serve`.
-            checkout: whose `.venv` has the Funclet to be measured.
+            checkout: whose `.venv-compiled`, or else `.venv`, has the Funclet to be measured.
 
         Raises:
             StartFailed: it did not start.
@@ -44,7 +44,7 @@ class OwnServer:
         folder.chmod(0o755)
         (folder / "home").mkdir(exist_ok=True)
         command = [
-            str(checkout / ".venv" / "bin" / "python"),
+            str(python_of(checkout)),
             "-m",
             "funclet",
             "serve",
@@ -211,8 +211,14 @@ def new_function(
     }
 
 
+def python_of(checkout: Path) -> Path:
+    """Return the interpreter that has the Funclet of a checkout, compiled if it is there: that is what wheels have."""
+    compiled = checkout / ".venv-compiled" / "bin" / "python"
+    return compiled if compiled.exists() else checkout / ".venv" / "bin" / "python"
+
+
 def has_option(name: str, checkout: Path = ROOT) -> bool:
     """Tell whether `fgs serve` of a checkout knows an option."""
-    command = [str(checkout / ".venv" / "bin" / "python"), "-m", "funclet", "serve", "--help"]
+    command = [str(python_of(checkout)), "-m", "funclet", "serve", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_START_S, check=True)  # noqa: S603 - ours
     return name in done.stdout.split()
