@@ -350,7 +350,8 @@ class _Daemon:
 
     def _forget(self, running: Running) -> None:
         del self._running[running.id]
-        fds = [running.spawned.error_fd, running.spawned.pidfd]
+        # The connection is watched while a stem warms up; what is closed and still watched would haunt its number.
+        fds = [running.spawned.error_fd, running.spawned.pidfd, running.outgoing.get("connection", -1)]
         if running.group is not None:
             fds.append(running.group.oom_fd)
         for fd in fds:

@@ -109,7 +109,6 @@ class Nursery:
 
     def dropped(self, stem: Running) -> bool:
         """Forget a stem that has ended by itself; False if it is none of ours."""
-        self._host.unwatch(stem.outgoing.get("connection", -1))
         return self._stems.drop(stem)
 
     def refill(self) -> bool:
