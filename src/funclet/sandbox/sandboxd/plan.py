@@ -123,9 +123,10 @@ def _full_steps(
         *root,
         # After the mounts, so that they are not charged to the function.
         *(Step("WRITE_FD", a=fd, s=b"0") for fd in join_fds),
-        *_limits(spec),
         Step("DROP_BOUNDING"),
         *identity_steps(identity),
+        # After the steps that open files: sandboxd may hold more descriptors than a function may.
+        *_limits(spec),
     ]
 
 
