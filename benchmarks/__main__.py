@@ -104,7 +104,7 @@ class Bench:
         """Measure first requests, on servers of their own: with runtimes started ahead, and without."""
         kinds: dict[str, tuple[str, ...]] = {"pool empty": _SOON_IDLE}
         if has_option("--stems"):
-            kinds = {"pool hit": _SOON_IDLE, "pool empty": (*_SOON_IDLE, "--stems", "off")}
+            kinds = {"pool hit": _SOON_IDLE, "pool empty": (*_SOON_IDLE, "--max-stems", "0")}
         with ExitStack() as stack:
             servers = {}
             for kind, given in kinds.items():
