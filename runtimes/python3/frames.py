@@ -1,6 +1,7 @@
 """The frames of `../CONTRACT.md` over a blocking descriptor: one read and one write per request where possible."""
 
 import os
+import select
 
 READY, LOAD, INIT, INVOKE, DONE, PRESTOP, SPECIALISE = 1, 2, 3, 4, 5, 6, 7
 HEADER_BYTES = 32
@@ -22,6 +23,8 @@ class Connection:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
         buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(buffer)
         self._targets = [buffer]
@@ -41,6 +44,8 @@ class Connection:
             got = self._end - start
             view[:got] = bytes(view[start : self._end])
         else:
+            # A reader that sleeps in the read itself would also be woken whenever the other end takes an answer.
+            self._poll.poll()
             got = os.readv(self._fd, self._targets)
         if got < HEADER_BYTES:
             got = self._fill(view, got, HEADER_BYTES)

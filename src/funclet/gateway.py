@@ -163,14 +163,30 @@ class Gateway:
             return await self._submit(match.route, event, request_id, gateway_id)
         version = await self._catalog.resolve(match.route.urn, headers=request.headers)
         alias = match.route.urn.alias
-        invocation = Invocation(request_id=request_id, version=version, payload=event, alias=alias)
+        on_answer = None
+        if request.answer_early is not None:
+            on_answer = functools.partial(self._answer_now, request, request_id, gateway_id)
+        invocation = Invocation(request_id=request_id, version=version, payload=event, alias=alias, on_answer=on_answer)
         late = functools.partial(self._answer_late, request, match.route, request_id, gateway_id)
         self._deadlines.add(request_id, match.route.timeout_s, late)
         try:
             outcome = await self._invoker.invoke(invocation)
         finally:
             self._deadlines.discard(request_id)
+        if on_answer is not None and request.answer_early is None:
+            # It has its answer, see `_answer_now` and `_answer_late`.
+            return Response(status=200)
         return _render(outcome, gateway_id)
+
+    def _answer_now(self, request: Request, request_id: str, gateway_id: str, result: bytes) -> None:
+        """Give the client its answer before the invocation is recorded: nothing of the record is in it."""
+        try:
+            response = render_result(result)
+        except ModelError:
+            # No answer that could be given; the client is told so in the usual way.
+            return
+        if request.answer_early is not None:
+            request.answer_early(_finish(response, request_id, gateway_id))
 
     def _answer_late(self, request: Request, route: Route, request_id: str, gateway_id: str) -> None:
         """Tell the client that it takes too long; the invocation goes on even so."""

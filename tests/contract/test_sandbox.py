@@ -255,6 +255,16 @@ def test_cpu_seconds_are_counted(level):
     run_in_lab(level, body)
 
 
+def test_only_a_confined_instance_gives_way_to_whoever_wakes_it(level):
+    async def body(lab):
+        async with lab.running() as box:
+            gives_way = await box.ask("result = os.sched_getscheduler(0) == os.SCHED_BATCH")
+
+            assert gives_way == (level != "process")
+
+    run_in_lab(level, body)
+
+
 def test_a_missing_interpreter_is_an_error_that_leaves_nothing(level):
     async def body(lab):
         sandbox = lab.driver.create()

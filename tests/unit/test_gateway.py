@@ -253,6 +253,44 @@ def test_the_gateway_stops_waiting_but_the_invocation_goes_on(stack):
     assert ended == [response.headers["X-Cff-Request-Id"]]
 
 
+def test_a_client_has_its_answer_before_the_invocation_is_recorded(stack):
+    open_api(stack)
+    recorded = []
+    may_end = asyncio.Event()
+
+    async def recording(invocation):
+        invocation.on_answer(b'{"statusCode": 201, "body": "made"}')
+        await may_end.wait()
+        recorded.append(invocation.request_id)
+        return completed({"statusCode": 201, "body": "made"})
+
+    async def scenario():
+        response = await stack.handle("/orders")
+        before = list(recorded)
+        may_end.set()
+        await stack.handling
+        return response, before
+
+    stack.invoker.answer = recording
+    response, before = stack.run(scenario())
+
+    assert (response.status, response.body) == (201, b"made")
+    assert before == []
+    assert recorded == [response.headers["X-Cff-Request-Id"]]
+
+
+def test_a_result_that_is_no_answer_is_told_after_all(stack):
+    open_api(stack)
+
+    async def wrong(invocation):
+        invocation.on_answer(b'"text"')
+        return completed("text")
+
+    stack.invoker.answer = wrong
+
+    assert error(stack.get("/orders")) == (500, "FSS.1202")
+
+
 def test_an_asynchronous_trigger_answers_at_once(stack):
     urn = stack.add_function()
     open_api(stack, urn, func_info={"invocation_type": "async"})

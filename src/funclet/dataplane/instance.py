@@ -199,6 +199,8 @@ class Instance:
         fault = answer if isinstance(answer, _Fault) else _fault_of(answer)
         if fault is None or fault.kind not in _ENDING:
             self._begin_next()
+        if fault is None and invocation.on_answer is not None and isinstance(answer, Answer):
+            invocation.on_answer(answer.body)
         usage = self._usage(fault)
         if fault is not None:
             fault = self._refine(fault, usage)

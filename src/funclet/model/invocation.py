@@ -5,6 +5,7 @@ the dispatcher turns into `PlatformFailed`. What is made for every request is a
 `Struct`: as frozen as a dataclass, and made in a tenth of the time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -30,6 +31,9 @@ class Invocation(Struct, frozen=True, kw_only=True):
     memory_mib: int = 0
     """Size asked for with dynamic memory; 0: as configured."""
     asynchronous: bool = False
+    on_answer: Callable[[bytes], None] | None = None
+    """Called with what the function returned as soon as it has; what that cost is known only afterwards.
+    Only where the function runs in the same process, and only if it succeeded: see the outcome for the rest."""
 
 
 class FailureKind(StrEnum):

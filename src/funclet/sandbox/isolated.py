@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from funclet.sandbox import native
 from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
-from funclet.sandbox.sandboxd.cgroups import cpu_seconds
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.messages import (
     MAX_PACKET_BYTES,
@@ -210,6 +210,8 @@ class IsolatedSandbox:
         self._started: asyncio.Future[Streams] | None = None
         self._exited: asyncio.Future[Exit] | None = None
         self._meters: dict[str, int] = {}
+        self._peak_fd = self._cpu_fd = -1
+        self._take_meters = native.helper().take_meters
         self._watch: MemoryWatch | None = None
         self._tmp_bytes = 0
         self._tmp_at = -math.inf
@@ -244,7 +246,8 @@ class IsolatedSandbox:
             now = time.monotonic()
             if now - self._tmp_at >= storage_age_s:
                 self._tmp_at, self._tmp_bytes = now, self._stored_bytes()
-            return Usage(memory_peak_bytes=self._take_peak(), cpu_s=self._cpu_s(), tmp_bytes=self._tmp_bytes)
+            peak, cpu_s = self._take_meters(self._peak_fd, self._cpu_fd)
+            return Usage(memory_peak_bytes=peak, cpu_s=cpu_s, tmp_bytes=self._tmp_bytes)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
@@ -275,6 +278,7 @@ class IsolatedSandbox:
     def on_started(self, pid: int, descriptors: Mapping[str, int], *, is_stem: bool) -> None:
         """Take what sandboxd made."""
         self._meters = {name: fd for name, fd in descriptors.items() if name in {"peak", "cpu", "tmp"}}
+        self._peak_fd, self._cpu_fd = self._meters.get("peak", -1), self._meters.get("cpu", -1)
         streams = Streams(
             connection=socket.socket(fileno=descriptors["connection"]),
             log_fd=descriptors["log"],
@@ -307,6 +311,7 @@ class IsolatedSandbox:
         for fd in self._meters.values():
             os.close(fd)
         self._meters = {}
+        self._peak_fd = self._cpu_fd = -1
         if self._exited is not None and not self._exited.done():
             self._exited.set_result(ended)
 
@@ -325,24 +330,6 @@ class IsolatedSandbox:
 
     def _on_excess(self) -> None:
         self._driver.say(Stop(id=self._id, grace_ms=0, out_of_memory=True))
-
-    def _take_peak(self) -> int:
-        fd = self._meters.get("peak", -1)
-        if fd < 0:
-            return 0
-        peak = int(os.pread(fd, 32, 0))
-        # Linux before 6.12 with version 2 has no peak that begins anew; then this is what is used now.
-        try:  # noqa: SIM105 - this is done for every request, and a context manager takes longer than the write
-            os.pwrite(fd, b"0", 0)
-        except OSError:
-            pass
-        return peak
-
-    def _cpu_s(self) -> float:
-        fd = self._meters.get("cpu", -1)
-        if fd < 0:
-            return 0.0
-        return cpu_seconds(os.pread(fd, 512, 0))
 
     def _stored_bytes(self) -> int:
         fd = self._meters.get("tmp", -1)

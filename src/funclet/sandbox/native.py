@@ -67,6 +67,10 @@ class Helper(Protocol):
         """Ask for a signal when the parent dies. A change of user clears it: call after that."""
         ...
 
+    def take_meters(self, peak_fd: int, cpu_fd: int, /) -> tuple[int, float]:
+        """Return peak memory in bytes, which begins anew, and CPU seconds of a control group; 0 for no descriptor."""
+        ...
+
     def clone_tree(self, path: str, attributes: int, /) -> int:
         """Return a descriptor of a detached copy of the mounts at a path without symbolic links."""
         ...

@@ -372,3 +372,19 @@ async def test_an_instance_that_is_given_back_while_it_is_handed_over_is_given_t
         # The second got one of its own, and the first one was stopped once: its memory is given back once.
         assert [given is instance for given in acquired] == [True, False]
         await until(lambda: subject.statistics() == dict.fromkeys(subject.statistics(), 0))
+
+
+@in_lab
+async def test_who_asked_for_it_has_the_answer_first_unless_the_function_failed(lab):
+    async with lab.dispatcher() as subject:
+        answers = []
+
+        def note(body):
+            answers.append((json.loads(body)["name"], len(subject.records)))
+
+        await subject.invoke(invocation(ONE, lab.event("good"), on_answer=note))
+        failed = await subject.invoke(invocation(ONE, lab.event("bad", code=4002), on_answer=note))
+
+        assert answers == [("good", 0)]
+        assert failed.code == 4002
+        assert len(subject.records) == 2

@@ -53,3 +53,28 @@ def test_the_child_has_default_signals(tmp_path):
 
     assert {int(line.split()[1], 16) & 0x7FFFFFFF for line in Path(target).read_text().splitlines()} == {0}
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(
+    ("cpu", "seconds"), [("1500000000\n", 1.5), ("usage_usec 2500000\nuser_usec 1\nsystem_usec 2\n", 2.5)]
+)
+def test_meters_of_both_versions_are_read_and_the_peak_begins_anew(tmp_path, cpu, seconds):
+    (tmp_path / "peak").write_text("4096\n")
+    (tmp_path / "cpu").write_text(cpu)
+
+    with (tmp_path / "peak").open("r+b") as peak_file, (tmp_path / "cpu").open("rb") as cpu_file:
+        assert native.helper().take_meters(peak_file.fileno(), cpu_file.fileno()) == (4096, seconds)
+
+    assert (tmp_path / "peak").read_text().startswith("0")
+
+
+def test_a_missing_meter_reads_as_zero_and_a_broken_one_is_an_error(tmp_path):
+    assert native.helper().take_meters(-1, -1) == (0, 0.0)
+
+    (tmp_path / "file").touch()
+    fd = os.open(tmp_path / "file", os.O_WRONLY)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            native.helper().take_meters(fd, -1)
+    finally:
+        os.close(fd)

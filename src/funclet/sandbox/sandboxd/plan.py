@@ -207,6 +207,8 @@ def _limits(spec: Create) -> list[Step]:
         # One more than asked for: init counts as well.
         native.limit_step(resource.RLIMIT_NPROC, spec.processes + 1),
         native.limit_step(resource.RLIMIT_CORE, 0),
+        # The server wakes an instance for each request, and must not lose its processor to it in the middle of a pass.
+        Step("BATCH"),
     ]
 
 
