@@ -25,6 +25,7 @@ _WARM_PATH = [
         "dataplane/dispatcher",
         "dataplane/instance",
         "dataplane/pool",
+        "dataplane/refusals",
         "dataplane/scaler",
         "front/connection",
         "gateway",

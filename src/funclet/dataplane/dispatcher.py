@@ -21,6 +21,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.instance import Instance, NotStarted
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pool import Given, Pool, StartFailed
+from funclet.dataplane.refusals import Refusals
 from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
@@ -90,6 +91,7 @@ class Dispatcher:
         self._pools: dict[tuple[str, str, int], _Versioned] = {}
         self._retired: list[_Versioned] = []
         self._deadlines = Deadlines()
+        self._refusals = Refusals()
         self._tasks = TaskOwner()
         self._numbers = itertools.count(1)
         self._reaper: asyncio.Task[None] | None = None
@@ -236,6 +238,7 @@ class Dispatcher:
             tasks=self._tasks,
             clock=self._clock,
             deadlines=self._deadlines,
+            refusals=self._refusals,
             # A fork takes one request, and must not read another one along with it.
             depth=runtime.language.depth if runtime.language and not version.settings.fresh_state else 1,
             # Only a function with dynamic memory has instances of several sizes.

@@ -20,6 +20,7 @@ from funclet.base.prompt_future import PromptFuture
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.instance import Instance
+from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.scaler import Average, expected_wait_s, starts_wanted
 from funclet.model.invocation import FailureKind, FunctionFailed, Refused
 from funclet.sandbox.protocol import SandboxError
@@ -110,6 +111,7 @@ class Pool:
     tasks: TaskOwner
     clock: Clock
     deadlines: Deadlines
+    refusals: Refusals
     depth: int = 1
     """Requests that an instance of a short function may hold: one runs, the others wait inside it."""
     siblings: Callable[[], "Iterable[Pool]"] = tuple
@@ -165,6 +167,7 @@ class Pool:
         if self.clock.monotonic() < self._back_off.until and self._back_off.outcome is not None:
             return self._back_off.outcome
         if self._is_full() and not self._take_place() and not self._may_wait():
+            await self.refusals.pause()
             return Refused(reason=_OVERLOADED)
         return await self._wait()
 
