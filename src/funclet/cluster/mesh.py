@@ -21,7 +21,7 @@ from funclet.cluster.link import Link, LinkAway, LinkLost, RemoteFault
 from funclet.cluster.member import Member
 from funclet.cluster.sharded import ShardedInvoker
 from funclet.model.errors import ModelError
-from funclet.model.invocation import Invoker, Submission
+from funclet.model.invocation import Invoker, Node, Submission
 
 SOCKETS = "processes"
 """The folder of sockets, in the data folder."""
@@ -77,7 +77,7 @@ class Mesh:
             self._head = Link(self._descriptor, str(HEAD), self._hello(is_for_invocations=False))
             self._head.open()
 
-    def invoker(self, local: Invoker) -> ShardedInvoker:
+    def invoker(self, local: Node) -> ShardedInvoker:
         """Return what runs every function in the process that owns it."""
         return ShardedInvoker(local, self._links)
 
