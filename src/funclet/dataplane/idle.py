@@ -79,11 +79,7 @@ class Pauses:
     def is_telling(self) -> bool:
         """Whether the histogram says when to expect the next request."""
         every = self._count + self._beyond
-        return (
-            every >= MIN_PAUSES
-            and self._beyond <= MAX_BEYOND * every
-            and self._concentration() >= MIN_CONCENTRATION
-        )
+        return every >= MIN_PAUSES and self._beyond <= MAX_BEYOND * every and self._concentration() >= MIN_CONCENTRATION
 
     def windows(self, fixed_s: float) -> Windows:
         """Return what to do with instances.
