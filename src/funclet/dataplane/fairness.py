@@ -6,7 +6,6 @@ longest ago. So a function with a thousand requests and one with its first take 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 Owner = tuple[str, str]
 """Project and function."""

@@ -1,6 +1,7 @@
 """When functions will be wanted next: from their timers, and if switched on from their pauses. No clock, no I/O.
 
-The dispatcher tells once a second what it sees (`saw`) and asks which instances to keep (`keeps`) and to start (`take_wanted`).
+Once a second the dispatcher tells what it sees (`saw`), and asks which instances to keep (`keeps`) and to
+start (`take_wanted`).
 """
 
 import math

@@ -11,7 +11,7 @@ from collections import deque
 from funclet.base.prompt_future import PromptFuture
 
 PAUSE_S = 0.02
-"""What a refusal takes unless the one before was answered longer ago than this. Much less than `Retry-After` asks for."""
+"""What a refusal takes unless the one before was answered longer ago than this. Clients are asked to wait longer."""
 MAX_HELD = 4000
 """Refusals that may be held back together; further ones are answered at once."""
 _TICK_S = 0.002

@@ -1,4 +1,4 @@
-"""Lets functions be ready when their timers fire: the timer host says what is due, the data plane what to do about it."""
+"""Functions are ready when their timers fire: the timer host says what is due, the data plane prepares it."""
 
 import contextlib
 

@@ -9,7 +9,7 @@ from funclet.api.app import Api
 from funclet.api.operations import OPERATIONS
 from funclet.api.probes import Probes
 from funclet.base.http import Request
-from funclet.metrics import Standing
+from funclet.metrics import CONTENT_TYPE, Standing
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project, User
 from funclet.store.protocol import StoreUnavailable
