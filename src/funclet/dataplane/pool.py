@@ -53,6 +53,7 @@ class StartFailed(Exception):
 
 
 _OVERLOADED = Refused(reason="Your request has been controlled by overload sdk, please retry later")
+_NO_ROOM = Refused(reason="Too many requests wait for instances of this function", is_overload=True)
 _NO_MEMORY = Refused(reason="The node has no memory left for another instance", is_overload=True)
 
 
@@ -292,7 +293,7 @@ class Pool:
             may_stay = self._take_place() or self._may_wait(self.max_instances)
             return None if may_stay else _OVERLOADED
         if len(self._waiters) >= self.max_waiting:
-            return _NO_MEMORY if self.capacity.claims else _OVERLOADED
+            return _NO_ROOM
         # While memory is short there will not be more instances than now. The first requests wait for their turn.
         is_short = self.wait_s > 0 and self._waiters and self.capacity.claims
         return _NO_MEMORY if is_short and not self._may_wait(len(self._idle) + len(self._busy)) else None
