@@ -17,6 +17,7 @@ EDITIONS = ("lab", "huawei", "ctyun", "otc")
 ISOLATION = ("auto", "full", "rootless", "process")
 NETWORK = ("auto", "nat", "off")
 SWITCH = ("on", "off")
+IDLE_RELEASE = ("fixed", "learned")
 MAX_PROCESSES = 64
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
@@ -64,6 +65,14 @@ class Settings:
     processes: int = _setting(0, "Data-plane processes. 0: one up to four cores, then more by cores and memory.")
     memory_fraction: float = _setting(0.8, "Share of the host's memory that all instances may hold together.")
     idle_release_s: float = _setting(60.0, "Seconds after which an idle instance is stopped, 1 to 3600.")
+    idle_release: str = _setting(
+        "fixed",
+        "When idle instances are stopped: fixed, or learned from each function's pauses, its next start as well.",
+        choices=IDLE_RELEASE,
+    )
+    prewarm_timers: str = _setting(
+        "on", "Whether an instance is made ready shortly before a timer fires, if none is idle.", choices=SWITCH
+    )
     admission_wait_ms: int = _setting(
         -1, "How long requests may wait at the instance maximum. -1: as the edition says."
     )

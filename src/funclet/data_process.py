@@ -28,11 +28,12 @@ from funclet.cluster.link import Link, LinkAway
 from funclet.cluster.logs import LogShipper
 from funclet.cluster.member import Member, Standby
 from funclet.cluster.mesh import SOCKETS, START_S, Head, Mesh, MeshError
+from funclet.cluster.metrics import encode_standing
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
-from funclet.metrics import Metrics
+from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import SandboxDriver
@@ -44,6 +45,7 @@ from funclet.wiring import (
     Listeners,
     Parts,
     build_services,
+    gauges_of,
     is_invocation,
     leave,
     open_dispatcher,
@@ -74,6 +76,7 @@ class DataProcess:
         self._registry = registry
         self._standby = standby
         self._stop = StopSignal()
+        self._metrics = Metrics()
 
     async def run(self) -> None:
         """Start everything, serve until told to stop or process 0 has ended, drain, stop everything.
@@ -106,7 +109,7 @@ class DataProcess:
         code = CodeCache(Blobs(folder / "packages"), folder / "code")
         count = self._standby.count
         return open_dispatcher(
-            self._settings, self._driver, self._registry, code, logs.add, metrics=Metrics(), processes=count
+            self._settings, self._driver, self._registry, code, logs.add, metrics=self._metrics, processes=count
         )
 
     async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
@@ -144,7 +147,7 @@ class DataProcess:
         stack.push_async_callback(loops.close)
         changes = Changes(parts, dispatcher, loops, mesh)
         stack.push_async_callback(leave, self._stop, mesh, settings)
-        await mesh.listen(dispatcher, _answers(changes, logs))
+        await mesh.listen(dispatcher, _answers(changes, dispatcher, logs, self._metrics))
         await mesh.join()
         await self._open_http(stack, parts, Head(mesh.head), self._all_listeners[member.number])
 
@@ -205,7 +208,7 @@ def _nothing_changes_here(*_: str) -> None:
     raise AssertionError("a change outside process 0")
 
 
-def _answers(changes: Changes, logs: LogShipper) -> dict[Kind, Answer]:
+def _answers(changes: Changes, dispatcher: Dispatcher, logs: LogShipper, metrics: Metrics) -> dict[Kind, Answer]:
     """Return what this process does for process 0."""
 
     async def hint(body: bytes) -> bytes:
@@ -216,4 +219,15 @@ def _answers(changes: Changes, logs: LogShipper) -> dict[Kind, Answer]:
         await logs.flush()
         return b""
 
-    return {Kind.HINT: hint, Kind.FLUSH: flush}
+    async def prepare(body: bytes) -> bytes:
+        version, due_in_s = codec.decode_preparation(body)
+        dispatcher.prepare(version, due_in_s=due_in_s)
+        return b""
+
+    epoch = new_uuid()
+
+    async def tell_metrics(_: bytes) -> bytes:
+        values = gauges_of(dispatcher, log_dropped=logs.dropped)
+        return encode_standing(Standing(counters=metrics.snapshot(), values=values), epoch)
+
+    return {Kind.HINT: hint, Kind.FLUSH: flush, Kind.PREPARE: prepare, Kind.METRICS: tell_metrics}

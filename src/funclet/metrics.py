@@ -6,6 +6,7 @@ A pool holds the `FunctionCounters` of its version (`Metrics.hold`) and calls
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from funclet import telemetry
 from funclet.model.function import FunctionVersion
@@ -23,6 +24,7 @@ PLATFORM_FAILED = -1
 
 Key = tuple[str, str, str, str]
 """Project, package, function name, version."""
+Values = Mapping[str, float | Mapping[str, float]]
 
 
 class FunctionCounters:
@@ -126,7 +128,27 @@ class Metrics:
                     return
 
 
-def render(counters: Iterable[FunctionCounters], values: Mapping[str, float | Mapping[str, float]]) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """All metrics at one moment, of a process or of all."""
+
+    counters: Sequence[FunctionCounters]
+    values: Values
+    """What is there now, by the names of `GAUGES`; several by the value of their label."""
+
+
+def summed(counters: Iterable[FunctionCounters]) -> Sequence[FunctionCounters]:
+    """Return new counters, one for each version, with all that was counted for it."""
+    totals: dict[Key, FunctionCounters] = {}
+    for one in counters:
+        total = totals.get(one.key)
+        if total is None:
+            total = totals[one.key] = FunctionCounters(one.key)
+        total.add(one)
+    return list(totals.values())
+
+
+def render(counters: Iterable[FunctionCounters], values: Values) -> bytes:
     """Return all metrics in the text format of Prometheus.
 
     Args:
@@ -167,6 +189,7 @@ GAUGES: Mapping[str, tuple[str, str, str]] = {
     "fgs_async_queue_length": ("gauge", "", "Asynchronous invocations that wait."),
     "fgs_async_oldest_seconds": ("gauge", "", "How long ago the oldest of these was accepted."),
     "fgs_log_dropped_total": ("counter", "", "Log records that were lost."),
+    "fgs_process_up": ("gauge", "process", "Whether a data-plane process answered: what it counted since is missing."),
 }
 """Name -> type, label and help of what is known of the whole server."""
 

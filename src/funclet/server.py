@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +34,13 @@ from funclet.cluster.frames import Kind
 from funclet.cluster.hub import Answer
 from funclet.cluster.logs import GatheredLogs
 from funclet.cluster.mesh import Mesh
+from funclet.cluster.metrics import GatheredMetrics
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
-from funclet.metrics import Metrics
+from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn
 from funclet.runtimes.registry import Registry
@@ -55,6 +56,7 @@ from funclet.store.logs import SqliteLogStore
 from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
 from funclet.triggers.host import TimerHost
+from funclet.triggers.prewarm import TimerPrewarm
 from funclet.wiring import (
     GC_THRESHOLD,
     LEAVE_S,
@@ -63,6 +65,7 @@ from funclet.wiring import (
     Listeners,
     Parts,
     build_services,
+    gauges_of,
     leave,
     open_dispatcher,
     raise_descriptor_limit,
@@ -149,7 +152,7 @@ class Server:
 
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
-        timers = TimerHost(parts.store, parts.clock, wake_queue=queue.arrived.set, default_zone=self._settings.timezone)
+        timers = self._make_timers(parts, queue)
         loops.start(timers.run(), name="timers")
         changes = Changes(parts, dispatcher, loops, self._mesh)
 
@@ -181,6 +184,17 @@ class Server:
         http = HttpSide(self._stop, self._settings, self._listeners)
         await http.open(stack, parts, queue, handle, api)
         return identity
+
+    def _make_timers(self, parts: Parts, queue: AsyncQueue) -> TimerHost:
+        settings = self._settings
+        prewarm = TimerPrewarm(parts.catalog, parts.invoker, region=settings.region)
+        return TimerHost(
+            parts.store,
+            parts.clock,
+            wake_queue=queue.arrived.set,
+            default_zone=settings.timezone,
+            announce=prewarm.announce if settings.prewarm_timers == "on" else None,
+        )
 
     def _open_store(self, stack: AsyncExitStack) -> SqliteStore:
         folder = self._settings.data_folder
@@ -241,22 +255,17 @@ class Server:
             clock=clock,
         )
 
-        def values() -> Mapping[str, float | Mapping[str, float]]:
-            """Return what is there now, by the names of `metrics.GAUGES`."""
-            now = dispatcher.statistics()
-            return {
-                "fgs_instances": {kind: now[kind] for kind in ("idle", "busy", "starting")},
-                "fgs_waiting_requests": now["waiting"],
-                "fgs_memory_used_mb": now["memory_mib"],
-                "fgs_log_dropped_total": store_of_logs.dropped,
-            }
+        gathered = GatheredMetrics(mesh.connections if mesh else dict)
+
+        async def collect() -> Standing:
+            values = gauges_of(dispatcher, log_dropped=store_of_logs.dropped)
+            return await gathered.add_to(Standing(counters=metrics.snapshot(), values=values))
 
         probes = Probes(
             store=store,
             authenticator=parts.authenticator,
             clock=clock,
-            metrics=metrics,
-            values=values,
+            collect=collect,
             is_stopping=self._stop.asked.is_set,
             operator_project_id=project_id,
             token=self._settings.metrics_token,

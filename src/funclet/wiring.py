@@ -29,9 +29,9 @@ from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front, FrontLimits
 from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
-from funclet.metrics import Metrics
+from funclet.metrics import Metrics, Values
 from funclet.model.errors import ModelError
-from funclet.model.invocation import Invoker, Report, Submitter
+from funclet.model.invocation import Node, Report, Submitter
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.services.code import CodeBuilder, CodeLinks
@@ -81,7 +81,7 @@ class Parts:
     registry: Registry
     catalog: Catalog
     routes: RouteSource
-    invoker: Invoker
+    invoker: Node
     authenticator: Authenticator
     clock: SystemClock
 
@@ -106,6 +106,7 @@ def open_dispatcher(
     options = DispatcherOptions(
         memory_mib=instance_memory_mib(settings) // processes,
         idle_release_s=settings.idle_release_s,
+        learns_idle=settings.idle_release == "learned",
         wait_s=settings.wait_s,
         # Whoever says how long requests may wait wants them to.
         refuses_early=settings.admission_wait_ms < 0,
@@ -116,6 +117,17 @@ def open_dispatcher(
     dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics)
     dispatcher.open()
     return dispatcher
+
+
+def gauges_of(dispatcher: Dispatcher, *, log_dropped: int) -> Values:
+    """Return what there is now in this process, by the names of `metrics.GAUGES`."""
+    now = dispatcher.statistics()
+    return {
+        "fgs_instances": {kind: now[kind] for kind in ("idle", "busy", "starting")},
+        "fgs_waiting_requests": now["waiting"],
+        "fgs_memory_used_mb": now["memory_mib"],
+        "fgs_log_dropped_total": log_dropped,
+    }
 
 
 async def leave(stop: StopSignal, mesh: Mesh, settings: Settings) -> None:

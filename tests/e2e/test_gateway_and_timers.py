@@ -229,3 +229,53 @@ def test_no_firing_is_doubled_over_a_crash(new_server):
 
     # A run that the crash cut off is repeated: at least once is what the queue promises, not the timer.
     assert len(seen) - len(set(seen)) <= 1
+
+
+AGE = """
+import time
+
+loaded = time.monotonic()
+
+def handler(event, context):
+    print('AGE', time.monotonic() - loaded)
+"""
+
+
+def fire_once_soon(server, name):
+    """Let a timer of a new function fire in five to six seconds; return how old its instance was then, in seconds."""
+    urn = server.deploy(name, AGE)
+    second = int(time.time() + 6) % 60
+    data = {"name": "tick", "schedule_type": "Cron", "schedule": f"{second} * * * * ?"}
+    server.client.create_trigger(urn, {"trigger_type_code": "TIMER", "event_data": data})
+
+    def ages():
+        lines = "\n".join(record["text"] for record in server.client.logs(name)).splitlines()
+        return [float(line.rpartition(" ")[2]) for line in lines if "AGE" in line]
+
+    return eventually(ages, within_s=20)[0]
+
+
+def cold_starts(server, name):
+    text = server.client.call("GET", "/metrics").body.decode()
+    [line] = [line for line in text.splitlines() if line.startswith("fgs_cold_starts_total") and f":{name}" in line]
+    return float(line.rsplit(" ", 1)[1])
+
+
+@pytest.mark.parametrize("options", [[], ["--processes", "2"]], ids=["one process", "two processes"])
+def test_a_timer_meets_a_warm_instance(new_server, options):
+    server = new_server("--idle-release-s", "1", *options)
+
+    age_s = fire_once_soon(server, "tm_warm")
+
+    # Made ready shortly before, not when the trigger came to be.
+    assert 0.2 <= age_s <= 4
+    assert cold_starts(server, "tm_warm") == 0
+    # When the request was served nothing keeps it.
+    eventually(lambda: not server.instances(), within_s=20)
+
+
+def test_without_prewarming_a_timer_starts_an_instance(new_server):
+    server = new_server("--prewarm-timers", "off")
+
+    assert fire_once_soon(server, "tm_cold") < 0.2
+    assert cold_starts(server, "tm_cold") == 1

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -398,3 +399,74 @@ def memory_of(pid):
                 memory.seek(begin)
                 parts.append(memory.read(end - begin))
     return b"".join(parts)
+
+
+# Metrics
+
+
+def scraped(server):
+    """Return metrics by name with labels, read on a connection of its own."""
+    with contextlib.closing(server.new_client()) as client:
+        text = client.call("GET", "/metrics").body.decode()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[0] != "#"}
+
+
+def successes(server, names):
+    """Return how many requests of functions have succeeded, as a scrape tells it."""
+    found = scraped(server)
+    labels = [f'project="{server.project_id}",function="default:{name}",version="latest"' for name in names]
+    return [found.get(f'fgs_invocations_total{{{label},result="success"}}', 0) for label in labels]
+
+
+def first_scrape(server):
+    """Scrape on many connections, some of which come to a process that stands still; return the first answer.
+
+    With it how long it took, in seconds.
+    """
+    began = time.monotonic()
+    pool = ThreadPoolExecutor(12)
+    done, _ = wait([pool.submit(scraped, server) for _ in range(12)], timeout=10, return_when=FIRST_COMPLETED)
+    pool.shutdown(wait=False)
+    return done.pop().result(), time.monotonic() - began
+
+
+def test_a_scrape_adds_up_all_processes(new_several):
+    server = new_several()
+    urns = deploy_everywhere(server, "counted", ECHO)
+    names = [urn.split(":")[-2] for urn in urns.values()]
+    for number, urn in enumerate(urns.values()):
+        for _ in range(number + 1):
+            assert server.invoke(urn, {"n": 1}).status == 200
+
+    # One more each: those that found out who owns what.
+    assert {tuple(successes(server, names)) for _ in range(6)} == {(2, 3, 4)}
+    found = scraped(server)
+    assert {found[f'fgs_process_up{{process="{number}"}}'] for number in range(COUNT)} == {1}
+    assert found['fgs_instances{kind="idle"}'] >= COUNT
+
+
+def test_a_process_that_does_not_answer_a_scrape_is_named_and_its_counts_stay(new_several):
+    server = new_several()
+    urns = deploy_everywhere(server, "counted", ECHO)
+    names = [urn.split(":")[-2] for urn in urns.values()]
+    before = successes(server, names)
+    pid = member_pids(server)[2]
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found, took_s = first_scrape(server)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert (found['fgs_process_up{process="1"}'], found['fgs_process_up{process="2"}']) == (1, 0)
+    assert took_s < 2
+    eventually(lambda: scraped(server)['fgs_process_up{process="2"}'] == 1)
+    assert successes(server, names) == before
+
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: is_back(server, 2, pid))
+    eventually(lambda: scraped(server)['fgs_process_up{process="2"}'] == 1)
+    assert successes(server, names) == before
+    for urn in urns.values():
+        assert server.invoke(urn, {"n": 1}).status == 200
+    assert successes(server, names) == [count + 1 for count in before]

@@ -70,11 +70,15 @@ def configured(**settings):
 
 
 @contextlib.asynccontextmanager
-async def dispatcher(driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0, depth=1, clock=None):
+async def dispatcher(driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0, depth=1, clock=None, **more):
     """A dispatcher over a driver, with what it records in `records`; instances hold `depth` requests."""
     records = []
     options = DispatcherOptions(
-        memory_mib=memory_mib, idle_release_s=idle_release_s, wait_s=wait_s, launch=LaunchOptions(network=Network.OFF)
+        memory_mib=memory_mib,
+        idle_release_s=idle_release_s,
+        wait_s=wait_s,
+        launch=LaunchOptions(network=Network.OFF),
+        **more,
     )
     python = replace(PYTHON, language=replace(PYTHON.language, depth=depth))
     registry = Registry([python, JAVA])

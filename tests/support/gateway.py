@@ -100,13 +100,23 @@ class Stack:
 
     def new_host(self):
         """Start over, as a new process on the same database does."""
-        self.host = TimerHost(self.store, self.clock, wake_queue=self._wake, default_zone=self.default_zone)
+        self.announced = []
+        self.host = TimerHost(
+            self.store,
+            self.clock,
+            wake_queue=self._wake,
+            default_zone=self.default_zone,
+            announce=self._note_announced,
+        )
         return self.host
 
     def _on_change(self):
         self.changes += 1
         self.routes.changed()
         self.host.changed()
+
+    async def _note_announced(self, trigger, due_in_s):
+        self.announced.append((trigger.function_urn, due_in_s))
 
     def _wake(self):
         self.wakes += 1

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from funclet.api.auth import Authenticator
 from funclet.base.clock import Clock
 from funclet.base.http import TEXT, Request, Response
-from funclet.metrics import CONTENT_TYPE, Metrics, render
+from funclet.metrics import CONTENT_TYPE, Standing, render
 from funclet.model.errors import ModelError
 from funclet.store.protocol import Store, StoreUnavailable
 
@@ -20,7 +20,6 @@ READY_AGE_S = 1.0
 _BEARER = "Bearer "
 
 Serve = Callable[[Request], Awaitable[Response]]
-Values = Mapping[str, float | Mapping[str, float]]
 
 
 class Probes:
@@ -32,8 +31,7 @@ class Probes:
         store: Store,
         authenticator: Authenticator,
         clock: Clock,
-        metrics: Metrics,
-        values: Callable[[], Values],
+        collect: Callable[[], Awaitable[Standing]],
         is_stopping: Callable[[], bool],
         operator_project_id: str,
         token: str,
@@ -44,8 +42,7 @@ class Probes:
             store: asked for the queue, and whether it answers at all.
             authenticator: of signed requests for metrics.
             clock: of ages.
-            metrics: the counters.
-            values: what the rest of the server has to say, by the names of `metrics.GAUGES`.
+            collect: returns all metrics but those of the queue.
             is_stopping: whether the server takes no new work any more.
             operator_project_id: the project whose users may read metrics.
             token: whoever sends it as a bearer may read metrics too; empty: nobody.
@@ -53,8 +50,7 @@ class Probes:
         self._store = store
         self._authenticator = authenticator
         self._clock = clock
-        self._metrics = metrics
-        self._values = values
+        self._collect = collect
         self._is_stopping = is_stopping
         self._operator_project_id = operator_project_id
         self._token = token.encode()
@@ -96,9 +92,10 @@ class Probes:
         await self._check_operator(request)
         count, oldest_at = await self._store.read(lambda tx: tx.queue.backlog())
         age_s = 0.0 if oldest_at is None else max(0.0, self._clock.now() - oldest_at)
-        values = {**self._values(), "fgs_async_queue_length": count, "fgs_async_oldest_seconds": age_s}
+        standing = await self._collect()
+        values = {**standing.values, "fgs_async_queue_length": count, "fgs_async_oldest_seconds": age_s}
         # Thousands of lines; the loop has other things to do.
-        body = await asyncio.to_thread(render, self._metrics.snapshot(), values)
+        body = await asyncio.to_thread(render, standing.counters, values)
         return Response(status=200, body=body, content_type=CONTENT_TYPE)
 
     async def _check_operator(self, request: Request) -> None:

@@ -65,6 +65,7 @@ decode_submission = msgspec.msgpack.Decoder(Submission).decode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_response = msgspec.msgpack.Decoder(Response).decode
 decode_logs = msgspec.msgpack.Decoder(list[Report]).decode
+decode_preparation = msgspec.msgpack.Decoder(tuple[FunctionVersion, float]).decode
 decode_outcome: Callable[[bytes], Outcome] = msgspec.msgpack.Decoder(Outcome).decode
 
 
@@ -123,6 +124,11 @@ def encode_invocation(invocation: Invocation, version_number: int) -> bytes:
     members: list[Any] = [getattr(invocation, name) for name in _NAMES]
     members[_VERSION_AT] = version_number
     return encode(members)
+
+
+def encode_preparation(version: FunctionVersion, due_in_s: float) -> bytes:
+    """Return what `decode_preparation` takes."""
+    return encode((version, due_in_s))
 
 
 def encode_logs(records: Sequence[Report]) -> bytes:

@@ -37,6 +37,10 @@ class Kind(IntEnum):
     LOGS = 10
     FLUSH = 11
     """Send all log records; answered when they were sent."""
+    PREPARE = 12
+    """A timer will fire: the version and the seconds until then."""
+    METRICS = 13
+    """Answered with all counters and gauges of the process."""
 
 
 class BadFrame(Exception):

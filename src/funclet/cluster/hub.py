@@ -158,7 +158,8 @@ class _Caller(asyncio.Protocol):
         except Exception as error:  # as above
             log.exception("a request of another process failed")
             reply = pack(Kind.FAULT, number, type(error).__name__.encode())
-        self._reply(reply)
+        if number:
+            self._reply(reply)
 
     def _reply(self, frame: bytes) -> None:
         if not self._transport.is_closing():

@@ -17,11 +17,11 @@ from funclet.cluster import codec
 from funclet.cluster.codec import Hello, Hint, encode
 from funclet.cluster.frames import Kind
 from funclet.cluster.hub import Answer, Hub
-from funclet.cluster.link import Link, LinkAway, LinkLost, RemoteFault
+from funclet.cluster.link import Connection, Link, LinkAway, LinkLost, RemoteFault
 from funclet.cluster.member import Member
 from funclet.cluster.sharded import ShardedInvoker
 from funclet.model.errors import ModelError
-from funclet.model.invocation import Invoker, Submission
+from funclet.model.invocation import Invoker, Node, Submission
 
 SOCKETS = "processes"
 """The folder of sockets, in the data folder."""
@@ -77,7 +77,7 @@ class Mesh:
             self._head = Link(self._descriptor, str(HEAD), self._hello(is_for_invocations=False))
             self._head.open()
 
-    def invoker(self, local: Invoker) -> ShardedInvoker:
+    def invoker(self, local: Node) -> ShardedInvoker:
         """Return what runs every function in the process that owns it."""
         return ShardedInvoker(local, self._links)
 
@@ -127,6 +127,10 @@ class Mesh:
         answers = self._ask_all(Kind.FLUSH, b"")
         if answers:
             await asyncio.wait(answers, timeout=_GATHER_S)
+
+    def connections(self) -> Mapping[int, Connection | None]:
+        """Return the connections to the other processes by their numbers; None for one that is away."""
+        return {number: link.connection for number, link in enumerate(self._links) if link is not None}
 
     async def leave(self) -> None:
         """Tell the others that no more invocations will come from here, and wait for the same word of theirs."""

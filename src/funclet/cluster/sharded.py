@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from funclet.cluster.codec import decode_outcome, encode_invocation
+from funclet.cluster.codec import decode_outcome, encode_invocation, encode_preparation
 from funclet.cluster.frames import Kind
 from funclet.cluster.link import Link, LinkAway, LinkLost, NotTaken, RemoteFault
 from funclet.cluster.ownership import owner_of
-from funclet.model.invocation import Invocation, Invoker, Outcome, PlatformFailed, Refused
+from funclet.model.function import FunctionVersion
+from funclet.model.invocation import Invocation, Node, Outcome, PlatformFailed, Refused
 
 AWAY_S = 5.0
 """How long an invocation waits for a process that is being started again."""
@@ -16,9 +17,9 @@ _ATTEMPTS = 3
 
 
 class ShardedInvoker:
-    """Implements `model.invocation.Invoker` over the processes of one server. The first file of `cluster` to read."""
+    """Implements `model.invocation.Node` over the processes of one server. The first file of `cluster` to read."""
 
-    def __init__(self, local: Invoker, links: Sequence[Link | None]) -> None:
+    def __init__(self, local: Node, links: Sequence[Link | None]) -> None:
         """Make the invoker.
 
         Args:
@@ -33,9 +34,14 @@ class ShardedInvoker:
         remote = self._remotes[owner_of(invocation.version.function_id, len(self._remotes))]
         return await (self._local if remote is None else remote).invoke(invocation)
 
+    def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
+        """Tell the process that owns the function."""
+        remote = self._remotes[owner_of(version.function_id, len(self._remotes))]
+        (self._local if remote is None else remote).prepare(version, due_in_s=due_in_s)
+
 
 class RemoteInvoker:
-    """Implements `model.invocation.Invoker` by the process at the other end of a link."""
+    """Implements `model.invocation.Node` by the process at the other end of a link."""
 
     def __init__(self, link: Link, *, away_s: float = AWAY_S) -> None:
         self._link = link
@@ -60,6 +66,11 @@ class RemoteInvoker:
             except RemoteFault:
                 return PlatformFailed(reason="The invocation failed inside the server.")
         return Refused(reason="The process that owns the function cannot take the request now", is_overload=True)
+
+    def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
+        """Pass it on; a process that is away has no instance ready."""
+        if self._link.connection is not None:
+            self._link.connection.post(Kind.PREPARE, encode_preparation(version, due_in_s))
 
     async def _send(self, invocation: Invocation) -> Outcome:
         connection = self._link.connection

@@ -18,9 +18,13 @@ from funclet.base.deadlines import Deadlines
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
+from funclet.dataplane.eviction import keep_value
+from funclet.dataplane.foresight import Foresight, Key
 from funclet.dataplane.instance import Instance, NotStarted
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pool import Given, Pool, StartFailed
+from funclet.dataplane.refusals import Refusals
+from funclet.dataplane.slots import StartSlots
 from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import (
@@ -41,6 +45,8 @@ log = logging.getLogger(__name__)
 _REAP_PERIOD_S = 1.0
 _MAX_WAITING_PER_POOL = 1000
 _STOP_DEADLINE_S = 10.0
+_STARTS_AT_ONCE = 4 * (os.cpu_count() or 1)
+"""On the whole node; one function may have half as many on their way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,8 @@ class DispatcherOptions:
     memory_mib: int
     """What all instances may hold together."""
     idle_release_s: float
+    learns_idle: bool = False
+    """Whether the pauses of each function say how long its last idle instance is kept, and when one is started."""
     wait_s: float
     """How long a request may wait for a busy instance at the instance maximum."""
     refuses_early: bool = True
@@ -67,7 +75,7 @@ class _Versioned:
 
 
 class Dispatcher:
-    """Implements `model.invocation.Invoker` on this node."""
+    """Implements `model.invocation.Node` on this node."""
 
     def __init__(
         self,
@@ -87,9 +95,12 @@ class Dispatcher:
         self._record = record
         self._metrics = metrics
         self._capacity = Capacity(total_mib=options.memory_mib)
-        self._pools: dict[tuple[str, str, int], _Versioned] = {}
+        self._pools: dict[Key, _Versioned] = {}
         self._retired: list[_Versioned] = []
+        self._foresight = Foresight(release_s=options.idle_release_s, learns=options.learns_idle)
         self._deadlines = Deadlines()
+        self._refusals = Refusals()
+        self._slots = StartSlots(_STARTS_AT_ONCE)
         self._tasks = TaskOwner()
         self._numbers = itertools.count(1)
         self._reaper: asyncio.Task[None] | None = None
@@ -144,12 +155,20 @@ class Dispatcher:
                 counters.observe(outcome.report)
                 return outcome
 
+    def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
+        """See `Prewarmer.prepare`. Invocations of timers never ask for another size than the configured one."""
+        if version.settings.max_instances != 0:
+            key = (version.function_id, version.version, version.settings.memory_mib)
+            self._foresight.announce(key, version, self._clock.monotonic() + due_in_s)
+
     def versions(self) -> Sequence[FunctionVersion]:
-        """Return the versions that have instances here, each as it was when the first of them was asked for."""
-        return [entry.version for entry in self._pools.values()]
+        """Return the versions that have instances here or may get some, each as it was when it was first asked for."""
+        ahead = [version for key, version in self._foresight.versions() if key not in self._pools]
+        return [*(entry.version for entry in self._pools.values()), *ahead]
 
     def retire(self, version: FunctionVersion) -> None:
         """End the instances of a version that has changed or is gone: idle ones now, busy ones after their request."""
+        self._foresight.forget(version)
         for key, entry in list(self._pools.items()):
             if entry.version == version:
                 self._retire(self._pools.pop(key))
@@ -225,6 +244,7 @@ class Dispatcher:
             return await self._start_instance(version, runtime, memory_mib)
 
         return Pool(
+            owner=(version.project_id, version.function_id),
             start_instance=start_instance,
             max_instances=version.settings.max_instances,
             memory_mib=memory_mib,
@@ -232,10 +252,12 @@ class Dispatcher:
             refuses_early=self._options.refuses_early,
             max_waiting=_MAX_WAITING_PER_POOL,
             capacity=self._capacity,
+            slots=self._slots,
             make_room=self._make_room,
             tasks=self._tasks,
             clock=self._clock,
             deadlines=self._deadlines,
+            refusals=self._refusals,
             # A fork takes one request, and must not read another one along with it.
             depth=runtime.language.depth if runtime.language and not version.settings.fresh_state else 1,
             # Only a function with dynamic memory has instances of several sizes.
@@ -303,25 +325,51 @@ class Dispatcher:
         )
 
     async def _make_room(self, memory_mib: int) -> bool:
-        """Stop the instances that have been idle longest, whosever they are, until `memory_mib` are free."""
+        """Stop the idle instances that are worth least, whosever they are, until `memory_mib` are free."""
         while self._capacity.used_mib + memory_mib > self._capacity.total_mib:
-            idle = [(pool, instance) for pool in self._all_pools() if (instance := pool.oldest_idle())]
+            idle = [(key, pool) for key, pool in self._keyed_pools() if pool.oldest_idle() is not None]
             if not idle:
                 return False
-            pool, instance = min(idle, key=lambda pair: pair[1].idle_since)
-            await pool.evict(instance)
+            _, pool = min(idle, key=lambda pair: self._value(*pair))
+            await pool.evict()
         return True
+
+    def _value(self, key: Key, pool: Pool) -> float:
+        """Return what the instance is worth that a pool would lose first."""
+        instance = pool.oldest_idle()
+        assert instance is not None
+        now = self._clock.monotonic()
+        reuse = self._foresight.reuse(key, now - instance.idle_since, now)
+        return keep_value(start_s=pool.expected_start_s, reuse=reuse, memory_mib=pool.memory_mib)
 
     async def _reap(self) -> None:
         while True:
             await self._clock.sleep(_REAP_PERIOD_S)
-            for pool in self._all_pools():
-                pool.reap(self._options.idle_release_s)
+            self._look_ahead()
             for entry in self._all_entries():
                 if entry.pool.is_empty:
                     self._metrics.let_go(entry.counters)
             self._pools = {key: entry for key, entry in self._pools.items() if not entry.pool.is_empty}
             self._retired = [entry for entry in self._retired if not entry.pool.is_empty]
+
+    def _look_ahead(self) -> None:
+        """Release what nobody is expected to need, start what somebody is."""
+        now, foresight = self._clock.monotonic(), self._foresight
+        for key, entry in self._pools.items():
+            pool = entry.pool
+            if (used_at := pool.used_at(now)) is not None:
+                foresight.saw(key, entry.version, used_at=used_at, start_s=pool.expected_start_s)
+            pool.reap(foresight.release_s(key), keeps_one=foresight.keeps(key, now))
+        for entry in self._retired:
+            entry.pool.reap(0.0)
+        for (*_, memory_mib), version in foresight.take_wanted(now):
+            found = self._entry_for(Invocation(request_id="", version=version, payload=b"", memory_mib=memory_mib))
+            if found is not None:
+                found.pool.start_ahead()
+
+    def _keyed_pools(self) -> list[tuple[Key, Pool]]:
+        retired = [((one.version.function_id, "", 0), one.pool) for one in self._retired]
+        return [*((key, entry.pool) for key, entry in self._pools.items()), *retired]
 
     def _all_entries(self) -> list[_Versioned]:
         return [*self._pools.values(), *self._retired]

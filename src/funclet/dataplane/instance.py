@@ -109,6 +109,8 @@ class Instance:
         """What the whole start took."""
         self.served = 0
         """Requests given to it so far."""
+        self.is_ahead = False
+        """Whether it was ready before anybody waited for it: then its first request is no cold start."""
         self.load = 0
         """Requests that it holds now: the one that runs, and those behind it."""
         self.has_printed = False
@@ -179,7 +181,7 @@ class Instance:
             NotStarted: the instance ended with an earlier request, and this one had not begun.
                 Never for the first request of an instance: that one fails.
         """
-        is_cold = self.served == 0
+        is_cold = self.served == 0 and not self.is_ahead
         self.served += 1
         sent_at = self._clock.monotonic()
         if self.load == 1 and sent_at - self._answered_at > _REST_S:

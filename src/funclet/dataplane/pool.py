@@ -18,17 +18,18 @@ from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
 from funclet.base.prompt_future import PromptFuture
 from funclet.base.tasks import TaskOwner
+from funclet.dataplane.back_off import BackOff
 from funclet.dataplane.capacity import Capacity
+from funclet.dataplane.fairness import Owner
 from funclet.dataplane.instance import Instance
+from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.scaler import Average, expected_wait_s, starts_wanted
+from funclet.dataplane.slots import StartSlots
 from funclet.model.invocation import FailureKind, FunctionFailed, Refused
 from funclet.sandbox.protocol import SandboxError
 
-# runtimes.md 3.2 and platform.md 2.6.
+# runtimes.md 3.2.
 INIT_ATTEMPTS = 3
-FAILURES_BEFORE_BACK_OFF = 3
-FAILURE_WINDOW_S = 60.0
-MAX_BACK_OFF_S = 60.0
 SHORT_RUN_S = 0.001
 """Functions that run no longer on average may have a second request waiting inside a busy instance."""
 LONG_RUN_S = 0.02
@@ -51,7 +52,9 @@ class StartFailed(Exception):
     """The platform could not start an instance."""
 
 
-_OVERLOADED = "Your request has been controlled by overload sdk, please retry later"
+_OVERLOADED = Refused(reason="Your request has been controlled by overload sdk, please retry later")
+_NO_ROOM = Refused(reason="Too many requests wait for instances of this function", is_overload=True)
+_NO_MEMORY = Refused(reason="The node has no memory left for another instance", is_overload=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,25 +63,6 @@ class _Waiter:
     since: float
     """On the monotonic clock."""
     failed_starts: int = 0
-
-
-@dataclass(slots=True)
-class _BackOff:
-    """Keeps a function whose instances do not start from burning the host."""
-
-    failures: int = 0
-    last_at: float = 0.0
-    until: float = 0.0
-    outcome: FunctionFailed | None = None
-
-    def note(self, outcome: FunctionFailed, now: float) -> None:
-        if now - self.last_at > FAILURE_WINDOW_S:
-            self.failures = 0
-        self.failures += 1
-        self.last_at, self.outcome = now, outcome
-        beyond = self.failures - FAILURES_BEFORE_BACK_OFF
-        if beyond >= 0:
-            self.until = now + min(MAX_BACK_OFF_S, 2.0**beyond)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +79,8 @@ class PoolStatistics:
 class Pool:
     """Instances of one version (one revision, one memory size)."""
 
+    owner: Owner
+    """Project and function: who shares the node with whom."""
     start_instance: StartInstance
     max_instances: int
     """-1 for no limit."""
@@ -105,11 +91,13 @@ class Pool:
     refuses_early: bool
     """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     capacity: Capacity
+    slots: StartSlots
     make_room: Callable[[int], Awaitable[bool]]
-    """Evicts idle instances of other pools until so many MiB are free; False if that is not possible."""
+    """Evicts idle instances, whosever they are, until so many MiB are free; False if that is not possible."""
     tasks: TaskOwner
     clock: Clock
     deadlines: Deadlines
+    refusals: Refusals
     depth: int = 1
     """Requests that an instance of a short function may hold: one runs, the others wait inside it."""
     siblings: Callable[[], "Iterable[Pool]"] = tuple
@@ -120,7 +108,7 @@ class Pool:
     _busy: set[Instance] = field(default_factory=set)
     _starting: int = 0
     _waiters: deque[_Waiter] = field(default_factory=deque)
-    _back_off: _BackOff = field(default_factory=_BackOff)
+    _back_off: BackOff = field(default_factory=BackOff)
     _run_s: Average = field(default_factory=lambda: Average(math.inf))
     _start_s: Average = field(default_factory=lambda: Average(TYPICAL_START_S))
     _short_runs: int = 0
@@ -164,8 +152,10 @@ class Pool:
         """
         if self.clock.monotonic() < self._back_off.until and self._back_off.outcome is not None:
             return self._back_off.outcome
-        if self._is_full() and not self._take_place() and not self._may_wait():
-            return Refused(reason=_OVERLOADED)
+        refused = self._refusal()
+        if refused is not None:
+            await self.refusals.pause()
+            return refused
         return await self._wait()
 
     def release(self, instance: Instance, *, run_s: float | None = None) -> None:
@@ -182,16 +172,25 @@ class Pool:
             self._hand_over(instance)
             return
         self._busy.discard(instance)
-        if not instance.is_usable or (self.is_retired and not self._waiters):
+        is_over = self.is_retired and not self._waiters
+        if not instance.is_usable or is_over or (self.capacity.claims and self._gives_way()):
             self._stop(instance)
             self.start_for_waiters()
             return
         self._hand_over(instance)
 
-    def reap(self, idle_s: float) -> int:
-        """Stop instances that have been idle for `idle_s` seconds, and those that died meanwhile; return how many."""
+    def reap(self, idle_s: float, *, keeps_one: bool = False) -> int:
+        """Stop instances that have been idle for `idle_s` seconds, and those that died meanwhile; return how many.
+
+        With `keeps_one`, the last that could serve stays however long it has been idle.
+        """
         now = self.clock.monotonic()
-        old = [instance for instance in self._idle if now - instance.idle_since >= idle_s or not instance.is_usable]
+        kept = next((one for one in reversed(self._idle) if one.is_usable), None) if keeps_one else None
+        old = [
+            instance
+            for instance in self._idle
+            if instance is not kept and (now - instance.idle_since >= idle_s or not instance.is_usable)
+        ]
         for instance in old:
             self._idle.remove(instance)
             self._stop(instance)
@@ -206,10 +205,24 @@ class Pool:
         """Return the instance that has been idle longest, which is the cheapest to lose."""
         return self._idle[0] if self._idle else None
 
-    async def evict(self, instance: Instance) -> None:
-        """Stop an idle instance and wait until its memory is free."""
-        self._idle.remove(instance)
-        await self._stop(instance)
+    def used_at(self, now: float) -> float | None:
+        """Return when a request was last seen here; None if no instance that is still there has served one."""
+        if self._busy or self._waiters:
+            return now
+        return max((one.idle_since for one in self._idle if one.served), default=None)
+
+    def start_ahead(self) -> None:
+        """Start one instance that nobody waits for yet, unless one is idle or coming, or there is no place for it."""
+        is_coming = self._idle or self._starting > len(self._waiters)
+        is_failing = self.clock.monotonic() < self._back_off.until
+        if is_coming or is_failing or self.is_retired or not self._may_start():
+            return
+        if self.capacity.has(self.memory_mib):
+            self._begin_start()
+
+    async def evict(self) -> None:
+        """Stop the instance that has been idle longest, and wait until its memory is free."""
+        await self._stop(self._idle.pop(0))
 
     def give_up_idle(self) -> bool:
         """Stop the instance that has been idle longest; False if none is idle."""
@@ -234,11 +247,14 @@ class Pool:
         )
         while wanted > 0 and self._may_start():
             wanted -= 1
-            self._starting += 1
-            self.tasks.start(self._start_one(), name="start instance")
+            self._begin_start()
         if self._second_look is None and self._starting < len(self._waiters):
             loop = asyncio.get_running_loop()
             self._second_look = loop.call_later(self._start_s.value, self._look_again)
+
+    def _begin_start(self) -> None:
+        self._starting += 1
+        self.tasks.start(self._start_one(), name="start instance")
 
     def _look_again(self) -> None:
         self._second_look = None
@@ -248,6 +264,11 @@ class Pool:
     def count(self) -> int:
         """How many instances are there or on their way."""
         return len(self._idle) + len(self._busy) + self._starting
+
+    @property
+    def expected_start_s(self) -> float:
+        """What a start is expected to take, in seconds."""
+        return self._start_s.value
 
     @property
     def has_waiters(self) -> bool:
@@ -266,6 +287,21 @@ class Pool:
         """Whether nothing runs, starts or waits here."""
         return not (self._idle or self._busy or self._starting or self._waiters)
 
+    def _refusal(self) -> Refused | None:
+        """Return why one more request cannot even wait; None if it can."""
+        if self._is_full():
+            may_stay = self._take_place() or self._may_wait(self.max_instances)
+            return None if may_stay else _OVERLOADED
+        if len(self._waiters) >= self.max_waiting:
+            return _NO_ROOM
+        # While memory is short there will not be more instances than now. The first requests wait for their turn.
+        is_short = self.wait_s > 0 and self._waiters and self.capacity.claims
+        return _NO_MEMORY if is_short and not self._may_wait(len(self._idle) + len(self._busy)) else None
+
+    def _gives_way(self) -> bool:
+        """Tell whether an instance must end for the start of a function that has less, though it could serve on."""
+        return self.capacity.must_yield(self.owner, self.memory_mib, self.clock.monotonic())
+
     def _is_full(self) -> bool:
         """Tell whether those who wait already will have every instance that may still be started."""
         if self.max_instances < 0:
@@ -273,13 +309,13 @@ class Pool:
         running = self.count - self._starting + sum(sibling.count for sibling in self.siblings())
         return len(self._waiters) >= self.max_instances - running
 
-    def _may_wait(self) -> bool:
-        """Tell whether one more request may wait for a busy instance."""
+    def _may_wait(self, instances: int) -> bool:
+        """Tell whether one more request may wait for a busy one of so many instances."""
         if self.wait_s <= 0 or len(self._waiters) >= self.max_waiting:
             return False
         if not self.refuses_early or self._run_s.value == math.inf:
             return True
-        expected_s = expected_wait_s(waiting=len(self._waiters), instances=self.max_instances, run_s=self._run_s.value)
+        expected_s = expected_wait_s(waiting=len(self._waiters), instances=instances, run_s=self._run_s.value)
         return expected_s <= max(LONGEST_WAIT_S, LONGEST_WAIT_RUNS * self._run_s.value)
 
     def _may_start(self) -> bool:
@@ -301,7 +337,7 @@ class Pool:
         try:
             return await waiter.future
         except TimeoutError:
-            return Refused(reason=_OVERLOADED)
+            return _OVERLOADED
         except asyncio.CancelledError:
             given = waiter.future.result() if waiter.future.done() and not waiter.future.cancelled() else None
             if isinstance(given, Instance):
@@ -325,11 +361,12 @@ class Pool:
             raise
         self._starting -= 1
         if started is None:
-            self._refuse_all(Refused(reason="The node has no memory left for another instance", is_overload=True))
+            self._refuse_overdue()
             return
         instance, failure = started
         if failure is None:
             self._back_off.failures = 0
+            instance.is_ahead = not self._waiters
             self._start_s.add(self.clock.monotonic() - began)
             self._hand_over(instance)
             self.start_for_waiters()
@@ -339,20 +376,31 @@ class Pool:
 
     async def _start_within_capacity(self) -> tuple[Instance, FunctionFailed | None] | None:
         """Start one instance; None if the node has had no memory for it for as long as a request may wait."""
-        give_up_at = self.clock.monotonic() + self.wait_s
-        while not self.capacity.take(self.memory_mib) and not await self._make_room():
-            left_s = give_up_at - self.clock.monotonic()
-            if left_s <= 0:
-                return None
-            await self.capacity.wait(left_s)
+        if not await self._take_memory():
+            return None
         try:
-            return await self.start_instance()
+            slot = await self.slots.enter(self.owner)
+            try:
+                return await self.start_instance()
+            finally:
+                self.slots.leave(slot)
         except BaseException:
-            self.capacity.give_back(self.memory_mib)
+            self.capacity.give_back(self.owner, self.memory_mib)
             raise
 
-    async def _make_room(self) -> bool:
-        return await self.make_room(self.memory_mib) and self.capacity.take(self.memory_mib)
+    async def _take_memory(self) -> bool:
+        claim = self.capacity.claim(self.owner, self.memory_mib, self.clock.monotonic())
+        try:
+            while not self.capacity.take(claim):
+                if self.capacity.is_next(claim) and await self.make_room(self.memory_mib):
+                    continue
+                left_s = claim.since + self.wait_s - self.clock.monotonic()
+                if left_s <= 0:
+                    return False
+                await self.capacity.wait(claim, left_s)
+        finally:
+            self.capacity.withdraw(claim)
+        return True
 
     def _start_again(self, failure: FunctionFailed) -> None:
         """A failed initializer is tried again on another instance; every other failure goes to the caller."""
@@ -397,9 +445,12 @@ class Pool:
         if wanting is not None:
             wanting.start_for_waiters()
 
-    def _refuse_all(self, refused: Refused) -> None:
-        while self._waiters:
-            _give(self._waiters.popleft(), refused)
+    def _refuse_overdue(self) -> None:
+        """Refuse who has waited as long as a request may wait for memory; those who came later may still get it."""
+        came_before = self.clock.monotonic() - self.wait_s
+        while self._waiters and self._waiters[0].since <= came_before:
+            _give(self._waiters.popleft(), _NO_MEMORY)
+        self.start_for_waiters()
 
     def _fail_first(self, failure: StartFailed, cause: BaseException) -> None:
         """End a start that was not the function's fault; whoever waits longest learns of it."""
@@ -413,13 +464,14 @@ class Pool:
         self.start_for_waiters()
 
     def _stop(self, instance: Instance) -> "asyncio.Task[None]":
+        self.capacity.free_soon(self.memory_mib)
         return self.tasks.start(self._stop_one(instance), name="stop instance")
 
     async def _stop_one(self, instance: Instance) -> None:
         try:
             await instance.stop(run_pre_stop=True)
         finally:
-            self.capacity.give_back(self.memory_mib)
+            self.capacity.give_back(self.owner, self.memory_mib, was_announced=True)
 
 
 def _give(waiter: _Waiter, given: Given) -> None:

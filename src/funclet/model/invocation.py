@@ -149,6 +149,21 @@ class Invoker(Protocol):
         ...
 
 
+class Prewarmer(Protocol):
+    """Is told what will be wanted."""
+
+    def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
+        """Have an instance of a version ready in `due_in_s` seconds.
+
+        A hint: nothing follows where there is no memory or no place for another instance. Safe to call twice.
+        """
+        ...
+
+
+class Node(Invoker, Prewarmer, Protocol):
+    """What runs functions: this process, or all of a server."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A request as accepted for later: its urn is resolved when an attempt runs."""

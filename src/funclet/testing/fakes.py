@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from funclet.model.errors import ModelError
+from funclet.model.function import FunctionVersion
 from funclet.model.invocation import Completed, Invocation, Outcome, Report, Submission
 
 
@@ -60,17 +61,22 @@ def echo(invocation: Invocation) -> Outcome:
 
 
 class FakeInvoker:
-    """An `Invoker` that runs nothing: it returns one outcome, or what a function makes of the invocation."""
+    """A `Node` that runs nothing: it returns one outcome, or what a function makes of the invocation."""
 
     def __init__(self, answer: Outcome | Callable[[Invocation], Outcome | Awaitable[Outcome]] = echo) -> None:
         self.answer = answer
         self.invocations: list[Invocation] = []
+        self.prepared: list[tuple[FunctionVersion, float]] = []
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Remember the invocation and return the outcome."""
         self.invocations.append(invocation)
         outcome = self.answer(invocation) if callable(self.answer) else self.answer
         return await outcome if isinstance(outcome, Awaitable) else outcome
+
+    def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
+        """Remember the version and the seconds."""
+        self.prepared.append((version, due_in_s))
 
 
 class FakeSubmitter:

@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +29,14 @@ MAX_AGE_S = 60.0
 MAX_SLEEP_S = 5.0
 RETRY_S = 1.0
 MAX_BATCH = 500
+ANNOUNCE_AHEAD_S = 60.0
+"""How long before it is due a firing is announced: longer than most functions take to start."""
+MAX_ANNOUNCED = 100
+"""Firings that are announced in one go; others may be due meanwhile."""
+_PENDING_SLEEP_S = 0.1
+
+Announce = Callable[[Trigger, float], Awaitable[None]]
+"""Is told a trigger that will fire, and in how many seconds; must not fail."""
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +66,15 @@ class _Timer:
 class TimerHost:
     """Owns all active timers of the store. There must be one host per store."""
 
-    def __init__(self, store: Store, clock: Clock, *, wake_queue: Callable[[], None], default_zone: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        wake_queue: Callable[[], None],
+        default_zone: str,
+        announce: Announce | None = None,
+    ) -> None:
         """Wire the host.
 
         Args:
@@ -66,13 +82,17 @@ class TimerHost:
             clock: wall clock for due times, the other one for sleeping.
             wake_queue: called after submissions were queued.
             default_zone: IANA name of the zone of schedules that name none.
+            announce: told of every firing ahead, most of them `ANNOUNCE_AHEAD_S` seconds, some more than once.
         """
         self._store = store
         self._clock = clock
         self._wake_queue = wake_queue
         self._default_zone = default_zone
+        self._announce = announce
         self._timers: dict[str, _Timer] = {}
         self._heap: list[tuple[float, str]] = []
+        self._unannounced: list[tuple[float, str]] = []
+        """A heap as the one of firings."""
         self._read_at = -math.inf
         self._woken = asyncio.Event()
         self._has_changed = True
@@ -88,6 +108,7 @@ class TimerHost:
             try:
                 await self._refresh()
                 await self.fire_due()
+                await self.announce_due()
             except StoreUnavailable:
                 log.warning("timers_wait_for_store", exc_info=True)
                 self._has_changed = True
@@ -113,6 +134,20 @@ class TimerHost:
                 self._wake_queue()
         return count
 
+    async def announce_due(self) -> int:
+        """Announce the firings of the next time, not too many in one go; return how many."""
+        now, count = self._clock.now(), 0
+        while self._announce is not None and count < MAX_ANNOUNCED and self._may_announce(now):
+            due, trigger_id = heapq.heappop(self._unannounced)
+            one = self._timers[trigger_id]
+            if one.due == due:
+                await self._announce(one.trigger, due - now)
+                count += 1
+        return count
+
+    def _may_announce(self, now: float) -> bool:
+        return bool(self._unannounced) and self._unannounced[0][0] <= now + ANNOUNCE_AHEAD_S
+
     async def _refresh(self) -> None:
         if not self._has_changed and self._clock.monotonic() - self._read_at < MAX_AGE_S:
             return
@@ -121,7 +156,7 @@ class TimerHost:
         self._woken.clear()
         self._read_at = self._clock.monotonic()
         rows = await self._store.read(_read_timers)
-        known, self._timers, self._heap = self._timers, {}, []
+        known, self._timers, self._heap, self._unannounced = self._timers, {}, [], []
         for trigger, stored in rows:
             position = trigger.created_at if stored is None else stored
             one = known.get(trigger.trigger_id)
@@ -143,6 +178,8 @@ class TimerHost:
     def _push(self, one: _Timer) -> None:
         if one.due is not None:
             heapq.heappush(self._heap, (one.due, one.trigger.trigger_id))
+            if self._announce is not None:
+                heapq.heappush(self._unannounced, (one.due, one.trigger.trigger_id))
 
     def _take_due(self, now: float) -> list[tuple[_Timer, float]]:
         batch: list[tuple[_Timer, float]] = []
@@ -155,6 +192,8 @@ class TimerHost:
         delay_s = min(MAX_SLEEP_S, self._heap[0][0] - self._clock.now() if self._heap else MAX_SLEEP_S)
         if delay_s <= 0:
             return
+        if self._may_announce(self._clock.now()):
+            delay_s = min(delay_s, _PENDING_SLEEP_S)
         waits = [asyncio.ensure_future(self._clock.sleep(delay_s)), asyncio.ensure_future(self._woken.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,7 @@ from funclet.api.app import Api
 from funclet.api.operations import OPERATIONS
 from funclet.api.probes import Probes
 from funclet.base.http import Request
-from funclet.metrics import CONTENT_TYPE, Metrics
+from funclet.metrics import CONTENT_TYPE, Standing
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project, User
 from funclet.store.protocol import StoreUnavailable
@@ -69,13 +69,15 @@ class Lab:
             store=self.store,
             authenticator=Authenticator(),
             clock=self.clock,
-            metrics=Metrics(),
-            values=lambda: {"fgs_instances": {"idle": 4}},
+            collect=self.collect,
             is_stopping=lambda: self.is_stopping,
             operator_project_id="first",
             token=token,
         )
         self.api = Api(operations=OPERATIONS, services=None, authenticator=Authenticator(), probes=probes)
+
+    async def collect(self):
+        return Standing(counters=(), values={"fgs_instances": {"idle": 4}})
 
     def get(self, path, *, method="GET", **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}

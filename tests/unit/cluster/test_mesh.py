@@ -42,8 +42,14 @@ class Process:
             Kind.REQUEST: self.take_request,
             Kind.LOGS: self.take_logs,
             Kind.SUBMIT: self.take_submission,
+            Kind.PREPARE: self.take_preparation,
         }
         await self.mesh.listen(self.local, answers)
+
+    async def take_preparation(self, body):
+        version, due_in_s = codec.decode_preparation(body)
+        self.local.prepare(version, due_in_s=due_in_s)
+        return b""
 
     async def take_hint(self, body):
         self.hints.append(codec.decode_hint(body))
@@ -336,5 +342,35 @@ def test_leaving_waits_for_the_word_of_all_others(tmp_path):
 
             await members[2].mesh.leave()
             await asyncio.gather(first, second)
+
+    run(check())
+
+
+def test_the_owner_of_a_function_is_told_to_prepare_it(tmp_path):
+    async def check():
+        async with processes(tmp_path) as members:
+            for owner in range(COUNT):
+                members[0].invoker.prepare(invocation_of(owner).version, due_in_s=4.5)
+            async with asyncio.timeout(5):
+                while not all(member.local.prepared for member in members):
+                    await asyncio.sleep(0.001)
+
+            for member in members:
+                [(prepared, due_in_s)] = member.local.prepared
+                assert owner_of(prepared.function_id, COUNT) == member.number
+                assert due_in_s == 4.5
+
+    run(check())
+
+
+def test_a_process_that_is_away_has_nothing_prepared(tmp_path):
+    async def check():
+        async with processes(tmp_path) as members:
+            await members[1].mesh.close()
+            async with asyncio.timeout(5):
+                while members[0].mesh.connections()[1] is not None:
+                    await asyncio.sleep(0.001)
+            members[0].invoker.prepare(invocation_of(1).version, due_in_s=1.0)
+            members[1].mesh.open()
 
     run(check())

@@ -261,3 +261,53 @@ def test_a_thousand_timers_of_one_second_fire_once_each(stack):
     leases = stack.write(lambda tx: tx.queue.lease(now=stack.clock.now(), limit=10_000))
     assert (fired, len({lease.submission.request_id for lease in leases})) == (1000, 1000)
     assert took_s < 5
+
+
+def announce(stack):
+    async def turn():
+        await stack.host._refresh()
+        await stack.host.fire_due()
+        return await stack.host.announce_due()
+
+    return stack.run(turn())
+
+
+def test_firings_are_announced_a_minute_before_and_once(stack):
+    urn = stack.add_function()
+    timer(stack, urn, "5m", kind="Rate")
+
+    counts = [announce(stack)]
+    stack.clock.advance(239.5)
+    counts.append(announce(stack))
+    stack.clock.advance(1.0)
+    counts += [announce(stack), announce(stack)]
+
+    assert counts == [0, 0, 1, 0]
+    assert stack.announced == [(urn, pytest.approx(59.5))]
+
+
+def test_after_a_firing_the_next_one_is_announced_at_once_if_it_is_near(stack):
+    timer(stack, stack.add_function(), "* * * * * ?")
+    announce(stack)
+
+    for _ in range(3):
+        stack.clock.advance(1.0)
+        announce(stack)
+
+    assert [round(due_in_s) for _, due_in_s in stack.announced] == [1, 1, 1, 1]
+
+
+def test_not_too_many_are_announced_in_one_go(stack, monkeypatch):
+    monkeypatch.setattr("funclet.triggers.host.MAX_ANNOUNCED", 3)
+    urn = stack.add_function()
+    for number in range(8):
+        timer(stack, urn, "1m", kind="Rate", name=f"tick-{number}")
+
+    assert [announce(stack) for _ in range(4)] == [3, 3, 2, 0]
+
+
+def test_a_disabled_timer_is_not_announced(stack):
+    urn = stack.add_function()
+    timer(stack, urn, "1m", kind="Rate", status="DISABLED")
+
+    assert announce(stack) == 0
