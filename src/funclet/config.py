@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ ISOLATION = ("auto", "full", "rootless", "process")
 NETWORK = ("auto", "nat", "off")
 SWITCH = ("on", "off")
 MAX_PROCESSES = 64
+ANY_NETWORK = "*"
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
     {
@@ -80,6 +82,9 @@ class Settings:
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
+    )
+    target_networks: tuple[str, ...] = _setting(
+        (), "Private networks that connections and topics may address, such as 10.0.0.0/8 or 127.0.0.1/32; * for all."
     )
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
 
@@ -157,6 +162,7 @@ def _check(settings: Settings) -> None:
     _check_range("max_stems", settings.max_stems, -1, 1024)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")
+    _check_networks(settings.target_networks)
     if not _REGION.fullmatch(settings.region):
         raise SettingError("region must be 1 to 40 lower-case letters, digits and '-'.")
     if settings.project_id and not _HEX_ID.fullmatch(settings.project_id):
@@ -169,6 +175,15 @@ def _check(settings: Settings) -> None:
         raise SettingError("metrics_token must be 16 to 1024 visible ASCII characters.")
     if any("=" not in entry for entry in settings.runtime):
         raise SettingError("runtime must have the form NAME=PATH, for example 'Node.js12.13=/opt/node12/bin/node'.")
+
+
+def _check_networks(texts: tuple[str, ...]) -> None:
+    for text in texts:
+        try:
+            if text != ANY_NETWORK:
+                ip_network(text)
+        except ValueError as error:
+            raise SettingError(f"target_networks: '{text}' is no network like 10.0.0.0/8 ({error}).") from error
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

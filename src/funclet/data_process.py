@@ -43,6 +43,7 @@ from funclet.wiring import (
     HttpSide,
     Listeners,
     Parts,
+    build_outside,
     build_services,
     is_invocation,
     leave,
@@ -170,6 +171,7 @@ class DataProcess:
             listeners,
             parts,
             head,
+            build_outside(self._settings, parts.store, parts.clock),
             function_changed=_nothing_changes_here,
             triggers_changed=_nothing_changes_here,
         )

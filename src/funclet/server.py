@@ -42,6 +42,7 @@ from funclet.gateway import RouteSource
 from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn
+from funclet.outside.objects import trim_streams
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -61,7 +62,9 @@ from funclet.wiring import (
     Changes,
     HttpSide,
     Listeners,
+    Outside,
     Parts,
+    build_outside,
     build_services,
     leave,
     open_dispatcher,
@@ -143,6 +146,7 @@ class Server:
         parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
         queue = AsyncQueue(store)
         queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
+        outside = await self._open_outside(stack, parts)
         worker = Worker(parts.store, queue, parts.catalog, parts.invoker, parts.clock)
         await worker.open()
         stack.push_async_callback(worker.close, deadline_s=queue_deadline_s)
@@ -169,6 +173,7 @@ class Server:
             self._listeners,
             parts,
             queue,
+            outside,
             function_changed=function_changed,
             triggers_changed=triggers_changed,
         )
@@ -181,6 +186,18 @@ class Server:
         http = HttpSide(self._stop, self._settings, self._listeners)
         await http.open(stack, parts, queue, handle, api)
         return identity
+
+    async def _open_outside(self, stack: AsyncExitStack, parts: Parts) -> Outside:
+        """Begin to send what topics have, and to delete what has come to its end."""
+        outside = await asyncio.to_thread(build_outside, self._settings, parts.store, parts.clock)
+        stack.push_async_callback(outside.jetstream.close)
+        outside.sender.open()
+        stack.push_async_callback(outside.sender.close, deadline_s=min(_QUEUE_DRAIN_S, self._settings.drain_s))
+        sweeps = TaskOwner()
+        stack.push_async_callback(sweeps.close)
+        sweeps.start(outside.stores.run(), name="expired objects")
+        sweeps.start(trim_streams(parts.store, parts.clock), name="streams")
+        return outside
 
     def _open_store(self, stack: AsyncExitStack) -> SqliteStore:
         folder = self._settings.data_folder

@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
 from funclet.api.call import Services
+from funclet.asyncq.delivery import Deliverer
+from funclet.asyncq.destinations import Destinations
+from funclet.asyncq.to_bucket import BucketDeliverer
+from funclet.asyncq.to_function import FunctionDeliverer
+from funclet.asyncq.to_stream import StreamDeliverer
+from funclet.asyncq.to_topic import TopicDeliverer
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.tasks import StopSignal, TaskOwner
@@ -32,20 +38,30 @@ from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.metrics import Metrics
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Report, Submitter
+from funclet.outside.guard import Guard, parse_networks
+from funclet.outside.jetstream import JetStream
+from funclet.outside.links import Links
+from funclet.outside.objects import ObjectStores
+from funclet.outside.outgoing import Outgoing
+from funclet.outside.topics import TopicSender
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.connections import ConnectionService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.identity import IdentityService
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
+from funclet.services.streams import StreamService
+from funclet.services.topics import TopicService
 from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.protocol import LogStore, Store
 from funclet.triggers import apig
 from funclet.triggers.timer import TimerType
+from funclet.vault import Vault
 
 GC_THRESHOLD = (20_000, 20, 20)
 """What requests make is freed by counting; a search for circles every 700 objects finds none."""
@@ -210,11 +226,57 @@ class HttpSide:
         await front.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What reaches systems outside, and what stands in for them."""
+
+    vault: Vault
+    guard: Guard
+    links: Links
+    stores: ObjectStores
+    sender: TopicSender
+    jetstream: JetStream
+
+    def deliverer(self, parts: Parts, submitter: Submitter) -> Deliverer:
+        """Return the deliverer of all kinds of destinations."""
+        store, clock = parts.store, parts.clock
+        return Destinations(
+            {
+                "OBS": BucketDeliverer(self.stores),
+                "SMN": TopicDeliverer(store, clock, wake=self.sender.arrived.set),
+                "DIS": StreamDeliverer(store, self.links, self.jetstream, clock),
+                "FunctionGraph": FunctionDeliverer(submitter, parts.catalog, clock),
+            }
+        )
+
+
+def build_outside(settings: Settings, store: Store, clock: SystemClock) -> Outside:
+    """Return it over an open store; nothing runs yet.
+
+    Raises:
+        VaultError, OSError: the key file cannot be read.
+    """
+    folder = settings.data_folder
+    vault = Vault.open(folder / "secrets.key")
+    guard = Guard(parse_networks(settings.target_networks), setting="target_networks")
+    outgoing = Outgoing(guard)
+    links = Links(store, vault)
+    return Outside(
+        vault=vault,
+        guard=guard,
+        links=links,
+        stores=ObjectStores(store, links, outgoing, clock, folder / "objects"),
+        sender=TopicSender(store, vault, outgoing, clock),
+        jetstream=JetStream(guard),
+    )
+
+
 def build_services(
     settings: Settings,
     listeners: Listeners,
     parts: Parts,
     submitter: Submitter,
+    outside: Outside,
     *,
     function_changed: Callable[[str, str, str], None],
     triggers_changed: Callable[[], None],
@@ -253,6 +315,25 @@ def build_services(
         ),
         identity=IdentityService(store, clock, region=region),
         observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+        topics=TopicService(
+            store,
+            outside.vault,
+            outside.guard,
+            clock,
+            region=region,
+            api_url=listeners.api_url,
+            wake=outside.sender.arrived.set,
+        ),
+        streams=StreamService(store, clock),
+        connections=ConnectionService(
+            store,
+            clock,
+            vault=outside.vault,
+            guard=outside.guard,
+            links=outside.links,
+            stores=outside.stores,
+            jetstream=outside.jetstream,
+        ),
     )
 
 

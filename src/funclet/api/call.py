@@ -8,10 +8,13 @@ from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
 
 if TYPE_CHECKING:
+    from funclet.services.connections import ConnectionService
     from funclet.services.functions import FunctionService
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
+    from funclet.services.streams import StreamService
+    from funclet.services.topics import TopicService
     from funclet.services.triggers import TriggerService
     from funclet.services.versions import VersionService
 
@@ -26,6 +29,9 @@ class Services:
     triggers: "TriggerService"
     identity: "IdentityService"
     observability: "ObservabilityService"
+    topics: "TopicService"
+    streams: "StreamService"
+    connections: "ConnectionService"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,23 @@ leading slash stand under `/v2/{project_id}/`. Start with `OPERATIONS`.
 from dataclasses import replace
 
 from funclet.api.call import Operation, Serve
-from funclet.api.wire import functions, identity, invocations, observability, triggers, versions
+from funclet.api.wire import (
+    connections,
+    functions,
+    identity,
+    invocations,
+    observability,
+    streams,
+    topics,
+    triggers,
+    versions,
+)
 from funclet.model.invocation import MAX_ASYNC_BODY_BYTES, MAX_SYNC_BODY_BYTES
 
 # Bodies are read before their sender is known, so what needs no more gets no more.
 MAX_BODY_BYTES = 1024 * 1024
 MAX_LOGIN_BODY_BYTES = 64 * 1024
+MAX_RECORDS_BODY_BYTES = 6 * 1024 * 1024
 # A code package of 50 MB as base64, with room for the larger ones that the limits of a server may allow.
 MAX_UPLOAD_BYTES = 128 * 1024 * 1024
 
@@ -295,6 +306,44 @@ _OURS = (
     _ours("ListRegions", "GET", "/v3/regions", identity.list_regions),
     _ours("ListUsers", "GET", "/v3/users", identity.list_users),
 )
+# How systems outside are reached, and what stands in for them.
+_OUTSIDE = (
+    _ours("ListConnections", "GET", "funclet/connections", connections.list_connections),
+    _ours("PutConnection", "PUT", "funclet/connections/{connection_name}", connections.put_connection),
+    _ours("DeleteConnection", "DELETE", "funclet/connections/{connection_name}", connections.delete_connection),
+    _ours("TestConnection", "POST", "funclet/connections/{connection_name}/test", connections.test_connection),
+    _ours("RotateSecretKey", "POST", "funclet/secret-key/rotate", connections.rotate_secret_key),
+    _ours("ListObjects", "GET", "funclet/buckets/{bucket}/objects", connections.list_objects),
+    _ours("ShowObject", "GET", "funclet/buckets/{bucket}/object", connections.show_object),
+)
+# Those of the cloud's notification service that destinations and their users need.
+_TOPICS = (
+    _ours("CreateTopic", "POST", "notifications/topics", topics.create_topic),
+    _ours("ListTopics", "GET", "notifications/topics", topics.list_topics),
+    _ours("ListTopicDetails", "GET", "notifications/topics/{topic_urn}", topics.list_topic_details),
+    _ours("DeleteTopic", "DELETE", "notifications/topics/{topic_urn}", topics.delete_topic),
+    _ours("PublishMessage", "POST", "notifications/topics/{topic_urn}/publish", topics.publish_message),
+    _ours("AddSubscription", "POST", "notifications/topics/{topic_urn}/subscriptions", topics.add_subscription),
+    _ours(
+        "ListSubscriptionsByTopic",
+        "GET",
+        "notifications/topics/{topic_urn}/subscriptions",
+        topics.list_subscriptions_by_topic,
+    ),
+    _ours("ListSubscriptions", "GET", "notifications/subscriptions", topics.list_subscriptions),
+    _ours("CancelSubscription", "DELETE", "notifications/subscriptions/{subscription_urn}", topics.cancel_subscription),
+    # Whoever was sent the token need not have credentials.
+    _ours("ConfirmSubscription", "GET", "/smn/subscription/subscribe", topics.confirm_subscription, is_public=True),
+)
+# Those of the cloud's data ingestion service.
+_STREAMS = (
+    _ours("CreateStream", "POST", "streams", streams.create_stream),
+    _ours("ListStreams", "GET", "streams", streams.list_streams),
+    _ours("DeleteStream", "DELETE", "streams/{stream_name}", streams.delete_stream),
+    replace(_ours("SendRecords", "POST", "records", streams.send_records), max_body_bytes=MAX_RECORDS_BODY_BYTES),
+    _ours("ShowCursor", "GET", "cursors", streams.show_cursor),
+    _ours("ConsumeRecords", "GET", "records", streams.consume_records),
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     *_APPLICATIONS,
@@ -319,5 +368,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *_VERSIONS_AND_ALIASES,
     *_WORKFLOWS,
     *_OURS,
+    *_OUTSIDE,
+    *_TOPICS,
+    *_STREAMS,
 )
 """All rows: those of the API, then ours."""

@@ -13,6 +13,7 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import InvocationRecord, Report, Submission
 from funclet.model.trigger import Trigger
+from funclet.store.messaging import Connections, Objects, Streams, Topics
 
 T = TypeVar("T")
 
@@ -282,6 +283,10 @@ class Tx(Protocol):
     triggers: Triggers
     queue: Queue
     identities: Identities
+    topics: Topics
+    streams: Streams
+    objects: Objects
+    connections: Connections
 
 
 class Store(Protocol):

@@ -7,7 +7,7 @@ members that a document lacks take their defaults.
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,6 +30,10 @@ from funclet.store.protocol import (
     StoreError,
     Triggers,
 )
+from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
+
+if TYPE_CHECKING:
+    from funclet.store import messaging
 
 MAX_FORGOTTEN = 5_000
 """Rows that one `Queue.forget` deletes, because other writes wait meanwhile."""
@@ -48,6 +52,10 @@ class SqlTx:
         self.queue: Queue = SqlQueue(session)
         self.triggers: Triggers = SqlTriggers(session, self.queue)
         self.identities: Identities = SqlIdentities(session)
+        self.topics: messaging.Topics = SqlTopics(session)
+        self.streams: messaging.Streams = SqlStreams(session)
+        self.objects: messaging.Objects = SqlObjects(session)
+        self.connections: messaging.Connections = SqlConnections(session)
 
 
 def _encode(value: object) -> str:
