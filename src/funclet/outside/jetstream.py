@@ -119,6 +119,8 @@ class JetStream:
                     f"{url.scheme}://{where}:{port}",
                     # Without it, the client would follow the server to addresses that the guard has not seen.
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
                     connect_timeout=_CONNECT_S,
                     error_cb=_ignore,
                     tls_hostname=host if is_tls else None,
@@ -132,6 +134,10 @@ class JetStream:
         if client is not None:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 await client.close()
+            # A client whose last bytes could not be sent calls itself closed and leaves its socket open.
+            transport = client._transport  # noqa: SLF001 - nothing public closes it then
+            if transport is not None:
+                transport.close()
 
 
 async def _ignore(_: Exception) -> None:

@@ -77,15 +77,14 @@ class ObjectStores:
         """Delete what has come to its end, for ever."""
         while True:
             try:
-                while await self.sweep():
+                while await self.sweep(now=self._clock.now()):
                     pass
             except StoreUnavailable:
                 log.warning("expired objects could not be looked up; trying again later")
             await self._clock.sleep(_SWEEP_PERIOD_S)
 
-    async def sweep(self) -> int:
-        """Delete some objects whose end has come; return how many were tried."""
-        now = self._clock.now()
+    async def sweep(self, *, now: float) -> int:
+        """Delete some objects whose end has come by `now` (seconds since the epoch); return how many were tried."""
         expired = await self._store.read(lambda tx: tx.objects.expired(now=now, limit=_SWEEP_BATCH))
         for stored in expired:
             await self._end(stored, now)

@@ -13,7 +13,8 @@ from funclet.store.protocol import Duplicate, Store, Tx
 MAX_STREAMS = 100
 MAX_RETENTION_H = 168
 DEFAULT_RETENTION_H = 24
-MAX_STREAM_BYTES = 1024**3
+MIN_STREAM_BYTES, MAX_STREAM_BYTES = 8 * 1024**2, 1024**3
+"""A stream has room for the largest document of a destination."""
 MAX_RECORDS = 500
 """Of one request to write."""
 MAX_FETCH_BYTES = 4 * 1024 * 1024
@@ -48,8 +49,8 @@ class StreamService:
         check_stream_name(name)
         if not 1 <= retention_h <= MAX_RETENTION_H:
             raise ModelError("FSS.0400", f"A stream keeps records for 1 to {MAX_RETENTION_H} hours.")
-        if not MAX_RECORD_BYTES <= max_bytes <= MAX_STREAM_BYTES:
-            raise ModelError("FSS.0400", f"A stream may hold {MAX_RECORD_BYTES} to {MAX_STREAM_BYTES} bytes.")
+        if not MIN_STREAM_BYTES <= max_bytes <= MAX_STREAM_BYTES:
+            raise ModelError("FSS.0400", f"A stream may hold {MIN_STREAM_BYTES} to {MAX_STREAM_BYTES} bytes.")
         project_id = principal.project.project_id
         stream = Stream(
             project_id=project_id,
