@@ -52,10 +52,17 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml setup.py src/funclet/sa
 	@$(BIN)/python -m compileall -q runtimes/python3  # sandboxes see it read-only, so they cannot keep byte code
 	@touch $@
 
-$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready | $(VENV)/bin/python
+$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready $(BIN)/versitygw | $(VENV)/bin/python
 	@tools/system_packages.sh test
 	@echo "installing what the tests need ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
+	@touch $@
+
+# A real object store for the tests of destinations; the first build takes a minute.
+$(BIN)/versitygw: tests/servers/go.mod tests/servers/go.sum | $(VENV)/bin/python
+	@command -v go >/dev/null || { echo "The tests need Go 1.25 or newer, to build an object store."; exit 1; }
+	@echo "building an object store for the tests ..."
+	@cd tests/servers && go build -mod=readonly -trimpath -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
 $(COMPILED)/.ready: $(VENV)/.test-ready setup.py $(shell find src runtimes -name '*.py' -o -name '*.[ch]' -o -name '*.js' -o -name '*.toml' -o -name '*.sql')

@@ -350,7 +350,7 @@ def test_wrong_credentials_fail_for_good(target, s3, broker):
     assert failed.value.is_permanent
 
     target.connect(ConnectionKind.NATS, broker.url, NATS_USER, "wrong")
-    with pytest.raises(DeliveryFailed, match="(?i)authorization"):
+    with pytest.raises(DeliveryFailed, match=r"(?i)authorization"):
         target.deliver(a_delivery(NatsKind.good))
 
 

@@ -89,7 +89,15 @@ class Stack:
             gateway_url=GATEWAY_URL,
         )
         services = Services(
-            functions=None, versions=None, invocations=None, triggers=self.triggers, identity=None, observability=None
+            functions=None,
+            versions=None,
+            invocations=None,
+            triggers=self.triggers,
+            identity=None,
+            observability=None,
+            topics=None,
+            streams=None,
+            connections=None,
         )
         operations = [
             Operation(name=serve.__name__, method=method, path=path, serve=serve) for method, path, serve in _OPERATIONS

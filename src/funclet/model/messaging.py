@@ -240,7 +240,7 @@ def _check_address(connection: Connection) -> None:
             and connection.address.isprintable()
             and url.scheme in schemes
             and bool(url.hostname)
-            and (url.port or 1) > 0
+            and url.port != 0
             and "@" not in url.netloc
             and url.path in ("", "/")
             and not url.query

@@ -272,6 +272,7 @@ class TopicService:
                 and "@" not in url.netloc
                 and not url.fragment
             )
+            is_sound = is_sound and url.port != 0
             port = url.port or _PORTS[protocol]
         except ValueError:
             is_sound = False

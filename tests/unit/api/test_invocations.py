@@ -93,6 +93,9 @@ class Lab:
                 region=REGION,
             ),
             observability=ObservabilityService(store=self.store, logs=self.logs, region=REGION),
+            topics=None,
+            streams=None,
+            connections=None,
         )
         self.api = Api(operations=OPERATIONS, services=services, authenticator=SameCaller())
         self.write(self._fill)
