@@ -23,7 +23,6 @@ from funclet.api.auth import Authenticator
 from funclet.api.operations import OPERATIONS
 from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
-from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import BlobError, Blobs
@@ -62,6 +61,7 @@ from funclet.wiring import (
     HttpSide,
     Listeners,
     Parts,
+    QueueSide,
     build_services,
     leave,
     open_dispatcher,
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOB_SWEEP_AGE_S = 3600
-_QUEUE_DRAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +140,21 @@ class Server:
         identity = await self._bootstrap(store)
         identify(identity)
         parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
-        queue = AsyncQueue(store)
-        queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
-        worker = Worker(parts.store, queue, parts.catalog, parts.invoker, parts.clock)
-        await worker.open()
-        stack.push_async_callback(worker.close, deadline_s=queue_deadline_s)
+        side = QueueSide(self._settings, parts)
+        queue = side.queue
+        probes.more_metrics = side.metrics_text
+        stack.push_async_callback(side.close, deadline_s=min(self._settings.async_drain_s, self._settings.drain_s))
+        await side.open()
 
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
-        timers = TimerHost(parts.store, parts.clock, wake_queue=queue.arrived.set, default_zone=self._settings.timezone)
+        timers = TimerHost(
+            parts.store,
+            parts.clock,
+            on_queued=queue.noticed,
+            queue_time=queue.steady.now,
+            default_zone=self._settings.timezone,
+        )
         loops.start(timers.run(), name="timers")
         changes = Changes(parts, dispatcher, loops, self._mesh)
 
@@ -160,8 +165,10 @@ class Server:
         def function_changed(project_id: str, package: str, name: str) -> None:
             # A function or version that goes takes its triggers along.
             timers.changed()
+            side.configs.forget(project_id, package, name)
             changes.publish(Hint(project_id=project_id, package=package, name=name))
             urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
+            loops.start(side.worker.heed(project_id, package, name), name="requests of a changed function")
             loops.start(_unpack_ahead(parts.catalog, self._code, urn), name="unpack code")
 
         services = build_services(
@@ -171,6 +178,7 @@ class Server:
             queue,
             function_changed=function_changed,
             triggers_changed=triggers_changed,
+            queue=side,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator, probes=probes)
         handle: Handler = api.handle
@@ -276,11 +284,11 @@ def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, A
 
     async def submit(body: bytes) -> bytes:
         try:
-            await queue.submit(codec.decode_submission(body))
+            request_id = await queue.submit(codec.decode_submission(body))
         except ModelError as error:
             done = Submitted(code=error.code, message=error.message, retry_after_s=error.retry_after_s)
             return codec.encode(done)
-        return codec.encode(Submitted())
+        return codec.encode(Submitted(request_id=request_id))
 
     async def keep_logs(body: bytes) -> bytes:
         for record in codec.decode_logs(body):

@@ -8,6 +8,7 @@ from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
 
 if TYPE_CHECKING:
+    from funclet.services.asynchronous import AsyncService
     from funclet.services.functions import FunctionService
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
@@ -26,6 +27,8 @@ class Services:
     triggers: "TriggerService"
     identity: "IdentityService"
     observability: "ObservabilityService"
+    asynchronous: "AsyncService | None" = None
+    """None in processes that pass such requests on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
