@@ -145,7 +145,7 @@ class DataProcess:
         stack.push_async_callback(loops.close)
         changes = Changes(parts, dispatcher, loops, mesh)
         stack.push_async_callback(leave, self._stop, mesh, settings)
-        await mesh.listen(dispatcher, _answers(changes, logs))
+        await mesh.listen(dispatcher, _answers(changes, logs, dispatcher))
         await mesh.join()
         await self._open_http(stack, parts, Head(mesh.head), self._all_listeners[member.number])
 
@@ -207,7 +207,7 @@ def _nothing_changes_here(*_: str) -> None:
     raise AssertionError("a change outside process 0")
 
 
-def _answers(changes: Changes, logs: LogShipper) -> dict[Kind, Answer]:
+def _answers(changes: Changes, logs: LogShipper, dispatcher: Dispatcher) -> dict[Kind, Answer]:
     """Return what this process does for process 0."""
 
     async def hint(body: bytes) -> bytes:
@@ -218,4 +218,8 @@ def _answers(changes: Changes, logs: LogShipper) -> dict[Kind, Answer]:
         await logs.flush()
         return b""
 
-    return {Kind.HINT: hint, Kind.FLUSH: flush}
+    async def cancel(body: bytes) -> bytes:
+        wanted = codec.decode_cancellation(body)
+        return codec.encode(await dispatcher.cancel(wanted.function_id, wanted.request_id, force=wanted.is_forced))
+
+    return {Kind.HINT: hint, Kind.FLUSH: flush, Kind.CANCEL: cancel}

@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
 from funclet.api.call import Services
+from funclet.asyncq.attempt import AttemptOptions, Attempts
+from funclet.asyncq.configs import AsyncConfigSource
 from funclet.asyncq.delivery import Deliverer
 from funclet.asyncq.destinations import Destinations
+from funclet.asyncq.dispatch import DeliveryWorker
+from funclet.asyncq.queue import AsyncQueue, QueueLimits
 from funclet.asyncq.to_bucket import BucketDeliverer
 from funclet.asyncq.to_function import FunctionDeliverer
 from funclet.asyncq.to_stream import StreamDeliverer
 from funclet.asyncq.to_topic import TopicDeliverer
+from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.tasks import StopSignal, TaskOwner
@@ -46,6 +51,7 @@ from funclet.outside.outgoing import Outgoing
 from funclet.outside.topics import TopicSender
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.services.asynchronous import AsyncService
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.connections import ConnectionService
 from funclet.services.fetch import CodeFetcher
@@ -214,7 +220,7 @@ class HttpSide:
             handle,
             body_limit=api.body_limit,
             clock=parts.clock,
-            is_prompt=lambda request: request.raw_path.endswith("/invocations"),
+            is_prompt=lambda request: request.raw_path.endswith(("/invocations", "/invocations-async")),
             limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_API_DESCRIPTORS)),
         )
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
@@ -280,6 +286,7 @@ def build_services(
     *,
     function_changed: Callable[[str, str, str], None],
     triggers_changed: Callable[[], None],
+    queue: "QueueSide | None" = None,
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
@@ -305,6 +312,8 @@ def build_services(
             clock=clock,
             region=region,
             handler_error_status=settings.handler_error_status,
+            numeric=settings.async_numeric == "on",
+            running_of=queue.worker.running_of if queue else lambda _: (),
         ),
         triggers=TriggerService(
             store,
@@ -334,7 +343,67 @@ def build_services(
             stores=outside.stores,
             jetstream=outside.jetstream,
         ),
+        asynchronous=queue.service(settings, parts) if queue else None,
     )
+
+
+class QueueSide:
+    """The asynchronous queue of process 0, with its worker and the deliveries."""
+
+    def __init__(self, settings: Settings, parts: Parts, outside: Outside) -> None:
+        limits = QueueLimits(
+            per_function=settings.async_max_queue, project_bytes=settings.async_max_project_mb * 1024 * 1024
+        )
+        self.queue = AsyncQueue(parts.store, parts.clock, limits=limits)
+        self.configs = AsyncConfigSource(parts.store)
+        options = AttemptOptions(
+            retry_base_s=settings.async_retry_base_s,
+            retry_factor=settings.async_retry_factor,
+            max_chain_depth=settings.async_max_chain_depth,
+            keeps_all_records=settings.async_records == "all",
+        )
+        attempts = Attempts(
+            catalog=parts.catalog,
+            configs=self.configs,
+            invoker=parts.invoker,
+            clock=parts.clock,
+            steady=self.queue.steady,
+            options=options,
+        )
+        self.worker = Worker(parts.store, self.queue, attempts, parts.invoker, parts.clock)
+        self.deliverer: Deliverer = outside.deliverer(parts, self.queue)
+        self.deliveries = DeliveryWorker(
+            parts.store, self.deliverer, parts.clock, self.queue.steady, self.queue.counters
+        )
+        self.queue.on_deliveries = self.deliveries.wake
+
+    async def open(self) -> None:
+        """Begin with what a former server has left."""
+        await self.worker.open()
+        self.deliveries.open()
+
+    async def close(self, *, deadline_s: float) -> None:
+        """Let what runs end for `deadline_s` seconds; the rest is done after the next start."""
+        await self.worker.close(deadline_s=deadline_s)
+        await self.deliveries.close(deadline_s=min(deadline_s, LEAVE_S))
+
+    def service(self, settings: Settings, parts: Parts) -> AsyncService:
+        """Return the use cases over this queue."""
+        return AsyncService(
+            store=parts.store,
+            clock=parts.clock,
+            region=settings.region,
+            configs=self.configs,
+            deliverer=self.deliverer,
+            running=self.worker,
+            submitter=self.queue,
+            deliveries_changed=self.deliveries.wake,
+            queue_time=self.queue.steady.now,
+        )
+
+    async def metrics_text(self) -> bytes:
+        """Return the metrics of the queue, function by function."""
+        return self.queue.counters.render(await self.worker.gauges())
 
 
 def raise_descriptor_limit() -> None:

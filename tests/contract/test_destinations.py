@@ -72,7 +72,7 @@ class Target:
                 "OBS": BucketDeliverer(self.stores),
                 "SMN": TopicDeliverer(self.store, self.clock, wake=lambda: None),
                 "DIS": StreamDeliverer(self.store, links, self.jetstream, self.clock),
-                "FunctionGraph": FunctionDeliverer(AsyncQueue(self.store), catalog, self.clock),
+                "FunctionGraph": FunctionDeliverer(AsyncQueue(self.store, self.clock), catalog, self.clock),
             }
         )
 
@@ -133,8 +133,15 @@ class FunctionKind:
         target.write(lambda tx: tx.functions.add(a_version()))
 
     def received(self, target):
-        leases = target.write(lambda tx: tx.queue.lease(now=target.clock.now() + 1, limit=10))
-        return [lease.submission.payload for lease in leases]
+        now, function_id = target.clock.now() + 1, a_version().function_id
+        due = target.run(
+            target.store.read(
+                lambda tx: tx.queue.due(function_id, now=now, limit=10, max_bytes=10**9, held=frozenset())
+            )
+        )
+        submissions = [one.submission for one in due]
+        assert {(one.root_request_id, one.depth) for one in submissions} <= {("root-1", 4)}
+        return [one.payload for one in submissions]
 
 
 class TopicKind:

@@ -21,6 +21,7 @@ from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.triggers.apig import GatewayType
 from funclet.triggers.host import TimerHost
 from funclet.triggers.timer import TimerType
+from tests.support.store import due
 
 PROJECT_ID = "0123456789abcdef0123456789abcdef"
 PROJECT = Project(project_id=PROJECT_ID, name="test-1", domain_id="d" * 32, domain_name="home")
@@ -108,7 +109,13 @@ class Stack:
 
     def new_host(self):
         """Start over, as a new process on the same database does."""
-        self.host = TimerHost(self.store, self.clock, wake_queue=self._wake, default_zone=self.default_zone)
+        self.host = TimerHost(
+            self.store,
+            self.clock,
+            on_queued=self._wake,
+            queue_time=self.clock.now,
+            default_zone=self.default_zone,
+        )
         return self.host
 
     def _on_change(self):
@@ -116,7 +123,8 @@ class Stack:
         self.routes.changed()
         self.host.changed()
 
-    def _wake(self):
+    def _wake(self, submissions):
+        assert submissions
         self.wakes += 1
 
     def run(self, work):
@@ -211,8 +219,7 @@ class Stack:
 
     def queued(self, function_id="id-of-test-1-orders"):
         """Return the submissions of a function, oldest first."""
-        leases = self.write(lambda tx: tx.queue.lease(now=self.clock.now() + 1e6, limit=10_000))
-        return [lease.submission for lease in leases if lease.submission.function_id == function_id]
+        return [one.submission for one in self.read(lambda tx: due(tx, function_id=function_id))]
 
 
 def completed(result):

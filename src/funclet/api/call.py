@@ -8,6 +8,7 @@ from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
 
 if TYPE_CHECKING:
+    from funclet.services.asynchronous import AsyncService
     from funclet.services.connections import ConnectionService
     from funclet.services.functions import FunctionService
     from funclet.services.identity import IdentityService
@@ -32,6 +33,8 @@ class Services:
     topics: "TopicService"
     streams: "StreamService"
     connections: "ConnectionService"
+    asynchronous: "AsyncService | None" = None
+    """None in processes that pass such requests on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from funclet.api.call import Operation, Serve
 from funclet.api.wire import (
+    asynchronous,
     connections,
     functions,
     identity,
@@ -64,20 +65,60 @@ _APPLICATIONS = (
 )
 
 _ASYNC = (
-    _row("CancelAsyncInvocation", "POST", "fgs/functions/{function_urn}/cancel"),
-    _row("DeleteFunctionAsyncInvokeConfig", "DELETE", "fgs/functions/{function_urn}/async-invoke-config"),
-    _row("EnableAsyncStatusLog", "POST", "fgs/functions/enable-async-status-logs"),
-    _row("ListActiveAsyncInvocations", "GET", "fgs/functions/{function_urn}/active-async-invocations"),
+    _row(
+        "CancelAsyncInvocation",
+        "POST",
+        "fgs/functions/{function_urn}/cancel",
+        asynchronous.cancel_async_invocation,
+    ),
+    _row(
+        "DeleteFunctionAsyncInvokeConfig",
+        "DELETE",
+        "fgs/functions/{function_urn}/async-invoke-config",
+        asynchronous.delete_config,
+    ),
+    _row(
+        "EnableAsyncStatusLog",
+        "POST",
+        "fgs/functions/enable-async-status-logs",
+        asynchronous.enable_async_status_log,
+    ),
+    _row(
+        "ListActiveAsyncInvocations",
+        "GET",
+        "fgs/functions/{function_urn}/active-async-invocations",
+        asynchronous.list_active_async_invocations,
+    ),
     _row(
         "ListAsyncInvocations",
         "GET",
         "fgs/functions/{function_urn}/async-invocations",
         invocations.list_async_invocations,
     ),
-    _row("ListFunctionAsyncInvokeConfig", "GET", "fgs/functions/{function_urn}/async-invoke-configs"),
-    _row("ShowFunctionAsyncInvokeConfig", "GET", "fgs/functions/{function_urn}/async-invoke-config"),
-    _row("ShowProjectAsyncStatusLogInfo", "GET", "fgs/functions/async-status-log-detail"),
-    _row("UpdateFunctionAsyncInvokeConfig", "PUT", "fgs/functions/{function_urn}/async-invoke-config"),
+    _row(
+        "ListFunctionAsyncInvokeConfig",
+        "GET",
+        "fgs/functions/{function_urn}/async-invoke-configs",
+        asynchronous.list_configs,
+    ),
+    _row(
+        "ShowFunctionAsyncInvokeConfig",
+        "GET",
+        "fgs/functions/{function_urn}/async-invoke-config",
+        asynchronous.show_config,
+    ),
+    _row(
+        "ShowProjectAsyncStatusLogInfo",
+        "GET",
+        "fgs/functions/async-status-log-detail",
+        asynchronous.show_async_status_log,
+    ),
+    _row(
+        "UpdateFunctionAsyncInvokeConfig",
+        "PUT",
+        "fgs/functions/{function_urn}/async-invoke-config",
+        asynchronous.put_config,
+    ),
 )
 
 _BRIDGE_FUNCTIONS = (
@@ -160,6 +201,7 @@ _INVOCATION = (
         "AsyncInvokeReservedFunction",
         "POST",
         "fgs/functions/{function_urn}/reserved-invocations",
+        invocations.async_invoke_reserved_function,
         in_sdk=False,
         max_body_bytes=MAX_ASYNC_BODY_BYTES,
     ),
@@ -302,6 +344,11 @@ _OURS = (
     # The link to a code package carries its own signature, as the cloud's object store would want it.
     _ours("DownloadCode", "GET", "funclet/code/{digest}", functions.download_code, is_public=True),
     _ours("ListLogs", "GET", "funclet/functions/{function_urn}/logs", observability.list_logs),
+    _ours("ListAsyncDeliveries", "GET", "funclet/async/{request_id}/deliveries", asynchronous.list_async_deliveries),
+    _ours("ListAsyncStatusLines", "GET", "funclet/async-status-log", asynchronous.list_async_status_lines),
+    _ours("ListDeadLetters", "GET", "funclet/dead-letters", asynchronous.list_dead_letters),
+    _ours("PurgeDeadLetters", "DELETE", "funclet/dead-letters", asynchronous.purge_dead_letters),
+    _ours("ReplayDeadLetter", "POST", "funclet/dead-letters/{letter_id}/replay", asynchronous.replay_dead_letter),
     _ours("CreateProject", "POST", "/v3/projects", identity.create_project),
     _ours("ListRegions", "GET", "/v3/regions", identity.list_regions),
     _ours("ListUsers", "GET", "/v3/users", identity.list_users),

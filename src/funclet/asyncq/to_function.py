@@ -1,18 +1,16 @@
 """Destination `FunctionGraph`: the document becomes the event of an asynchronous invocation of another function."""
 
-import uuid
-
 from funclet.asyncq.delivery import Delivery, DeliveryFailed, Destination
 from funclet.asyncq.destinations import text_of
 from funclet.base.clock import Clock
+from funclet.base.ids import new_ordered_uuid
 from funclet.catalog import Catalog
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Submission, Submitter
-from funclet.model.urn import Urn, parse
-from funclet.store.protocol import Duplicate
+from funclet.model.urn import LATEST, Urn, parse
+from funclet.store.protocol import StoreUnavailable
 
-_SPACE = uuid.UUID("0b4c86a2-54f1-4d5e-9a0e-7f0c7a1f6d2b")
-_NOT_FOUND = 404
+_UNAVAILABLE = 503
 _URN_FIELDS = 7
 
 
@@ -33,7 +31,7 @@ class FunctionDeliverer:
         _urn(destination)
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Submit the document; the request id follows from that of the delivery, so a repetition changes nothing.
+        """Submit the document; the request stands one further down the chain. Repeating that changes nothing.
 
         Raises:
             DeliveryFailed: the function is gone, or nothing could be stored.
@@ -43,20 +41,26 @@ class FunctionDeliverer:
             raise DeliveryFailed("the function belongs to another project", is_permanent=True)
         try:
             version = await self._catalog.resolve(urn)
-            submission = Submission(
-                request_id=str(uuid.uuid5(_SPACE, f"{delivery.request_id} {delivery.is_success} {urn}")),
-                project_id=urn.project_id,
-                function_id=version.function_id,
-                urn=str(urn.qualified(urn.qualifier or urn.version)),
-                payload=delivery.document,
-                accepted_at=self._clock.now(),
+            await self._submitter.submit(
+                Submission(
+                    request_id=new_ordered_uuid(),
+                    project_id=urn.project_id,
+                    function_id=version.function_id,
+                    urn=str(urn if urn.qualifier else urn.qualified(LATEST)),
+                    payload=delivery.document,
+                    accepted_at=self._clock.now(),
+                    source="destination",
+                    root_request_id=delivery.root_request_id,
+                    parent_request_id=delivery.request_id,
+                    depth=delivery.depth + 1,
+                    # Of a repetition after a crash, the first submission is kept.
+                    dedup_id=f"destination {delivery.request_id} {delivery.is_success}",
+                )
             )
-            await self._submitter.submit(submission)
-        except Duplicate:
-            # It was delivered before, and the server ended before it could note that.
-            return
+        except StoreUnavailable as error:
+            raise DeliveryFailed("the database cannot be used now") from error
         except ModelError as error:
-            raise DeliveryFailed(error.message, is_permanent=error.status == _NOT_FOUND) from error
+            raise DeliveryFailed(error.message, is_permanent=error.status != _UNAVAILABLE) from error
 
 
 def _urn(destination: Destination) -> Urn:

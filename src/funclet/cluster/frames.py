@@ -37,6 +37,8 @@ class Kind(IntEnum):
     LOGS = 10
     FLUSH = 11
     """Send all log records; answered when they were sent."""
+    CANCEL = 12
+    """End what runs a request; answered with whether there was something."""
 
 
 class BadFrame(Exception):

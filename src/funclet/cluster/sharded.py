@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from funclet.cluster.codec import decode_outcome, encode_invocation
+from funclet.cluster.codec import Cancellation, decode_flag, decode_outcome, encode, encode_invocation
 from funclet.cluster.frames import Kind
 from funclet.cluster.link import Link, LinkAway, LinkLost, NotTaken, RemoteFault
 from funclet.cluster.ownership import owner_of
@@ -33,6 +33,12 @@ class ShardedInvoker:
         remote = self._remotes[owner_of(invocation.version.function_id, len(self._remotes))]
         return await (self._local if remote is None else remote).invoke(invocation)
 
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """See `Invoker.cancel`."""
+        remote = self._remotes[owner_of(function_id, len(self._remotes))]
+        invoker = self._local if remote is None else remote
+        return await invoker.cancel(function_id, request_id, force=force)
+
 
 class RemoteInvoker:
     """Implements `model.invocation.Invoker` by the process at the other end of a link."""
@@ -60,6 +66,17 @@ class RemoteInvoker:
             except RemoteFault:
                 return PlatformFailed(reason="The invocation failed inside the server.")
         return Refused(reason="The process that owns the function cannot take the request now", is_overload=True)
+
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """See `Invoker.cancel`; False as well if the other process cannot be asked now."""
+        connection = self._link.connection
+        if connection is None:
+            return False
+        body = encode(Cancellation(function_id=function_id, request_id=request_id, is_forced=force))
+        try:
+            return decode_flag(await connection.request(Kind.CANCEL, body))
+        except (LinkAway, LinkLost, RemoteFault):
+            return False
 
     async def _send(self, invocation: Invocation) -> Outcome:
         connection = self._link.connection

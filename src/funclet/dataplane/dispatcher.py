@@ -144,6 +144,16 @@ class Dispatcher:
                 counters.observe(outcome.report)
                 return outcome
 
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """See `Invoker.cancel`. Looks through the instances: nothing is kept for it while requests run."""
+        for entry in self._all_entries():
+            if entry.version.function_id == function_id:
+                for instance in entry.pool.busy:
+                    if instance.holds(request_id):
+                        self._tasks.start(instance.cancel(force=force), name="cancel request")
+                        return True
+        return False
+
     def versions(self) -> Sequence[FunctionVersion]:
         """Return the versions that have instances here, each as it was when the first of them was asked for."""
         return [entry.version for entry in self._pools.values()]

@@ -250,6 +250,11 @@ class Pool:
         return len(self._idle) + len(self._busy) + self._starting
 
     @property
+    def busy(self) -> tuple[Instance, ...]:
+        """The instances that run something."""
+        return tuple(self._busy)
+
+    @property
     def has_waiters(self) -> bool:
         """Whether requests wait for an instance."""
         return bool(self._waiters)

@@ -137,7 +137,7 @@ class JetStream:
             # A client whose last bytes could not be sent calls itself closed and leaves its socket open.
             transport = client._transport  # noqa: SLF001 - nothing public closes it then
             if transport is not None:
-                transport.close()
+                transport.close()  # type: ignore[no-untyped-call]
 
 
 async def _ignore(_: Exception) -> None:

@@ -172,11 +172,9 @@ class SqlTopics:
 
     def reseal(self, reseal: Reseal) -> None:
         """Seal all secrets anew."""
-        rows = [
-            {"subscription_id": name, "sealed_secret": reseal(sealed, subscription_context(name))}
-            for name, sealed in self._session.all("list_sealed_subscriptions")
-        ]
-        self._session.run_many("seal_subscription", rows)
+        for name, sealed in self._session.all("list_sealed_subscriptions"):
+            sealed_anew = reseal(sealed, subscription_context(name))
+            self._session.run("seal_subscription", subscription_id=name, sealed_secret=sealed_anew)
 
     def _add_message(self, project_id: str, name: str, message: Message) -> bool:
         added = self._session.run(
@@ -329,15 +327,9 @@ class SqlConnections:
 
     def reseal(self, reseal: Reseal) -> None:
         """Seal all secrets anew."""
-        rows = [
-            {
-                "project_id": project_id,
-                "name": name,
-                "sealed_secret": reseal(sealed, connection_context(project_id, name)),
-            }
-            for project_id, name, sealed in self._session.all("list_sealed_connections")
-        ]
-        self._session.run_many("seal_connection", rows)
+        for project_id, name, sealed in self._session.all("list_sealed_connections"):
+            sealed_anew = reseal(sealed, connection_context(project_id, name))
+            self._session.run("seal_connection", project_id=project_id, name=name, sealed_secret=sealed_anew)
 
 
 def _encode(value: object) -> str:
