@@ -40,7 +40,8 @@ class BucketDeliverer:
             DeliveryFailed: it is not stored.
         """
         destination = delivery.destination
-        metadata = {"fgs-root": delivery.root_request_id, "fgs-depth": str(delivery.depth)}
+        # The place in the chain of whatever the object starts.
+        metadata = {"fgs-root": delivery.root_request_id, "fgs-depth": str(delivery.depth + 1)}
         try:
             await self._stores.put(
                 delivery.project_id,

@@ -44,7 +44,7 @@ class TopicDeliverer:
             subject=f"FunctionGraph async {outcome}",
             text=delivery.document.decode(errors="replace"),
             published_at=self._clock.now(),
-            hop=f"{delivery.root_request_id};{delivery.depth}",
+            hop=f"{delivery.root_request_id};{delivery.depth + 1}",
         )
 
         def publish(tx: Tx) -> bool:

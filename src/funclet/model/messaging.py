@@ -88,7 +88,7 @@ class Message:
     subscribe_url: str = ""
     """Opening it confirms the subscription."""
     hop: str = ""
-    """Root request and depth of the chain that led here, for the loop guard; empty outside a chain."""
+    """Root request of the chain that led here, and the depth of what it starts; empty outside a chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from funclet.outside.guard import AddressRefused, AddressUnknown, Guard
 
 try:
-    import nats
+    import nats.aio.client
     import nats.errors
     import nats.js.errors
 except ImportError:  # the extra is not installed
@@ -20,7 +20,7 @@ else:
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-_CONNECT_S, _PUBLISH_S = 5.0, 10.0
+_CONNECT_S, _PUBLISH_S = 5, 10
 _PORT = 4222
 KEY_HEADER = "Fgs-Partition-Key"
 _ID_HEADER = "Nats-Msg-Id"
@@ -110,12 +110,15 @@ class JetStream:
             raise JetStreamFailed(str(error), is_permanent=True) from error
         except AddressUnknown as error:
             raise JetStreamFailed(str(error)) from error
-        given = {"user": address.user, "password": address.password} if address.user else {"token": address.password}
+        given: dict[str, Any] = (
+            {"user": address.user, "password": address.password} if address.user else {"token": address.password}
+        )
         is_tls = url.scheme == "tls"
         where = f"[{found}]" if ":" in found else found
+        client = nats.aio.client.Client()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                return await nats.connect(
+                await client.connect(
                     f"{url.scheme}://{where}:{port}",
                     # Without it, the client would follow the server to addresses that the guard has not seen.
                     allow_reconnect=False,
@@ -127,17 +130,23 @@ class JetStream:
                     **{name: text for name, text in given.items() if text},
                 )
         except (nats.errors.Error, OSError, TimeoutError) as error:
+            await _end(client)
             raise JetStreamFailed(f"{host}:{port}: {_reason(error)}") from error
+        return client
 
     async def _drop(self, address: NatsAddress) -> None:
         client = self._clients.pop(address, None)
         if client is not None:
-            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-                await client.close()
-            # A client whose last bytes could not be sent calls itself closed and leaves its socket open.
-            transport = client._transport  # noqa: SLF001 - nothing public closes it then
-            if transport is not None:
-                transport.close()  # type: ignore[no-untyped-call]
+            await _end(client)
+
+
+async def _end(client: "Client") -> None:
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        await client.close()
+    # A client that was refused, or whose last bytes could not be sent, calls itself closed and leaves its socket open.
+    transport = client._transport  # noqa: SLF001 - nothing public closes it then
+    if transport is not None:
+        transport.close()  # type: ignore[no-untyped-call]
 
 
 async def _ignore(_: Exception) -> None:

@@ -167,6 +167,7 @@ class TopicKind:
     def received(self, target):
         now = target.clock.now() + 1
         pushes, _ = target.run(target.store.read(lambda tx: tx.topics.due(now=now, busy=(), under_way=(), limit=10)))
+        assert {push.message.hop for push in pushes} <= {"root-1;4"}
         return [push.message.text.encode() for push in pushes]
 
 
@@ -223,7 +224,7 @@ class S3Kind:
         found = [self.s3.get("results-1", key) for key in keys]
         for headers, _ in found:
             assert headers["content-type"] == "application/json"
-            assert (headers["x-amz-meta-fgs-root"], headers["x-amz-meta-fgs-depth"]) == ("root-1", "3")
+            assert (headers["x-amz-meta-fgs-root"], headers["x-amz-meta-fgs-depth"]) == ("root-1", "4")
         return [body for _, body in found]
 
 
