@@ -212,7 +212,8 @@ def occupied(server, name, seconds):
     urn = server.deploy(name, SLEEPER, timeout=30)
     call(server, "PUT", server.path(f"/functions/{urn}/config-max-instance"), {"max_instance_num": 1})
     answer = server.begin(urn, {"s": seconds})
-    eventually(lambda: server.invoke(urn, {}).status == 429, because="the function is busy")
+    busy = 'fgs_instances{kind="busy"} 1'
+    eventually(lambda: busy in server.client.call("GET", "/metrics").body.decode(), because="the function is busy")
     return urn, answer
 
 
