@@ -8,6 +8,7 @@ import asyncio
 import json
 import shutil
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -167,7 +168,7 @@ class Bench:
         before = ended_of(server)
         began = time.monotonic()
         sent = closed_loop(call, self.folder, connections=16, duration_s=2)
-        wait_for(lambda: ended_of(server) - before >= sent.good, within_s=60)
+        wait_for(lambda: ended_of(server) - before >= sent.good, within_s=60, every_s=0.05)
         return sent.good / (time.monotonic() - began)
 
 
@@ -185,8 +186,6 @@ def ended_of(server: OwnServer) -> int:
 
 def function_id_of(server: OwnServer) -> str:
     """Return the id of the function that is slow."""
-    import sqlite3
-
     with closing(sqlite3.connect(server.data_folder / "funclet.db")) as connection:
         (found,) = connection.execute("SELECT function_id FROM function WHERE name = 'slow'").fetchone()
     return str(found)
@@ -241,13 +240,13 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(look: Callable[[], T], *, within_s: float = 10.0) -> T:
+def wait_for(look: Callable[[], T], *, within_s: float = 10.0, every_s: float = 0.0005) -> T:
     """Return the first true value."""
     deadline = time.monotonic() + within_s
     while not (found := look()):
         if time.monotonic() > deadline:
             raise TimeoutError("what was waited for has not come")
-        time.sleep(0.0005)
+        time.sleep(every_s)
     return found
 
 

@@ -17,7 +17,6 @@ from funclet.api.auth import Authenticator
 from funclet.api.call import Services
 from funclet.asyncq.attempt import AttemptOptions, Attempts
 from funclet.asyncq.configs import AsyncConfigSource
-from funclet.asyncq.delivery import Deliverer
 from funclet.asyncq.dispatch import DeliveryWorker
 from funclet.asyncq.function_destination import FunctionDeliverer
 from funclet.asyncq.queue import AsyncQueue, QueueLimits
@@ -292,7 +291,7 @@ class QueueSide:
             options=options,
         )
         self.worker = Worker(parts.store, self.queue, attempts, parts.invoker, parts.clock)
-        self.deliverer: Deliverer = FunctionDeliverer(self.queue, parts.catalog, parts.clock, region=settings.region)
+        self.deliverer = FunctionDeliverer(self.queue, parts.catalog, parts.clock, region=settings.region)
         self.deliveries = DeliveryWorker(
             parts.store, self.deliverer, parts.clock, self.queue.steady, self.queue.counters
         )

@@ -21,7 +21,6 @@ from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.triggers.apig import GatewayType
 from funclet.triggers.host import TimerHost
 from funclet.triggers.timer import TimerType
-
 from tests.support.store import due
 
 PROJECT_ID = "0123456789abcdef0123456789abcdef"
