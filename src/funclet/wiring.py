@@ -255,6 +255,30 @@ class Outside:
             }
         )
 
+    def topics(self, parts: Parts, *, region: str, api_url: str) -> TopicService:
+        """Return the use cases of topics."""
+        return TopicService(
+            parts.store,
+            self.vault,
+            self.guard,
+            parts.clock,
+            region=region,
+            api_url=api_url,
+            wake=self.sender.arrived.set,
+        )
+
+    def connections(self, parts: Parts) -> ConnectionService:
+        """Return the use cases of connections."""
+        return ConnectionService(
+            parts.store,
+            parts.clock,
+            vault=self.vault,
+            guard=self.guard,
+            links=self.links,
+            stores=self.stores,
+            jetstream=self.jetstream,
+        )
+
 
 def build_outside(settings: Settings, store: Store, clock: SystemClock) -> Outside:
     """Return it over an open store; nothing runs yet.
@@ -324,25 +348,9 @@ def build_services(
         ),
         identity=IdentityService(store, clock, region=region),
         observability=ObservabilityService(store=store, logs=parts.logs, region=region),
-        topics=TopicService(
-            store,
-            outside.vault,
-            outside.guard,
-            clock,
-            region=region,
-            api_url=listeners.api_url,
-            wake=outside.sender.arrived.set,
-        ),
+        topics=outside.topics(parts, region=region, api_url=listeners.api_url),
         streams=StreamService(store, clock),
-        connections=ConnectionService(
-            store,
-            clock,
-            vault=outside.vault,
-            guard=outside.guard,
-            links=outside.links,
-            stores=outside.stores,
-            jetstream=outside.jetstream,
-        ),
+        connections=outside.connections(parts),
         asynchronous=queue.service(settings, parts) if queue else None,
     )
 

@@ -1,7 +1,5 @@
 """The settings of asynchronous requests, from memory: they are looked at for every attempt."""
 
-from collections.abc import Mapping
-
 from funclet.model.async_config import AsyncConfig
 from funclet.model.function import FunctionVersion
 from funclet.store.protocol import Store
@@ -15,7 +13,7 @@ class AsyncConfigSource:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._entries: dict[_Key, dict[str, Mapping[str, AsyncConfig]]] = {}
+        self._entries: dict[_Key, dict[str, dict[str, AsyncConfig]]] = {}
 
     async def of(self, version: FunctionVersion) -> AsyncConfig | None:
         """Return the record of a version; None if it has none.

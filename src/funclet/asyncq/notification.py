@@ -9,6 +9,8 @@ from funclet.model.invocation import Submission
 
 MAX_RESPONSE_BYTES = 256 * 1024
 """Of the result, in UTF-8; a longer one is left out, and the request has succeeded all the same."""
+MAX_REQUEST_BYTES = 256 * 1024
+"""Of the event. Clients cannot send a longer one, but a chain of destinations makes it: each quotes the one before."""
 
 
 def build(submission: Submission, end: Done | Drop, *, executions: int) -> bytes:
@@ -28,12 +30,12 @@ def build(submission: Submission, end: Done | Drop, *, executions: int) -> bytes
             # How often it was run again, as the cloud counts: 0 for a single run.
             "approximate_invoke_count": max(0, executions - 1),
         },
-        "request_payload": submission.payload.decode(errors="replace"),
+        "request_payload": _text(submission.payload, MAX_REQUEST_BYTES),
         "response_context": {
             "status_code": 200 if isinstance(end, Done) else end.http_status,
             "function_error": "" if isinstance(end, Done) else end.function_error,
         },
-        "response_payload": _response(end.body),
+        "response_payload": _text(end.body, MAX_RESPONSE_BYTES),
     }
     return msgspec.json.encode(document)
 
@@ -45,6 +47,6 @@ def timestamp(at: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % 1_000_000_000:09d}+00:00"
 
 
-def _response(body: bytes) -> str:
+def _text(body: bytes, limit: int) -> str:
     text = body.decode(errors="replace")
-    return text if len(text.encode()) <= MAX_RESPONSE_BYTES else ""
+    return text if len(text.encode()) <= limit else ""

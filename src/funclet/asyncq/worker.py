@@ -244,13 +244,15 @@ class Worker:
         """Take a row that was stored just now, without reading it again if there is room for it."""
         submission = request.submission
         lane = self._lane(submission.function_id, submission.project_id)
-        is_behind = lane.has_more or lane.is_fetching
-        has_room = len(lane.ready) < READ_AHEAD and lane.ready_bytes < MAX_READY_BYTES and self._ready < MAX_READY
-        if is_behind or not has_room:
+        if lane.has_more or lane.is_fetching:
+            # Rows before it are not read yet; whoever reads them finds this one as well.
             lane.has_more = lane.missed = True
-        else:
+            return
+        if len(lane.ready) < READ_AHEAD and lane.ready_bytes < MAX_READY_BYTES and self._ready < MAX_READY:
             lane.put(request)
             self._ready += 1
+        else:
+            lane.has_more = True
         self._offer(lane)
         self._pump()
 

@@ -111,14 +111,14 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(folder, *outcomes, opens=True, config=None, **limits):
+async def lab(folder, *outcomes, opens=True, config=None, clock=None, **limits):
     store = SqliteStore.open(folder / "funclet.db")
     if not await store.read(lambda tx: tx.functions.exists("p", "default", "hello")):
         await store.write(lambda tx: tx.functions.add(VERSION))
     if config is not None:
         record = AsyncConfig(func_urn=str(VERSION.urn), created_at=0.0, modified_at=0.0, **config)
         await store.write(lambda tx: tx.async_configs.put("f-1", "latest", record))
-    subject = Lab(store, Invoker(*outcomes), **limits)
+    subject = Lab(store, Invoker(*outcomes), clock=clock, **limits)
     if opens:
         await subject.worker.open()
     try:
@@ -408,6 +408,34 @@ def test_a_deleted_function_has_all_its_requests_discarded(tmp_path):
             for request_id in (ids[0], ids[-1]):
                 await subject.status(request_id, wanted="DISCARD")
             assert subject.invoker.seen == []
+
+    asyncio.run(scenario())
+
+
+class SetClock(SystemClock):
+    """A clock that somebody sets."""
+
+    step_s = 0.0
+
+    def now(self):
+        return SystemClock.now() + self.step_s
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_step_of_the_clock_neither_ends_nor_delays_requests(tmp_path, step_s):
+    async def scenario():
+        clock = SetClock()
+        async with lab(tmp_path, FAILED, clock=clock, config={"max_retries": 1, "max_age_s": 600}) as subject:
+            subject.invoker.gate.clear()
+            before = await subject.submit()
+            await subject.status(before, wanted="RUNNING")
+            clock.step_s = step_s
+            subject.invoker.gate.set()
+            after = await subject.submit(accepted_at=clock.now())
+
+            for request_id in (before, after):
+                await subject.status(request_id, wanted="SUCCESS")
+            assert len(subject.invoker.seen) == 3
 
     asyncio.run(scenario())
 
