@@ -48,7 +48,7 @@ def set_(talk: Session, name: str, *, secret_file: str, resources: tuple[str, ..
         say(f"connected {name} to {found['address']}")
 
 
-@session.command("test", examples=("fgs connection test store",))
+@session.command("test", examples=("fgs connection test store", "fgs connection test store -o json"))
 @click.argument("name")
 def test(talk: Session, name: str) -> None:
     """Reach the system at the other end with the credentials that are stored."""
@@ -73,7 +73,7 @@ def delete(talk: Session, name: str) -> None:
         say(f"deleted connection {name}")
 
 
-@session.command("rotate-key", examples=("fgs connection rotate-key",))
+@session.command("rotate-key", examples=("fgs connection rotate-key", "fgs connection rotate-key --profile prod"))
 def rotate_key(talk: Session) -> None:
     """Encrypt all stored secrets with a new key, and forget the old one."""
     talk.client.send("POST", "/funclet/secret-key/rotate")
