@@ -8,7 +8,7 @@ COMPILED := .venv-compiled
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test check format docs bench soak clean
+.PHONY: help demo test check format docs bench bench-queue soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ docs: $(VENV)/.test-ready  ## write the generated pages again
 bench: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure beside functions-framework, uvicorn, granian, nginx and a bare reference (ARGS=--quick)
 	@benchmarks/system_packages.sh
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-queue: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure the asynchronous queue beside a bare group commit and Huey (ARGS="accept entry")
+	@benchmarks/system_packages.sh
+	@$(BIN)/python -m benchmarks.queue $(ARGS)
 
 soak: $(VENV)/.test-ready  ## mixed load, kills and updates on one server, as root (MINUTES=30)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)

@@ -42,6 +42,7 @@ _ENTRY = {
 }
 _OPTIONS = ("--isolation", "process", "--async-max-queue", "10000000")
 _SECONDS = 5.0
+PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 _ROWS = 1_000_000
 _MIB = 1024
 
@@ -151,7 +152,7 @@ class Bench:
     def peer(self) -> None:
         """A public queue with the same handler, and every task flushed to disk before it counts as accepted."""
         done = subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", "benchmarks.peers.huey_queue", str(self.folder / "huey.db")],
+            [str(PEERS_PYTHON), "-m", "benchmarks.peers.huey_queue", str(self.folder / "huey.db")],
             cwd=ROOT,
             capture_output=True,
             text=True,

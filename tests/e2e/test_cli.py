@@ -176,11 +176,10 @@ def test_wrong_names_are_explained(shell, tmp_path, name):
 
 
 def test_async_requests_are_listed_shown_cancelled_and_replayed(shell, tmp_path, name):
-    shell("init", name, "--runtime", "Python3.10", folder=tmp_path)
-    (tmp_path / name / "index.py").write_text(
+    (tmp_path / "index.py").write_text(
         "import time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return event['missing']\n"
     )
-    shell("deploy", folder=tmp_path / name)
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path), "--timeout", "60")
     failed = shell("invoke", name, "--async", "-d", "{}").strip()
     eventually(lambda: "FAIL" in shell("async", "list", name))
 
@@ -194,7 +193,7 @@ def test_async_requests_are_listed_shown_cancelled_and_replayed(shell, tmp_path,
     eventually(lambda: "RUNNING" in shell("async", "list", name, "--status", "RUNNING"))
     shell("async", "cancel", name, running, "--force")
     assert json.loads(shell("async", "show", name, running, "-o", "json"))["error_code"] == "4208"
-    shell("async", "show", name, "unknown", code=1)
+    shell("async", "show", name, "unknown", code=5)
     shell("async", "purge", "--all", "-y")
     assert json.loads(shell("async", "dead-letters", "-o", "json")) == []
 

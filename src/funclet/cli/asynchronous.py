@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from funclet.cli import render, session
-from funclet.cli.frame import Failure, FgsGroup, confirm, note, say
+from funclet.cli.frame import ExitCode, Failure, FgsGroup, confirm, note, say
 from funclet.cli.session import Address, Session
 from funclet.client import ApiError, segment
 
@@ -53,7 +53,11 @@ def show(talk: Session, address: Address, request_id: str) -> None:
         path = f"/fgs/functions/{segment(urn)}/active-async-invocations"
         found = talk.client.send("GET", path, requests=request_id)["invocations"]
         if not found:
-            raise Failure(f"{address} has no asynchronous request {request_id}.", hint=f"fgs async list {address}")
+            raise Failure(
+                f"{address} has no asynchronous request {request_id}.",
+                exit_code=ExitCode.NOT_FOUND,
+                hint=f"fgs async list {address}",
+            )
         return {**found[0], "deliveries": deliveries(talk, request_id)}
 
     render.item(talk.flags, talk.at(address, act), columns=(*_COLUMNS, "deliveries"))
