@@ -8,7 +8,7 @@ COMPILED := .venv-compiled
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test check format docs bench soak clean
+.PHONY: help demo test check format docs bench bench-queue soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,10 @@ bench: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure besi
 	@benchmarks/system_packages.sh
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-queue: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure the asynchronous queue beside a bare group commit and Huey (ARGS="accept entry")
+	@benchmarks/system_packages.sh
+	@$(BIN)/python -m benchmarks.queue $(ARGS)
+
 soak: $(VENV)/.test-ready  ## mixed load, kills and updates on one server, as root (MINUTES=30)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)
 
@@ -52,10 +56,17 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml setup.py src/funclet/sa
 	@$(BIN)/python -m compileall -q runtimes/python3  # sandboxes see it read-only, so they cannot keep byte code
 	@touch $@
 
-$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready | $(VENV)/bin/python
+$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready $(BIN)/versitygw | $(VENV)/bin/python
 	@tools/system_packages.sh test
 	@echo "installing what the tests need ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
+	@touch $@
+
+# A real object store for the tests of destinations; the first build takes a minute.
+$(BIN)/versitygw: tests/servers/go.mod tests/servers/go.sum | $(VENV)/bin/python
+	@command -v go >/dev/null || { echo "The tests need Go 1.25 or newer, to build an object store."; exit 1; }
+	@echo "building an object store for the tests ..."
+	@cd tests/servers && go build -mod=readonly -trimpath -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
 $(COMPILED)/.ready: $(VENV)/.test-ready setup.py $(shell find src runtimes -name '*.py' -o -name '*.[ch]' -o -name '*.js' -o -name '*.toml' -o -name '*.sql')

@@ -22,6 +22,8 @@ need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 if [ "${1:-run}" = test ]; then
     need util-linux command -v setpriv
     need curl command -v curl
+    need openssl command -v openssl
+    need nats-server command -v nats-server
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

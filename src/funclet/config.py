@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ NETWORK = ("auto", "nat", "off")
 SWITCH = ("on", "off")
 IDLE_RELEASE = ("fixed", "learned")
 MAX_PROCESSES = 64
+ANY_NETWORK = "*"
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
     {
@@ -80,6 +82,20 @@ class Settings:
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
     )
+    async_records: str = _setting(
+        "all",
+        "Which ended asynchronous requests can be looked up; only_when_enabled: those with a status log.",
+        choices=("all", "only_when_enabled"),
+    )
+    async_numeric: str = _setting(
+        "off", "Whether error_code and next_marker of async records are numbers, for strict clients.", choices=SWITCH
+    )
+    async_retry_base_s: float = _setting(1.0, "Seconds before the first retry of a function error, 0.1 to 3600.")
+    async_retry_factor: float = _setting(2.0, "By which each further delay is longer, 1 to 10.")
+    async_max_chain_depth: int = _setting(16, "Asynchronous requests that may follow from one another, 1 to 100.")
+    async_max_queue: int = _setting(100_000, "Asynchronous requests of one function that may wait.")
+    async_max_project_mb: int = _setting(10_240, "Megabytes of events that may wait in one project.")
+    async_drain_s: float = _setting(30.0, "Seconds that running asynchronous requests get at shutdown.")
     handler_error_status: int = _setting(200, "HTTP status of a handler that raised: 200 as the cloud, or 500.")
     stems: str = _setting(
         "on", "Whether runtimes are started ahead (about 70 MB at rest), for fast cold starts.", choices=SWITCH
@@ -89,6 +105,9 @@ class Settings:
     timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
+    )
+    target_networks: tuple[str, ...] = _setting(
+        (), "Private networks that connections and topics may address, such as 10.0.0.0/8 or 127.0.0.1/32; * for all."
     )
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
 
@@ -163,9 +182,16 @@ def _check(settings: Settings) -> None:
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
     _check_range("max_connections", settings.max_connections, 16, 1_000_000)
     _check_range("drain_s", settings.drain_s, 0, 3600)
+    _check_range("async_retry_base_s", settings.async_retry_base_s, 0.1, 3600)
+    _check_range("async_retry_factor", settings.async_retry_factor, 1, 10)
+    _check_range("async_max_chain_depth", settings.async_max_chain_depth, 1, 100)
+    _check_range("async_max_queue", settings.async_max_queue, 1, 10_000_000)
+    _check_range("async_max_project_mb", settings.async_max_project_mb, 1, 10_000_000)
+    _check_range("async_drain_s", settings.async_drain_s, 0, 3600)
     _check_range("max_stems", settings.max_stems, -1, 1024)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")
+    _check_networks(settings.target_networks)
     if not _REGION.fullmatch(settings.region):
         raise SettingError("region must be 1 to 40 lower-case letters, digits and '-'.")
     if settings.project_id and not _HEX_ID.fullmatch(settings.project_id):
@@ -178,6 +204,15 @@ def _check(settings: Settings) -> None:
         raise SettingError("metrics_token must be 16 to 1024 visible ASCII characters.")
     if any("=" not in entry for entry in settings.runtime):
         raise SettingError("runtime must have the form NAME=PATH, for example 'Node.js12.13=/opt/node12/bin/node'.")
+
+
+def _check_networks(texts: tuple[str, ...]) -> None:
+    for text in texts:
+        try:
+            if text != ANY_NETWORK:
+                ip_network(text)
+        except ValueError as error:
+            raise SettingError(f"target_networks: '{text}' is no network like 10.0.0.0/8 ({error}).") from error
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -44,6 +44,7 @@ from funclet.wiring import (
     HttpSide,
     Listeners,
     Parts,
+    build_outside,
     build_services,
     gauges_of,
     is_invocation,
@@ -173,6 +174,7 @@ class DataProcess:
             listeners,
             parts,
             head,
+            build_outside(self._settings, parts.store, parts.clock),
             function_changed=_nothing_changes_here,
             triggers_changed=_nothing_changes_here,
         )
@@ -230,4 +232,14 @@ def _answers(changes: Changes, dispatcher: Dispatcher, logs: LogShipper, metrics
         values = gauges_of(dispatcher, log_dropped=logs.dropped)
         return encode_standing(Standing(counters=metrics.snapshot(), values=values), epoch)
 
-    return {Kind.HINT: hint, Kind.FLUSH: flush, Kind.PREPARE: prepare, Kind.METRICS: tell_metrics}
+    async def cancel(body: bytes) -> bytes:
+        wanted = codec.decode_cancellation(body)
+        return codec.encode(await dispatcher.cancel(wanted.function_id, wanted.request_id, force=wanted.is_forced))
+
+    return {
+        Kind.HINT: hint,
+        Kind.FLUSH: flush,
+        Kind.PREPARE: prepare,
+        Kind.METRICS: tell_metrics,
+        Kind.CANCEL: cancel,
+    }

@@ -220,9 +220,10 @@ class Gateway:
             urn=route.trigger.function_urn,
             payload=event,
             accepted_at=self._clock.now(),
+            source=route.trigger.trigger_id,
         )
-        await self._submitter.submit(submission)
-        return Response(status=202, body=msgspec.json.encode({"request_id": request_id}))
+        accepted_id = await self._submitter.submit(submission)
+        return Response(status=202, body=msgspec.json.encode({"request_id": accepted_id}))
 
 
 def _read_routes(tx: Tx) -> Routes:

@@ -186,8 +186,6 @@ GAUGES: Mapping[str, tuple[str, str, str]] = {
     "fgs_instances": ("gauge", "kind", "Instances by what they do."),
     "fgs_waiting_requests": ("gauge", "", "Requests that wait for an instance."),
     "fgs_memory_used_mb": ("gauge", "", "Memory that instances may use, together."),
-    "fgs_async_queue_length": ("gauge", "", "Asynchronous invocations that wait."),
-    "fgs_async_oldest_seconds": ("gauge", "", "How long ago the oldest of these was accepted."),
     "fgs_log_dropped_total": ("counter", "", "Log records that were lost."),
     "fgs_process_up": ("gauge", "process", "Whether a data-plane process answered: what it counted since is missing."),
 }

@@ -23,7 +23,6 @@ from funclet.api.auth import Authenticator
 from funclet.api.operations import OPERATIONS
 from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
-from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import BlobError, Blobs
@@ -43,6 +42,7 @@ from funclet.gateway import RouteSource
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.urn import Urn
+from funclet.outside.objects import trim_streams
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -63,7 +63,10 @@ from funclet.wiring import (
     Changes,
     HttpSide,
     Listeners,
+    Outside,
     Parts,
+    QueueSide,
+    build_outside,
     build_services,
     gauges_of,
     leave,
@@ -77,7 +80,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOB_SWEEP_AGE_S = 3600
-_QUEUE_DRAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +146,12 @@ class Server:
         identity = await self._bootstrap(store)
         identify(identity)
         parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
-        queue = AsyncQueue(store)
-        queue_deadline_s = min(_QUEUE_DRAIN_S, self._settings.drain_s)
-        worker = Worker(parts.store, queue, parts.catalog, parts.invoker, parts.clock)
-        await worker.open()
-        stack.push_async_callback(worker.close, deadline_s=queue_deadline_s)
+        outside = await self._open_outside(stack, parts)
+        side = QueueSide(self._settings, parts, outside)
+        queue = side.queue
+        probes.more_metrics = side.metrics_text
+        stack.push_async_callback(side.close, deadline_s=min(self._settings.async_drain_s, self._settings.drain_s))
+        await side.open()
 
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
@@ -163,8 +166,10 @@ class Server:
         def function_changed(project_id: str, package: str, name: str) -> None:
             # A function or version that goes takes its triggers along.
             timers.changed()
+            side.configs.forget(project_id, package, name)
             changes.publish(Hint(project_id=project_id, package=package, name=name))
             urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
+            loops.start(side.worker.heed(project_id, package, name), name="requests of a changed function")
             loops.start(_unpack_ahead(parts.catalog, self._code, urn), name="unpack code")
 
         services = build_services(
@@ -172,8 +177,10 @@ class Server:
             self._listeners,
             parts,
             queue,
+            outside,
             function_changed=function_changed,
             triggers_changed=triggers_changed,
+            queue=side,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator, probes=probes)
         handle: Handler = api.handle
@@ -191,10 +198,23 @@ class Server:
         return TimerHost(
             parts.store,
             parts.clock,
-            wake_queue=queue.arrived.set,
+            on_queued=queue.noticed,
+            queue_time=queue.steady.now,
             default_zone=settings.timezone,
             announce=prewarm.announce if settings.prewarm_timers == "on" else None,
         )
+
+    async def _open_outside(self, stack: AsyncExitStack, parts: Parts) -> Outside:
+        """Begin to send what topics have, and to delete what has come to its end."""
+        outside = await asyncio.to_thread(build_outside, self._settings, parts.store, parts.clock)
+        stack.push_async_callback(outside.jetstream.close)
+        outside.sender.open()
+        stack.push_async_callback(outside.sender.close, deadline_s=min(LEAVE_S, self._settings.drain_s))
+        sweeps = TaskOwner()
+        stack.push_async_callback(sweeps.close)
+        sweeps.start(outside.stores.run(), name="expired objects")
+        sweeps.start(trim_streams(parts.store, parts.clock), name="streams")
+        return outside
 
     def _open_store(self, stack: AsyncExitStack) -> SqliteStore:
         folder = self._settings.data_folder
@@ -285,11 +305,11 @@ def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, A
 
     async def submit(body: bytes) -> bytes:
         try:
-            await queue.submit(codec.decode_submission(body))
+            request_id = await queue.submit(codec.decode_submission(body))
         except ModelError as error:
             done = Submitted(code=error.code, message=error.message, retry_after_s=error.retry_after_s)
             return codec.encode(done)
-        return codec.encode(Submitted())
+        return codec.encode(Submitted(request_id=request_id))
 
     async def keep_logs(body: bytes) -> bytes:
         for record in codec.decode_logs(body):

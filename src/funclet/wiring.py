@@ -15,6 +15,17 @@ from dataclasses import dataclass
 from funclet.api.app import Api
 from funclet.api.auth import Authenticator
 from funclet.api.call import Services
+from funclet.asyncq.attempt import AttemptOptions, Attempts
+from funclet.asyncq.configs import AsyncConfigSource
+from funclet.asyncq.delivery import Deliverer
+from funclet.asyncq.destinations import Destinations
+from funclet.asyncq.dispatch import DeliveryWorker
+from funclet.asyncq.queue import AsyncQueue, QueueLimits
+from funclet.asyncq.to_bucket import BucketDeliverer
+from funclet.asyncq.to_function import FunctionDeliverer
+from funclet.asyncq.to_stream import StreamDeliverer
+from funclet.asyncq.to_topic import TopicDeliverer
+from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.tasks import StopSignal, TaskOwner
@@ -32,20 +43,31 @@ from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.metrics import Metrics, Values
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Node, Report, Submitter
+from funclet.outside.guard import Guard, parse_networks
+from funclet.outside.jetstream import JetStream
+from funclet.outside.links import Links
+from funclet.outside.objects import ObjectStores
+from funclet.outside.outgoing import Outgoing
+from funclet.outside.topics import TopicSender
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.services.asynchronous import AsyncService
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.connections import ConnectionService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.identity import IdentityService
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
+from funclet.services.streams import StreamService
+from funclet.services.topics import TopicService
 from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.protocol import LogStore, Store
 from funclet.triggers import apig
 from funclet.triggers.timer import TimerType
+from funclet.vault import Vault
 
 GC_THRESHOLD = (20_000, 20, 20)
 """What requests make is freed by counting; a search for circles every 700 objects finds none."""
@@ -210,7 +232,7 @@ class HttpSide:
             handle,
             body_limit=api.body_limit,
             clock=parts.clock,
-            is_prompt=lambda request: request.raw_path.endswith("/invocations"),
+            is_prompt=lambda request: request.raw_path.endswith(("/invocations", "/invocations-async")),
             limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_API_DESCRIPTORS)),
         )
         for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
@@ -222,14 +244,85 @@ class HttpSide:
         await front.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What reaches systems outside, and what stands in for them."""
+
+    vault: Vault
+    guard: Guard
+    links: Links
+    stores: ObjectStores
+    sender: TopicSender
+    jetstream: JetStream
+
+    def deliverer(self, parts: Parts, submitter: Submitter) -> Deliverer:
+        """Return the deliverer of all kinds of destinations."""
+        store, clock = parts.store, parts.clock
+        return Destinations(
+            {
+                "OBS": BucketDeliverer(self.stores),
+                "SMN": TopicDeliverer(store, clock, wake=self.sender.arrived.set),
+                "DIS": StreamDeliverer(store, self.links, self.jetstream, clock),
+                "FunctionGraph": FunctionDeliverer(submitter, parts.catalog, clock),
+            }
+        )
+
+    def topics(self, parts: Parts, *, region: str, api_url: str) -> TopicService:
+        """Return the use cases of topics."""
+        return TopicService(
+            parts.store,
+            self.vault,
+            self.guard,
+            parts.clock,
+            region=region,
+            api_url=api_url,
+            wake=self.sender.arrived.set,
+        )
+
+    def connections(self, parts: Parts) -> ConnectionService:
+        """Return the use cases of connections."""
+        return ConnectionService(
+            parts.store,
+            parts.clock,
+            vault=self.vault,
+            guard=self.guard,
+            links=self.links,
+            stores=self.stores,
+            jetstream=self.jetstream,
+        )
+
+
+def build_outside(settings: Settings, store: Store, clock: SystemClock) -> Outside:
+    """Return it over an open store; nothing runs yet.
+
+    Raises:
+        VaultError, OSError: the key file cannot be read.
+    """
+    folder = settings.data_folder
+    vault = Vault.open(folder / "secrets.key")
+    guard = Guard(parse_networks(settings.target_networks), setting="target_networks")
+    outgoing = Outgoing(guard)
+    links = Links(store, vault)
+    return Outside(
+        vault=vault,
+        guard=guard,
+        links=links,
+        stores=ObjectStores(store, links, outgoing, clock, folder / "objects"),
+        sender=TopicSender(store, vault, outgoing, clock),
+        jetstream=JetStream(guard),
+    )
+
+
 def build_services(
     settings: Settings,
     listeners: Listeners,
     parts: Parts,
     submitter: Submitter,
+    outside: Outside,
     *,
     function_changed: Callable[[str, str, str], None],
     triggers_changed: Callable[[], None],
+    queue: "QueueSide | None" = None,
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
@@ -255,6 +348,8 @@ def build_services(
             clock=clock,
             region=region,
             handler_error_status=settings.handler_error_status,
+            numeric=settings.async_numeric == "on",
+            running_of=queue.worker.running_of if queue else lambda _: (),
         ),
         triggers=TriggerService(
             store,
@@ -265,7 +360,70 @@ def build_services(
         ),
         identity=IdentityService(store, clock, region=region),
         observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+        topics=outside.topics(parts, region=region, api_url=listeners.api_url),
+        streams=StreamService(store, clock),
+        connections=outside.connections(parts),
+        asynchronous=queue.service(settings, parts) if queue else None,
     )
+
+
+class QueueSide:
+    """The asynchronous queue of process 0, with its worker and the deliveries."""
+
+    def __init__(self, settings: Settings, parts: Parts, outside: Outside) -> None:
+        limits = QueueLimits(
+            per_function=settings.async_max_queue, project_bytes=settings.async_max_project_mb * 1024 * 1024
+        )
+        self.queue = AsyncQueue(parts.store, parts.clock, limits=limits)
+        self.configs = AsyncConfigSource(parts.store)
+        options = AttemptOptions(
+            retry_base_s=settings.async_retry_base_s,
+            retry_factor=settings.async_retry_factor,
+            max_chain_depth=settings.async_max_chain_depth,
+            keeps_all_records=settings.async_records == "all",
+        )
+        attempts = Attempts(
+            catalog=parts.catalog,
+            configs=self.configs,
+            invoker=parts.invoker,
+            clock=parts.clock,
+            steady=self.queue.steady,
+            options=options,
+        )
+        self.worker = Worker(parts.store, self.queue, attempts, parts.invoker, parts.clock)
+        self.deliverer: Deliverer = outside.deliverer(parts, self.queue)
+        self.deliveries = DeliveryWorker(
+            parts.store, self.deliverer, parts.clock, self.queue.steady, self.queue.counters
+        )
+        self.queue.on_deliveries = self.deliveries.wake
+
+    async def open(self) -> None:
+        """Begin with what a former server has left."""
+        await self.worker.open()
+        self.deliveries.open()
+
+    async def close(self, *, deadline_s: float) -> None:
+        """Let what runs end for `deadline_s` seconds; the rest is done after the next start."""
+        await self.worker.close(deadline_s=deadline_s)
+        await self.deliveries.close(deadline_s=min(deadline_s, LEAVE_S))
+
+    def service(self, settings: Settings, parts: Parts) -> AsyncService:
+        """Return the use cases over this queue."""
+        return AsyncService(
+            store=parts.store,
+            clock=parts.clock,
+            region=settings.region,
+            configs=self.configs,
+            deliverer=self.deliverer,
+            running=self.worker,
+            submitter=self.queue,
+            deliveries_changed=self.deliveries.wake,
+            queue_time=self.queue.steady.now,
+        )
+
+    async def metrics_text(self) -> bytes:
+        """Return the metrics of the queue, function by function."""
+        return self.queue.counters.render(await self.worker.gauges())
 
 
 def raise_descriptor_limit() -> None:

@@ -32,6 +32,9 @@ class Identity:
             invocations=None,
             triggers=None,
             observability=None,
+            topics=None,
+            streams=None,
+            connections=None,
             identity=IdentityService(self.store, self.clock, region=REGION),
         )
         authenticator = Authenticator(self.store, self.clock)

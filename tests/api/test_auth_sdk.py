@@ -65,6 +65,9 @@ class Served:
                 region=REGION,
             ),
             observability=ObservabilityService(store=store, logs=None, region=REGION),
+            topics=None,
+            streams=None,
+            connections=None,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=Authenticator(store, clock))
         front = Front(api.handle, body_limit=api.body_limit, clock=clock)

@@ -46,6 +46,9 @@ def check(function):
     return function
 
 
+CANCELLABLE = "import time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n"
+
+
 @check
 def create_function(sdk):
     """What was set is what is answered."""
@@ -463,6 +466,129 @@ def list_quotas(sdk):
     assert resources["fgs_func_num"].quota == 400
     assert resources["fgs_func_num"].used >= 1
     assert resources["fgs_func_code_size"].unit == "MB"
+
+
+def with_async_config(sdk, **fields):
+    """Create a function with asynchronous settings; return its urn and what was answered."""
+    urn = sdk.create(CANCELLABLE, timeout=60).func_urn
+    target = v2.FuncDestinationConfig(destination="FunctionGraph", param=json.dumps({"func_urn": urn}))
+    body = v2.UpdateFunctionAsyncInvokeConfigRequestBody(
+        max_async_retry_attempts=2,
+        max_async_event_age_in_seconds=60,
+        destination_config=v2.FuncAsyncDestinationConfig(on_failure=target),
+        **fields,
+    )
+    return urn, sdk.call("update_function_async_invoke_config", function_urn=urn, body=body)
+
+
+@check
+def update_function_async_invoke_config(sdk):
+    """The settings are answered as they were sent, and those that were left out have defaults."""
+    urn, answer = with_async_config(sdk, enable_async_status_log=True)
+
+    assert (answer.func_urn, answer.max_async_retry_attempts, answer.max_async_event_age_in_seconds) == (urn, 2, 60)
+    assert answer.destination_config.on_failure.destination == "FunctionGraph"
+    assert answer.enable_async_status_log is True
+    wrong = v2.UpdateFunctionAsyncInvokeConfigRequestBody(max_async_retry_attempts=4)
+    refusal = refused(
+        ClientRequestException, sdk.call, "update_function_async_invoke_config", function_urn=urn, body=wrong
+    )
+    assert refusal == (400, "FSS.0400")
+    bare = sdk.call(
+        "update_function_async_invoke_config",
+        function_urn=urn,
+        body=v2.UpdateFunctionAsyncInvokeConfigRequestBody(),
+    )
+    assert (bare.max_async_retry_attempts, bare.max_async_event_age_in_seconds) == (1, 3600)
+
+
+@check
+def show_function_async_invoke_config(sdk):
+    """What was stored is shown."""
+    urn, answer = with_async_config(sdk)
+
+    assert sdk.call("show_function_async_invoke_config", function_urn=urn).to_json_object() == answer.to_json_object()
+
+
+@check
+def list_function_async_invoke_config(sdk):
+    """The settings of all versions are listed, page by page."""
+    urn, _ = with_async_config(sdk)
+    sdk.publish(urn, "v1")
+    published = urn.removesuffix("latest") + "v1"
+    sdk.call(
+        "update_function_async_invoke_config",
+        function_urn=published,
+        body=v2.UpdateFunctionAsyncInvokeConfigRequestBody(max_async_retry_attempts=0),
+    )
+
+    listed = sdk.call("list_function_async_invoke_config", function_urn=urn, limit="1", marker="1")
+
+    assert [one.func_urn for one in listed.async_invoke_configs] == [published]
+    assert (listed.count, listed.page_info.next_marker, listed.page_info.current_count) == (2, 2, 1)
+
+
+@check
+def delete_function_async_invoke_config(sdk):
+    """The settings are gone afterwards."""
+    urn, _ = with_async_config(sdk)
+
+    assert sdk.call("delete_function_async_invoke_config", function_urn=urn).status_code == 204
+
+    gone = refused(ClientRequestException, sdk.call, "show_function_async_invoke_config", function_urn=urn)
+    assert gone == (404, "FSS.0404")
+
+
+@check
+def cancel_async_invocation(sdk):
+    """What runs is ended, and is not tried again."""
+    urn, _ = with_async_config(sdk)
+    request_id = sdk.call("async_invoke_function", function_urn=urn, body={"s": 50}).request_id
+    eventually(lambda: status_of(sdk, urn, request_id) == "RUNNING", because="it runs")
+
+    body = v2.CancelAsyncInvocationRequestBody(request_id=request_id, type="force")
+    assert sdk.call("cancel_async_invocation", function_urn=urn, body=body).status_code == 200
+
+    record = sdk.call("list_async_invocations", function_urn=urn, request_id=request_id).invocations[0]
+    assert (record.status, int(record.error_code)) == ("FAIL", 4208)
+
+
+@check
+def list_active_async_invocations(sdk):
+    """The requests that were asked for are listed."""
+    urn = sdk.create().func_urn
+    wanted = sdk.call("async_invoke_function", function_urn=urn, body={}).request_id
+    sdk.call("async_invoke_function", function_urn=urn, body={})
+
+    listed = sdk.call("list_active_async_invocations", function_urn=urn, requests=wanted)
+
+    assert [one.request_id for one in listed.invocations] == [wanted]
+    assert listed.count == 1
+
+
+@check
+def enable_async_status_log(sdk):
+    """It can be enabled again and again."""
+    for _ in range(2):
+        assert sdk.call("enable_async_status_log").status_code == 200
+
+
+@check
+def show_project_async_status_log_info(sdk):
+    """Where the log is, is known once it is enabled."""
+    sdk.call("enable_async_status_log")
+
+    place = sdk.call("show_project_async_status_log_info")
+
+    assert place.group_name == f"function-async-log-group-{sdk.server.project_id}"
+    assert place.group_id
+    assert place.stream_id
+
+
+def status_of(sdk, urn, request_id):
+    """Return the state of an asynchronous request."""
+    records = sdk.call("list_async_invocations", function_urn=urn, request_id=request_id).invocations
+    return records[0].status if records else None
 
 
 def minimal_members(operation):

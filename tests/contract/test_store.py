@@ -20,7 +20,17 @@ from funclet.store.protocol import (
     Tx,
 )
 from funclet.store.sqlite import SqliteStore
-from tests.support.store import ReadElsewhere, a_submission, a_trigger, a_version, an_alias
+from tests.support.store import (
+    FUNCTION_ID,
+    ReadElsewhere,
+    a_submission,
+    a_trigger,
+    a_version,
+    an_alias,
+    an_async_config,
+    due,
+    records,
+)
 
 # Functions
 
@@ -180,23 +190,26 @@ def test_deleting_a_function_takes_all_that_is_its_own(db):
     db.write(lambda tx: tx.functions.add(a_version(function_id="the name is free again")))
 
 
-def test_deleting_a_function_discards_what_waits_and_leaves_what_runs(db):
+def test_deleting_a_function_takes_its_asynchronous_settings_and_not_what_waits(db):
     db.write(lambda tx: tx.functions.add(a_version()))
-    db.write(lambda tx: tx.queue.add(a_submission("running")))
-    db.write(lambda tx: tx.queue.lease(now=1000.0, limit=1))
+    db.write(lambda tx: tx.async_configs.put(FUNCTION_ID, "latest", an_async_config()))
     db.write(lambda tx: tx.queue.add(a_submission("waiting")))
-    db.write(lambda tx: tx.queue.add(a_submission("of another", function_id="id-p1-other")))
 
-    db.write(lambda tx: tx.functions.delete("id-p1-hello"))
+    db.write(lambda tx: tx.functions.delete(FUNCTION_ID))
 
-    records, _ = db.read(lambda tx: tx.queue.records("id-p1-hello"))
-    by_id = {record.request_id: record for record in records}
-    assert by_id["running"].status == "RUNNING"
-    assert by_id["waiting"].status == "DISCARD"
-    assert "deleted" in by_id["waiting"].error_message
-    assert by_id["waiting"].ended_at is not None
-    leased = db.write(lambda tx: tx.queue.lease(now=9999.0, limit=9))
-    assert [lease.submission.request_id for lease in leased] == ["of another"]
+    assert db.read(lambda tx: tx.async_configs.of_function(FUNCTION_ID)) == {}
+    assert [one.submission.request_id for one in db.read(due)] == ["waiting"]
+
+
+def test_deleting_a_version_takes_its_asynchronous_settings(db):
+    db.write(lambda tx: tx.functions.add(a_version()))
+    db.write(lambda tx: tx.functions.add_version(a_version(version="v1")))
+    for version in ("latest", "v1"):
+        db.write(lambda tx, v=version: tx.async_configs.put(FUNCTION_ID, v, an_async_config(max_retries=2)))
+
+    db.write(lambda tx: tx.functions.delete_version(FUNCTION_ID, "v1"))
+
+    assert db.read(lambda tx: tx.async_configs.of_function(FUNCTION_ID)) == {"latest": an_async_config(max_retries=2)}
 
 
 def test_deleting_a_version_takes_its_aliases_and_their_triggers(db):
@@ -297,7 +310,7 @@ def test_a_trigger_fires_once_per_position_and_only_forward(db):
 
     assert fired == [True, False, False, True]
     assert db.read(lambda tx: tx.triggers.position("t1")) == 11.0
-    assert db.read(lambda tx: tx.queue.records("id-p1-hello"))[1] == 2
+    assert db.read(records)[1] == 2
 
 
 def test_a_request_that_was_submitted_before_does_not_move_the_trigger(db):
@@ -318,7 +331,7 @@ def test_a_trigger_that_is_disabled_or_gone_does_not_fire(db, trigger_id):
     assert db.write(lambda tx: tx.triggers.fire(trigger_id, 10.0, a_submission())) is False
 
     assert db.read(lambda tx: tx.triggers.position(trigger_id)) is None
-    assert db.read(lambda tx: tx.queue.next_due()) is None
+    assert db.read(due) == []
 
 
 def test_seek_sets_the_position_and_put_keeps_it(db):
@@ -396,14 +409,13 @@ def test_a_piece_of_work_that_raises_is_undone_alone(db):
     assert isinstance(results[1], ZeroDivisionError)
     assert isinstance(results[2], Duplicate)
     assert results[3] is None
-    records, _ = db.read(lambda tx: tx.queue.records("id-p1-hello"))
-    assert {record.request_id for record in records} == {"before", "after"}
+    assert {record.request_id for record in db.read(records)[0]} == {"before", "after"}
 
 
 def test_work_sees_what_it_and_earlier_work_changed(db):
     results = db.together(
         lambda tx: tx.queue.add(a_submission("a")),
-        lambda tx: (tx.queue.add(a_submission("b")), len(tx.queue.lease(now=1000.0, limit=9)))[1],
+        lambda tx: (tx.queue.add(a_submission("b")), len(due(tx)))[1],
     )
 
     assert results == [None, 2]
@@ -417,13 +429,13 @@ def test_many_writers_share_commits(db):
     db.together(*(lambda tx, n=n: tx.queue.add(a_submission(f"r{n}")) for n in range(640)))
 
     assert db.store.statistics.commits - commits <= 64
-    assert db.read(lambda tx: tx.queue.records("id-p1-hello"))[1] == 640
+    assert db.read(records)[1] == 640
 
 
 def test_a_read_sees_every_finished_write_and_many_run_at_once(db):
     async def write_and_read(number: int) -> int:
         await db.store.write(lambda tx: tx.queue.add(a_submission(f"r{number}")))
-        return (await db.store.read(lambda tx: tx.queue.records("id-p1-hello", request_id=f"r{number}")))[1]
+        return (await db.store.read(lambda tx: records(tx, request_ids=[f"r{number}"])))[1]
 
     async def all_of_them() -> list[int]:
         return await asyncio.gather(*(write_and_read(n) for n in range(100)))
@@ -435,7 +447,7 @@ def test_a_read_cannot_change_anything(db):
     with pytest.raises(StoreError):
         db.read(lambda tx: tx.queue.add(a_submission()))
 
-    assert db.read(lambda tx: tx.queue.next_due()) is None
+    assert db.read(due) == []
 
 
 def test_what_a_read_raises_is_its_callers(db):
@@ -452,7 +464,7 @@ def test_a_cancelled_caller_disturbs_nobody(db):
 
     db.runner.run(cancel_one())
 
-    assert db.read(lambda tx: tx.queue.records("id-p1-hello", request_id="b"))[1] == 1
+    assert db.read(lambda tx: records(tx, request_ids=["b"]))[1] == 1
 
 
 def test_a_closed_store_is_unavailable(db):
@@ -461,7 +473,7 @@ def test_a_closed_store_is_unavailable(db):
 
     for call in (db.store.write, db.store.read):
         with pytest.raises(StoreUnavailable, match="closed"):
-            db.runner.run(call(lambda tx: tx.queue.next_due()))
+            db.runner.run(call(lambda tx: tx.queue.answers()))
 
 
 def test_close_finishes_what_was_begun(db):
@@ -476,4 +488,4 @@ def test_close_finishes_what_was_begun(db):
 
     assert db.runner.run(close_at_once()) == [None] * 50
     db.reopen()
-    assert db.read(lambda tx: tx.queue.records("id-p1-hello"))[1] == 50
+    assert db.read(records)[1] == 50

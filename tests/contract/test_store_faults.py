@@ -16,7 +16,7 @@ from funclet.store.protocol import (
     StoreUnavailable,
 )
 from funclet.store.sqlite import SqliteReader, SqliteStore
-from tests.support.store import FACTORIES, Database, a_submission
+from tests.support.store import FACTORIES, Database, a_submission, due, records
 
 
 def fill(db: Database, prefix: str) -> tuple[set[str], BaseException | None]:
@@ -32,8 +32,8 @@ def fill(db: Database, prefix: str) -> tuple[set[str], BaseException | None]:
 
 
 def stored(db: Database) -> set[str]:
-    records, _ = db.read(lambda tx: tx.queue.records("id-p1-hello", limit=10_000))
-    return {record.request_id for record in records}
+    found, _ = db.read(records)
+    return {record.request_id for record in found}
 
 
 def test_a_file_that_cannot_grow_makes_the_store_unavailable_until_it_can(db):
@@ -124,12 +124,12 @@ def test_every_acknowledged_write_survives_a_kill(tmp_path):
 
     db = Database(FACTORIES["sqlite"], tmp_path)
     try:
-        records, count = db.read(lambda tx: tx.queue.records("id-p1-hello", limit=1_000_000))
-        leased = db.write(lambda tx: tx.queue.lease(now=2.0, limit=1_000_000))
+        found, count = db.read(records)
+        waiting = db.read(lambda tx: [len(due(tx, now=2.0, limit=1_000_000))])
     finally:
         db.close()
-    assert not acknowledged - {record.request_id for record in records}
-    assert len(leased) == count
+    assert not acknowledged - {record.request_id for record in found}
+    assert waiting == [count]
 
 
 def test_files_are_the_owners_alone(db):

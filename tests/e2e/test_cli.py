@@ -175,6 +175,29 @@ def test_wrong_names_are_explained(shell, tmp_path, name):
     assert f"Did you mean '{name}'?" in shell.errors
 
 
+def test_async_requests_are_listed_shown_cancelled_and_replayed(shell, tmp_path, name):
+    (tmp_path / "index.py").write_text(
+        "import time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return event['missing']\n"
+    )
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path), "--timeout", "60")
+    failed = shell("invoke", name, "--async", "-d", "{}").strip()
+    eventually(lambda: "FAIL" in shell("async", "list", name))
+
+    shown = json.loads(shell("async", "show", name, failed, "-o", "json"))
+    assert (shown["status"], shown["error_code"], shown["deliveries"]) == ("FAIL", "4002", [])
+    letters = json.loads(shell("async", "dead-letters", "-o", "json"))
+    letter = next(one for one in letters if one["request_id"] == failed)
+    again = shell("async", "replay", str(letter["id"])).strip()
+    assert again != failed
+    running = shell("invoke", name, "--async", "-d", '{"s": 30}').strip()
+    eventually(lambda: "RUNNING" in shell("async", "list", name, "--status", "RUNNING"))
+    shell("async", "cancel", name, running, "--force")
+    assert json.loads(shell("async", "show", name, running, "-o", "json"))["error_code"] == "4208"
+    shell("async", "show", name, "unknown", code=5)
+    shell("async", "purge", "--all", "-y")
+    assert json.loads(shell("async", "dead-letters", "-o", "json")) == []
+
+
 def test_async_with_wait(shell, tmp_path, name):
     (tmp_path / "index.py").write_text("def handler(event, context):\n    return event['n'] + 1\n")
     shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path))

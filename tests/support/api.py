@@ -105,6 +105,9 @@ class InProcessApi:
             triggers=None,
             identity=None,
             observability=None,
+            topics=None,
+            streams=None,
+            connections=None,
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

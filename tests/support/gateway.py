@@ -21,6 +21,7 @@ from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.triggers.apig import GatewayType
 from funclet.triggers.host import TimerHost
 from funclet.triggers.timer import TimerType
+from tests.support.store import due
 
 PROJECT_ID = "0123456789abcdef0123456789abcdef"
 PROJECT = Project(project_id=PROJECT_ID, name="test-1", domain_id="d" * 32, domain_name="home")
@@ -89,7 +90,15 @@ class Stack:
             gateway_url=GATEWAY_URL,
         )
         services = Services(
-            functions=None, versions=None, invocations=None, triggers=self.triggers, identity=None, observability=None
+            functions=None,
+            versions=None,
+            invocations=None,
+            triggers=self.triggers,
+            identity=None,
+            observability=None,
+            topics=None,
+            streams=None,
+            connections=None,
         )
         operations = [
             Operation(name=serve.__name__, method=method, path=path, serve=serve) for method, path, serve in _OPERATIONS
@@ -104,7 +113,8 @@ class Stack:
         self.host = TimerHost(
             self.store,
             self.clock,
-            wake_queue=self._wake,
+            on_queued=self._wake,
+            queue_time=self.clock.now,
             default_zone=self.default_zone,
             announce=self._note_announced,
         )
@@ -118,7 +128,8 @@ class Stack:
     async def _note_announced(self, trigger, due_in_s):
         self.announced.append((trigger.function_urn, due_in_s))
 
-    def _wake(self):
+    def _wake(self, submissions):
+        assert submissions
         self.wakes += 1
 
     def run(self, work):
@@ -213,8 +224,7 @@ class Stack:
 
     def queued(self, function_id="id-of-test-1-orders"):
         """Return the submissions of a function, oldest first."""
-        leases = self.write(lambda tx: tx.queue.lease(now=self.clock.now() + 1e6, limit=10_000))
-        return [lease.submission for lease in leases if lease.submission.function_id == function_id]
+        return [one.submission for one in self.read(lambda tx: due(tx, function_id=function_id))]
 
 
 def completed(result):

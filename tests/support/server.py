@@ -36,13 +36,15 @@ class ServerProcess:
         self.api_url = self.gateway_url = ""
         self._ports = (0, 0)
         self._client = None
+        self.program = ("-m", "funclet")
+        """What Python runs."""
 
     def start(self):
         """Start the server and wait until it answers."""
         marker = self.data_dir / "server.json"
         marker.unlink(missing_ok=True)
         port, gateway_port = self._ports
-        command = [sys.executable, "-m", "funclet", "serve", "--port", str(port), "--gateway-port", str(gateway_port)]
+        command = [sys.executable, *self.program, "serve", "--port", str(port), "--gateway-port", str(gateway_port)]
         command += ["--data-dir", str(self.data_dir), "--region", REGION, *self.options]
         environment = {
             "PATH": os.environ["PATH"],
@@ -142,6 +144,10 @@ class ServerProcess:
         """End the server with kill -9, as a crash would."""
         os.kill(self.server_pid, signal.SIGKILL)
         self.process.wait(timeout=20)
+        self._drop_client()
+
+    def kill_is_over(self):
+        """Forget the connections to a server that has died by itself."""
         self._drop_client()
 
     def kill_sandboxd(self):

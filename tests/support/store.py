@@ -6,14 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from funclet.model.async_config import AsyncConfig
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.invocation import Submission
 from funclet.model.trigger import Trigger, TriggerStatus
-from funclet.store.protocol import (
-    Settlement,
-    Store,
-    Tx,
-)
+from funclet.store.protocol import Store, Tx
+from funclet.store.queue_protocol import QueuedRequest, RecordQuery, Settlement
 from funclet.store.sqlite import SqliteReader, SqliteStore, StoreStatistics
 
 
@@ -128,5 +126,25 @@ def a_submission(request_id: str = "r1", **changes: Any) -> Submission:
     return replace(submission, **changes)
 
 
-def settled(request_id: str, status: str, **changes: Any) -> Settlement:
-    return replace(Settlement(request_id=request_id, status=status, at=2000.0), **changes)
+def an_async_config(**changes: Any) -> AsyncConfig:
+    urn = "urn:fss:r1:p1:function:default:hello:latest"
+    return replace(AsyncConfig(func_urn=urn, created_at=1000.0, modified_at=1000.0), **changes)
+
+
+FUNCTION_ID = "id-p1-hello"
+
+
+def due(tx: Tx, **wanted: Any) -> list[QueuedRequest]:
+    """Return what is due of the function of `a_submission`."""
+    defaults = {"function_id": FUNCTION_ID, "now": 1e10, "limit": 100_000, "max_bytes": 1 << 40, "held": ()}
+    return list(tx.queue.due(**(defaults | wanted)))
+
+
+def records(tx: Tx, function_id: str = FUNCTION_ID, **wanted: Any) -> tuple[Any, int]:
+    """Return records, all of them unless told otherwise."""
+    return tx.queue.records(RecordQuery(**({"function_id": function_id, "limit": 1_000_000} | wanted)))
+
+
+def settled(request: QueuedRequest, status: str, **changes: Any) -> Settlement:
+    """Return the end, or the next wait, of a request after a run."""
+    return replace(Settlement(request=request, status=status, at=2000.0, attempts=request.attempts + 1), **changes)

@@ -75,13 +75,13 @@ def test_thirteen_buckets_count_what_is_not_longer_than_their_bound():
 
 
 def test_values_of_the_whole_server():
-    found = samples([], fgs_instances={"idle": 2, "busy": 1}, fgs_log_dropped_total=0, fgs_async_oldest_seconds=1.23456)
+    found = samples([], fgs_instances={"idle": 2, "busy": 1}, fgs_log_dropped_total=0, fgs_memory_used_mb=1.23456)
 
     assert found == {
         'fgs_instances{kind="idle"}': "2",
         'fgs_instances{kind="busy"}': "1",
         "fgs_log_dropped_total": "0",
-        "fgs_async_oldest_seconds": "1.235",
+        "fgs_memory_used_mb": "1.235",
     }
 
 

@@ -8,10 +8,14 @@ from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
 
 if TYPE_CHECKING:
+    from funclet.services.asynchronous import AsyncService
+    from funclet.services.connections import ConnectionService
     from funclet.services.functions import FunctionService
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
+    from funclet.services.streams import StreamService
+    from funclet.services.topics import TopicService
     from funclet.services.triggers import TriggerService
     from funclet.services.versions import VersionService
 
@@ -26,6 +30,11 @@ class Services:
     triggers: "TriggerService"
     identity: "IdentityService"
     observability: "ObservabilityService"
+    topics: "TopicService"
+    streams: "StreamService"
+    connections: "ConnectionService"
+    asynchronous: "AsyncService | None" = None
+    """None in processes that pass such requests on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

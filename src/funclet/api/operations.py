@@ -8,12 +8,24 @@ leading slash stand under `/v2/{project_id}/`. Start with `OPERATIONS`.
 from dataclasses import replace
 
 from funclet.api.call import Operation, Serve
-from funclet.api.wire import functions, identity, invocations, observability, triggers, versions
+from funclet.api.wire import (
+    asynchronous,
+    connections,
+    functions,
+    identity,
+    invocations,
+    observability,
+    streams,
+    topics,
+    triggers,
+    versions,
+)
 from funclet.model.invocation import MAX_ASYNC_BODY_BYTES, MAX_SYNC_BODY_BYTES
 
 # Bodies are read before their sender is known, so what needs no more gets no more.
 MAX_BODY_BYTES = 1024 * 1024
 MAX_LOGIN_BODY_BYTES = 64 * 1024
+MAX_RECORDS_BODY_BYTES = 6 * 1024 * 1024
 # A code package of 50 MB as base64, with room for the larger ones that the limits of a server may allow.
 MAX_UPLOAD_BYTES = 128 * 1024 * 1024
 
@@ -53,20 +65,60 @@ _APPLICATIONS = (
 )
 
 _ASYNC = (
-    _row("CancelAsyncInvocation", "POST", "fgs/functions/{function_urn}/cancel"),
-    _row("DeleteFunctionAsyncInvokeConfig", "DELETE", "fgs/functions/{function_urn}/async-invoke-config"),
-    _row("EnableAsyncStatusLog", "POST", "fgs/functions/enable-async-status-logs"),
-    _row("ListActiveAsyncInvocations", "GET", "fgs/functions/{function_urn}/active-async-invocations"),
+    _row(
+        "CancelAsyncInvocation",
+        "POST",
+        "fgs/functions/{function_urn}/cancel",
+        asynchronous.cancel_async_invocation,
+    ),
+    _row(
+        "DeleteFunctionAsyncInvokeConfig",
+        "DELETE",
+        "fgs/functions/{function_urn}/async-invoke-config",
+        asynchronous.delete_config,
+    ),
+    _row(
+        "EnableAsyncStatusLog",
+        "POST",
+        "fgs/functions/enable-async-status-logs",
+        asynchronous.enable_async_status_log,
+    ),
+    _row(
+        "ListActiveAsyncInvocations",
+        "GET",
+        "fgs/functions/{function_urn}/active-async-invocations",
+        asynchronous.list_active_async_invocations,
+    ),
     _row(
         "ListAsyncInvocations",
         "GET",
         "fgs/functions/{function_urn}/async-invocations",
         invocations.list_async_invocations,
     ),
-    _row("ListFunctionAsyncInvokeConfig", "GET", "fgs/functions/{function_urn}/async-invoke-configs"),
-    _row("ShowFunctionAsyncInvokeConfig", "GET", "fgs/functions/{function_urn}/async-invoke-config"),
-    _row("ShowProjectAsyncStatusLogInfo", "GET", "fgs/functions/async-status-log-detail"),
-    _row("UpdateFunctionAsyncInvokeConfig", "PUT", "fgs/functions/{function_urn}/async-invoke-config"),
+    _row(
+        "ListFunctionAsyncInvokeConfig",
+        "GET",
+        "fgs/functions/{function_urn}/async-invoke-configs",
+        asynchronous.list_configs,
+    ),
+    _row(
+        "ShowFunctionAsyncInvokeConfig",
+        "GET",
+        "fgs/functions/{function_urn}/async-invoke-config",
+        asynchronous.show_config,
+    ),
+    _row(
+        "ShowProjectAsyncStatusLogInfo",
+        "GET",
+        "fgs/functions/async-status-log-detail",
+        asynchronous.show_async_status_log,
+    ),
+    _row(
+        "UpdateFunctionAsyncInvokeConfig",
+        "PUT",
+        "fgs/functions/{function_urn}/async-invoke-config",
+        asynchronous.put_config,
+    ),
 )
 
 _BRIDGE_FUNCTIONS = (
@@ -149,6 +201,7 @@ _INVOCATION = (
         "AsyncInvokeReservedFunction",
         "POST",
         "fgs/functions/{function_urn}/reserved-invocations",
+        invocations.async_invoke_reserved_function,
         in_sdk=False,
         max_body_bytes=MAX_ASYNC_BODY_BYTES,
     ),
@@ -291,9 +344,52 @@ _OURS = (
     # The link to a code package carries its own signature, as the cloud's object store would want it.
     _ours("DownloadCode", "GET", "funclet/code/{digest}", functions.download_code, is_public=True),
     _ours("ListLogs", "GET", "funclet/functions/{function_urn}/logs", observability.list_logs),
+    _ours("ListAsyncDeliveries", "GET", "funclet/async/{request_id}/deliveries", asynchronous.list_async_deliveries),
+    _ours("ListAsyncStatusLines", "GET", "funclet/async-status-log", asynchronous.list_async_status_lines),
+    _ours("ListDeadLetters", "GET", "funclet/dead-letters", asynchronous.list_dead_letters),
+    _ours("PurgeDeadLetters", "DELETE", "funclet/dead-letters", asynchronous.purge_dead_letters),
+    _ours("ReplayDeadLetter", "POST", "funclet/dead-letters/{letter_id}/replay", asynchronous.replay_dead_letter),
     _ours("CreateProject", "POST", "/v3/projects", identity.create_project),
     _ours("ListRegions", "GET", "/v3/regions", identity.list_regions),
     _ours("ListUsers", "GET", "/v3/users", identity.list_users),
+)
+# How systems outside are reached, and what stands in for them.
+_OUTSIDE = (
+    _ours("ListConnections", "GET", "funclet/connections", connections.list_connections),
+    _ours("PutConnection", "PUT", "funclet/connections/{connection_name}", connections.put_connection),
+    _ours("DeleteConnection", "DELETE", "funclet/connections/{connection_name}", connections.delete_connection),
+    _ours("TestConnection", "POST", "funclet/connections/{connection_name}/test", connections.test_connection),
+    _ours("RotateSecretKey", "POST", "funclet/secret-key/rotate", connections.rotate_secret_key),
+    _ours("ListObjects", "GET", "funclet/buckets/{bucket}/objects", connections.list_objects),
+    _ours("ShowObject", "GET", "funclet/buckets/{bucket}/object", connections.show_object),
+)
+# Those of the cloud's notification service that destinations and their users need.
+_TOPICS = (
+    _ours("CreateTopic", "POST", "notifications/topics", topics.create_topic),
+    _ours("ListTopics", "GET", "notifications/topics", topics.list_topics),
+    _ours("ListTopicDetails", "GET", "notifications/topics/{topic_urn}", topics.list_topic_details),
+    _ours("DeleteTopic", "DELETE", "notifications/topics/{topic_urn}", topics.delete_topic),
+    _ours("PublishMessage", "POST", "notifications/topics/{topic_urn}/publish", topics.publish_message),
+    _ours("AddSubscription", "POST", "notifications/topics/{topic_urn}/subscriptions", topics.add_subscription),
+    _ours(
+        "ListSubscriptionsByTopic",
+        "GET",
+        "notifications/topics/{topic_urn}/subscriptions",
+        topics.list_subscriptions_by_topic,
+    ),
+    _ours("ListSubscriptions", "GET", "notifications/subscriptions", topics.list_subscriptions),
+    _ours("CancelSubscription", "DELETE", "notifications/subscriptions/{subscription_urn}", topics.cancel_subscription),
+    # Whoever was sent the token need not have credentials.
+    _ours("ConfirmSubscription", "GET", "/smn/subscription/subscribe", topics.confirm_subscription, is_public=True),
+)
+# Those of the cloud's data ingestion service.
+_STREAMS = (
+    _ours("CreateStream", "POST", "streams", streams.create_stream),
+    _ours("ListStreams", "GET", "streams", streams.list_streams),
+    _ours("DeleteStream", "DELETE", "streams/{stream_name}", streams.delete_stream),
+    replace(_ours("SendRecords", "POST", "records", streams.send_records), max_body_bytes=MAX_RECORDS_BODY_BYTES),
+    _ours("ShowCursor", "GET", "cursors", streams.show_cursor),
+    _ours("ConsumeRecords", "GET", "records", streams.consume_records),
 )
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -319,5 +415,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *_VERSIONS_AND_ALIASES,
     *_WORKFLOWS,
     *_OURS,
+    *_OUTSIDE,
+    *_TOPICS,
+    *_STREAMS,
 )
 """All rows: those of the API, then ours."""

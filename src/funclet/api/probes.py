@@ -55,6 +55,8 @@ class Probes:
         self._operator_project_id = operator_project_id
         self._token = token.encode()
         self._ready_until_s = 0.0
+        self.more_metrics: Callable[[], Awaitable[bytes]] | None = None
+        """Returns the metrics of parts that are made later."""
         self._serves: Mapping[str, Serve] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -82,7 +84,7 @@ class Probes:
             return _text(503, "stopping\n")
         if self._clock.monotonic() >= self._ready_until_s:
             try:
-                await self._store.read(lambda tx: tx.queue.next_due())
+                await self._store.read(lambda tx: tx.queue.answers())
             except StoreUnavailable:
                 return _text(503, "no database\n")
             self._ready_until_s = self._clock.monotonic() + READY_AGE_S
@@ -90,12 +92,11 @@ class Probes:
 
     async def _metrics_text(self, request: Request) -> Response:
         await self._check_operator(request)
-        count, oldest_at = await self._store.read(lambda tx: tx.queue.backlog())
-        age_s = 0.0 if oldest_at is None else max(0.0, self._clock.now() - oldest_at)
         standing = await self._collect()
-        values = {**standing.values, "fgs_async_queue_length": count, "fgs_async_oldest_seconds": age_s}
         # Thousands of lines; the loop has other things to do.
-        body = await asyncio.to_thread(render, standing.counters, values)
+        body = await asyncio.to_thread(render, standing.counters, standing.values)
+        if self.more_metrics is not None:
+            body += await self.more_metrics()
         return Response(status=200, body=body, content_type=CONTENT_TYPE)
 
     async def _check_operator(self, request: Request) -> None:

@@ -34,6 +34,21 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
 
+class SteadyClock:
+    """Wall-clock time as it was at the start, going on evenly: a step of the machine's clock does not move it.
+
+    For ages and due times that are kept over restarts: a restart takes the wall-clock time anew.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset_s = clock.now() - clock.monotonic()
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return self._offset_s + self._clock.monotonic()
+
+
 def utc_text(at: float, *, milliseconds: bool = False) -> str:
     """Return `at` (seconds since the epoch) as `2026-03-17T10:13:22Z`, with milliseconds if wanted."""
     moment = datetime.fromtimestamp(at, UTC)

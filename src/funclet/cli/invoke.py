@@ -7,7 +7,6 @@ whether the function (10) or the platform (11) failed.
 import base64
 import json
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +14,16 @@ from typing import Any
 
 import click
 
-from funclet.cli import expect, load, render, session
+from funclet.cli import asynchronous, expect, load, render, session
 from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
 from funclet.cli.session import Address, Session
 from funclet.client import Answer, ApiError, error_of
 
 MAX_EVENT_BYTES = 6 * 1024 * 1024
-_POLL_S = 0.3
 _FUNCTION_FAULTS = frozenset(
     f"FSS.{code}" for code in (4001, 4002, 4003, 4004, 4005, 4006, 4007, 4009, 4010, 4201, 4204, 4205, 4207, 4208, 4211)
 )
 # Queued invocations carry the inner code as a number, and these are the function's own fault.
-_FINAL = ("SUCCESS", "FAIL", "DISCARD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,7 @@ class Result:
 @click.option("-d", "--data", help="The event, as JSON text; default: an empty one.")
 @click.option("-e", "--event", help="File that holds the event; - for stdin.")
 @click.option("--async", "is_async", is_flag=True, help="Queue it and print the request id.")
-@click.option("--wait", is_flag=True, help="With --async: wait until it has run.")
+@click.option("--wait", is_flag=True, help="With --async: wait until it has run and its destination was told.")
 @click.option(
     "--log",
     type=click.Choice(["tail", "none"]),
@@ -279,13 +276,18 @@ def _queue(talk: Session, address: Address, event: bytes, *, wait: bool) -> None
             say(request_id)
         return
     note(talk.flags, f"request {request_id} is queued; waiting")
-    record = _wait(talk, urn, request_id)
+    record = asynchronous.wait(talk, urn, request_id)
     attempts = _attempts(talk, urn, request_id)
     record = {**record, "attempts": attempts} if attempts else record
     if talk.flags.is_json:
         render.as_json(record)
     else:
         say(f"{record.get('status')} {request_id}" + (f" after {counted(attempts, 'attempt')}" if attempts > 1 else ""))
+        for one in record.get("deliveries", ()):
+            note(
+                talk.flags,
+                f"{one['destination']}: {one['status']}{' ' if one['error_message'] else ''}{one['error_message']}",
+            )
     if record.get("status") != "SUCCESS":
         code = str(record.get("error_code") or "")
         fault = f"FSS.{code}"
@@ -305,15 +307,6 @@ def _attempts(talk: Session, urn: str, request_id: str) -> int:
         return len(talk.client.logs(urn, request_id=request_id, limit=100))
     except ApiError:
         return 0
-
-
-def _wait(talk: Session, urn: str, request_id: str) -> dict[str, Any]:
-    """Ask until the invocation has ended; --timeout limits single answers, Ctrl-C the whole."""
-    while True:
-        record = talk.client.async_record(urn, request_id)
-        if record is not None and record.get("status") in _FINAL:
-            return record
-        time.sleep(_POLL_S)
 
 
 def _repeat(talk: Session, address: Address, event: bytes, headers: dict[str, str], options: Mapping[str, Any]) -> None:

@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "version": ("version", "version", "List, publish and delete versions of a function."),
     "alias": ("alias", "alias", "List, create, update and delete aliases."),
     "trigger": ("trigger", "trigger", "List, create, update and delete triggers."),
+    "connection": ("connection", "connection", "Connect object stores and brokers to destinations."),
+    "async": ("asynchronous", "asynchronous", "List, show, cancel and replay asynchronous requests."),
     "api": ("api", "api", "Call any operation of the API by its name."),
     "explain": ("explain", "explain", "Explain an error code."),
     "configure": ("configure", "configure", "Write, list and choose profiles."),

@@ -342,6 +342,7 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     from funclet.sandbox.protocol import SandboxError  # noqa: PLC0415
     from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
     from funclet.store.protocol import StoreError  # noqa: PLC0415
+    from funclet.vault import VaultError  # noqa: PLC0415
 
     folder = start_.settings.data_folder
     try:
@@ -349,7 +350,7 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     except DataFolderInUse as error:
         click.echo(f"error: {error}", err=True)
         return ExitCode.CONFLICT
-    except (StoreError, OSError) as error:
+    except (StoreError, VaultError, OSError) as error:
         click.echo(f"error: The data folder {folder} cannot be used: {error}", err=True)
         click.echo("hint: Choose another one with --data-dir.", err=True)
         return ExitCode.USAGE

@@ -53,11 +53,23 @@ class Hint:
 class Submitted:
     """What became of a submission; an empty code is success."""
 
+    request_id: str = ""
     code: str = ""
     message: str = ""
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """A request that shall not run any longer."""
+
+    function_id: str
+    request_id: str
+    is_forced: bool
+
+
+decode_cancellation = msgspec.msgpack.Decoder(Cancellation).decode
+decode_flag: Callable[[bytes], bool] = msgspec.msgpack.Decoder(bool).decode
 decode_hello = msgspec.msgpack.Decoder(Hello).decode
 decode_hint = msgspec.msgpack.Decoder(Hint).decode
 decode_submitted = msgspec.msgpack.Decoder(Submitted).decode

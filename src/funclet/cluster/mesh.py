@@ -190,11 +190,12 @@ class Head:
         sent = replace(request, answer_early=None)
         return codec.decode_response(await self._ask(Kind.REQUEST, encode(sent)))
 
-    async def submit(self, submission: Submission) -> None:
+    async def submit(self, submission: Submission) -> str:
         """See `Submitter.submit`."""
         done = codec.decode_submitted(await self._ask(Kind.SUBMIT, encode(submission)))
         if done.code:
             raise ModelError(done.code, done.message, retry_after_s=done.retry_after_s)
+        return done.request_id
 
     async def _ask(self, kind: Kind, body: bytes) -> bytes:
         try:

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from funclet.cluster.codec import decode_outcome, encode_invocation, encode_preparation
+from funclet.cluster.codec import (
+    Cancellation,
+    decode_flag,
+    decode_outcome,
+    encode,
+    encode_invocation,
+    encode_preparation,
+)
 from funclet.cluster.frames import Kind
 from funclet.cluster.link import Link, LinkAway, LinkLost, NotTaken, RemoteFault
 from funclet.cluster.ownership import owner_of
@@ -39,6 +46,12 @@ class ShardedInvoker:
         remote = self._remotes[owner_of(version.function_id, len(self._remotes))]
         (self._local if remote is None else remote).prepare(version, due_in_s=due_in_s)
 
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """See `Invoker.cancel`."""
+        remote = self._remotes[owner_of(function_id, len(self._remotes))]
+        invoker = self._local if remote is None else remote
+        return await invoker.cancel(function_id, request_id, force=force)
+
 
 class RemoteInvoker:
     """Implements `model.invocation.Node` by the process at the other end of a link."""
@@ -71,6 +84,17 @@ class RemoteInvoker:
         """Pass it on; a process that is away has no instance ready."""
         if self._link.connection is not None:
             self._link.connection.post(Kind.PREPARE, encode_preparation(version, due_in_s))
+
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """See `Invoker.cancel`; False as well if the other process cannot be asked now."""
+        connection = self._link.connection
+        if connection is None:
+            return False
+        body = encode(Cancellation(function_id=function_id, request_id=request_id, is_forced=force))
+        try:
+            return decode_flag(await connection.request(Kind.CANCEL, body))
+        except (LinkAway, LinkLost, RemoteFault):
+            return False
 
     async def _send(self, invocation: Invocation) -> Outcome:
         connection = self._link.connection

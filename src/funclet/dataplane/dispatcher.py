@@ -161,6 +161,16 @@ class Dispatcher:
             key = (version.function_id, version.version, version.settings.memory_mib)
             self._foresight.announce(key, version, self._clock.monotonic() + due_in_s)
 
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """See `Invoker.cancel`. Looks through the instances: nothing is kept for it while requests run."""
+        for entry in self._all_entries():
+            if entry.version.function_id == function_id:
+                for instance in entry.pool.busy:
+                    if instance.holds(request_id):
+                        self._tasks.start(instance.cancel(force=force), name="cancel request")
+                        return True
+        return False
+
     def versions(self) -> Sequence[FunctionVersion]:
         """Return the versions that have instances here or may get some, each as it was when it was first asked for."""
         ahead = [version for key, version in self._foresight.versions() if key not in self._pools]

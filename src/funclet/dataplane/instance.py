@@ -23,6 +23,7 @@ from funclet.base.ids import new_uuid
 from funclet.dataplane.output import OutputReader
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
+    CANCELLED_TEXT,
     MAX_SYNC_BODY_BYTES,
     Completed,
     FailureKind,
@@ -37,6 +38,8 @@ from funclet.sandbox.protocol import ExitReason, Sandbox, SandboxSpec, Usage
 # The loading of code has the initializer's deadline at least, and never less than small hosts need (runtimes.md 3.1).
 MIN_LOAD_DEADLINE_S = 30.0
 STOP_GRACE_S = 2.0
+CANCEL_GRACE_S = 5.0
+"""How long a handler that is cancelled may go on once it was told."""
 _EXIT_DEADLINE_S = 5.0
 _FULL_DISK_SHARE = 0.98
 _STORAGE_AGE_S = 0.1
@@ -50,7 +53,15 @@ _KINDS: dict[int, FailureKind] = {
     InnerCode.INITIALIZER: FailureKind.INIT,
 }
 
-_ENDING = frozenset({FailureKind.TIMEOUT, FailureKind.OUT_OF_MEMORY, FailureKind.EXITED, FailureKind.DISK_FULL})
+_ENDING = frozenset(
+    {
+        FailureKind.TIMEOUT,
+        FailureKind.OUT_OF_MEMORY,
+        FailureKind.EXITED,
+        FailureKind.DISK_FULL,
+        FailureKind.CANCELLED,
+    }
+)
 """Failures after which the instance serves nobody else (runtimes.md 6.3)."""
 
 
@@ -130,6 +141,7 @@ class Instance:
         self._start_log = b""
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
+        self._is_cancelled = False
         self._late_environment: Mapping[str, str] | None = None
         self._last_usage: Usage | None = None
         """Taken just before the end, because a sandbox that is gone cannot be measured."""
@@ -245,6 +257,15 @@ class Instance:
         """Whether the instance can serve another request."""
         is_alive = self._connection is not None and not self._connection.is_closed
         return is_alive and not self._is_spent and self.state in (InstanceState.IDLE, InstanceState.BUSY)
+
+    def holds(self, request_id: str) -> bool:
+        """Tell whether a request is in it: it runs, or waits behind the one that does."""
+        return self._connection is not None and self._connection.holds(request_id)
+
+    async def cancel(self, *, force: bool) -> None:
+        """End what it runs, and itself: at once, or when it was asked to and some seconds have passed."""
+        self._is_cancelled = self._is_spent = True
+        await self._sandbox.stop(grace_s=0.0 if force else CANCEL_GRACE_S)
 
     async def stop(self, *, run_pre_stop: bool) -> None:
         """End the instance and wait until nothing of it is left. Safe to call twice."""
@@ -405,6 +426,8 @@ class Instance:
         # Not `asyncio.timeout`: this may run outside of any task (`base.prompt`).
         stopping = asyncio.ensure_future(self._sandbox.stop(grace_s=0.0))
         ended, _ = await asyncio.wait((stopping,), timeout=_EXIT_DEADLINE_S)
+        if self._is_cancelled:
+            return _Fault(FailureKind.CANCELLED, InnerCode.CANCELLED, CANCELLED_TEXT.encode())
         if ended and stopping.result().reason is ExitReason.OUT_OF_MEMORY:
             return _Fault(FailureKind.OUT_OF_MEMORY, InnerCode.OUT_OF_MEMORY, b"runtime memory limit exceeded")
         return _Fault(FailureKind.EXITED, InnerCode.EXITED, b"runtime process is exited")

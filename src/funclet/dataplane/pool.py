@@ -271,6 +271,11 @@ class Pool:
         return self._start_s.value
 
     @property
+    def busy(self) -> tuple[Instance, ...]:
+        """The instances that run something."""
+        return tuple(self._busy)
+
+    @property
     def has_waiters(self) -> bool:
         """Whether requests wait for an instance."""
         return bool(self._waiters)

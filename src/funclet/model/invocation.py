@@ -47,6 +47,7 @@ class FailureKind(StrEnum):
     EXITED = "exited"
     BAD_RESPONSE = "bad_response"
     DISK_FULL = "disk_full"
+    CANCELLED = "cancelled"
 
 
 class InnerCode(IntEnum):
@@ -148,6 +149,16 @@ class Invoker(Protocol):
         """Run one invocation; return an Outcome for anything that the function or the load can cause."""
         ...
 
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
+        """End the instance that runs a request, whose outcome is then `CANCELLED`; False if none runs it.
+
+        All requests in that instance end so. Without `force` the runtime is asked first, and has a few seconds.
+        """
+        ...
+
+
+CANCELLED_TEXT = "function invocation canceled"
+
 
 class Prewarmer(Protocol):
     """Is told what will be wanted."""
@@ -177,13 +188,26 @@ class Submission:
     memory_mib: int = 0
     accepted_at: float
     """Seconds since the epoch."""
+    source: str = "api"
+    """Who submitted it: `api`, a trigger id, or `destination`."""
+    root_request_id: str = ""
+    """Of the request at the head of the chain; empty: this one."""
+    parent_request_id: str = ""
+    """Of the request whose run or end has caused this one, as far as it is known."""
+    depth: int = 0
+    """How many requests of the chain stand before this one."""
+    dedup_id: str = ""
+    """Chosen by the client: a second submission with it within ten minutes is the first one."""
 
 
 class Submitter(Protocol):
     """Accepts submissions."""
 
-    async def submit(self, submission: Submission) -> None:
+    async def submit(self, submission: Submission) -> str:
         """Store a submission; it is durable when this returns.
+
+        Returns:
+            Its request id, or that of the earlier submission with the same `dedup_id`.
 
         Raises:
             ModelError: FSS.0503, nothing is stored.
@@ -199,6 +223,7 @@ class InvocationRecord:
     status: str
     """`WAIT`, `RUNNING`, `SUCCESS`, `FAIL` or `DISCARD`."""
     attempts: int
+    """Runs that have ended."""
     accepted_at: float
     started_at: float | None = None
     ended_at: float | None = None

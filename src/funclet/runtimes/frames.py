@@ -90,6 +90,11 @@ class FrameConnection(asyncio.Protocol):
         """Whether an answer is still to come."""
         return bool(self._waiting)
 
+    def holds(self, request_id: str) -> bool:
+        """Tell whether the answer of a request is still to come."""
+        identity = bytes.fromhex(request_id.replace("-", ""))
+        return any(waiting == identity for waiting, _ in self._waiting)
+
     async def ready(self) -> None:
         """Wait until the runtime has said that it can answer.
 

@@ -1,7 +1,7 @@
 """Run a function now or later. Start with `InvocationService.invoke`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -24,14 +24,16 @@ from funclet.model.invocation import (
 )
 from funclet.model.urn import Urn
 from funclet.store.protocol import Store, Tx
+from funclet.store.queue_protocol import RecordQuery
 
 EMPTY_EVENT = b"{}"
 DEFAULT_WINDOW_S = 3600.0
-# Bounds the work of one list call: so many rows, newest first, are looked at.
-MAX_LISTED_RECORDS = 10_000
 STATUSES = ("WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD")
+MAX_REQUEST_ID_LENGTH = 64
+MAX_DEDUP_ID_LENGTH = 128
+MAX_HOP_DEPTH = 1000
 
-_PAGE = 500
+_HTTP_RUNTIME = "http"
 _SIZES = {str(size): size for size in MEMORY_LADDER}
 _skip_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -43,6 +45,10 @@ class Options:
     request_id: str
     memory: str = ""
     """Memory size in MB as it was sent; acts only on functions with dynamic memory."""
+    dedup_id: str | None = None
+    """Chosen by the client of an asynchronous request."""
+    hop: str = ""
+    """Where an asynchronous request stands in a chain: `<root request id>;<depth>[;<parent request id>]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,8 @@ class InvocationService:
         clock: Clock,
         region: str,
         handler_error_status: int = 200,
+        numeric: bool = False,
+        running_of: Callable[[str], Sequence[str]] = lambda _: (),
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -81,6 +89,9 @@ class InvocationService:
         self._region = region
         self.handler_error_status = handler_error_status
         """HTTP status of the answer when a handler failed: 200 as the cloud does, or 500."""
+        self.numeric = numeric
+        """Whether records are answered with numbers where other clients want texts."""
+        self._running_of = running_of
 
     async def invoke(self, principal: Principal, urn_text: str, payload: bytes, options: Options) -> Outcome:
         """Run a function and wait for its outcome.
@@ -89,7 +100,7 @@ class InvocationService:
             ModelError: nothing ran: FSS.1201 size, FSS.0406 no JSON or no such memory size, FSS.0404, FSS.1052
                 or FSS.1053 missing, FSS.0429 disabled.
         """
-        payload = _check_payload(payload, MAX_SYNC_BODY_BYTES)
+        payload = _check_payload(payload, MAX_SYNC_BODY_BYTES) or EMPTY_EVENT
         urn, version, memory_mib = await self._resolve(principal, urn_text, options)
         invocation = Invocation(
             request_id=options.request_id,
@@ -100,17 +111,21 @@ class InvocationService:
         )
         return await self._invoker.invoke(invocation)
 
-    async def submit(self, principal: Principal, urn_text: str, payload: bytes, options: Options) -> None:
-        """Accept a request for later; it is durable when this returns.
+    async def submit(self, principal: Principal, urn_text: str, payload: bytes, options: Options) -> str:
+        """Accept a request for later; it is durable when this returns its id.
 
         The version behind an alias is drawn anew when an attempt runs.
 
         Raises:
-            ModelError: as `invoke`, and FSS.0503 if it cannot be stored.
+            ModelError: as `invoke`, FSS.0400 for an HTTP function or a wrong header, FSS.0503 if it cannot be stored.
         """
         payload = _check_payload(payload, MAX_ASYNC_BODY_BYTES)
+        dedup_id = _check_dedup_id(options.dedup_id)
+        root, depth, parent = _parse_hop(options.hop)
         urn, version, memory_mib = await self._resolve(principal, urn_text, options)
-        await self._submitter.submit(
+        if version.settings.runtime == _HTTP_RUNTIME:
+            raise ModelError("FSS.0400", "An HTTP function cannot be invoked asynchronously.")
+        return await self._submitter.submit(
             Submission(
                 request_id=options.request_id,
                 project_id=version.project_id,
@@ -119,6 +134,10 @@ class InvocationService:
                 payload=payload,
                 memory_mib=memory_mib,
                 accepted_at=self._clock.now(),
+                root_request_id=root,
+                depth=depth,
+                parent_request_id=parent,
+                dedup_id=dedup_id,
             )
         )
 
@@ -130,14 +149,32 @@ class InvocationService:
         Raises:
             ModelError: FSS.0404 if the function is missing, FSS.1001 if the filter is wrong.
         """
-        if wanted.status and wanted.status not in STATUSES:
-            raise ModelError("FSS.1001", f"status '{wanted.status[:40]}' is invalid: one of {', '.join(STATUSES)}.")
+        require_status(wanted.status)
+        if len(wanted.request_id) > MAX_REQUEST_ID_LENGTH:
+            raise ModelError("FSS.1001", f"request_id has more than {MAX_REQUEST_ID_LENGTH} characters.")
         now = self._clock.now()
         begin = now - DEFAULT_WINDOW_S if wanted.begin is None else wanted.begin
         end = now if wanted.end is None else wanted.end
         urn = urns.parse(urn_text, region=self._region, project_id=principal.project.project_id)
-        matches = await self._store.read(lambda tx: _records(tx, urn, wanted, begin, end))
-        return matches[wanted.offset : wanted.offset + wanted.limit], len(matches)
+
+        def work(tx: Tx) -> tuple[Sequence[InvocationRecord], int]:
+            latest = tx.functions.get(urn.project_id, urn.package, urn.name, urns.LATEST)
+            if latest is None:
+                raise ModelError("FSS.0404", f"Function '{urn.name}' does not exist in package '{urn.package}'.")
+            return tx.queue.records(
+                RecordQuery(
+                    function_id=latest.function_id,
+                    request_ids=(wanted.request_id,) if wanted.request_id else (),
+                    status=wanted.status,
+                    begin=begin,
+                    end=end,
+                    offset=wanted.offset,
+                    limit=wanted.limit,
+                    running=tuple(self._running_of(latest.function_id)),
+                )
+            )
+
+        return await self._store.read(work)
 
     async def _resolve(self, principal: Principal, urn_text: str, options: Options) -> tuple[Urn, FunctionVersion, int]:
         urn = urns.parse(urn_text, region=self._region, project_id=principal.project.project_id)
@@ -154,6 +191,16 @@ class InvocationService:
                 sizes = ", ".join(_SIZES)
                 raise ModelError("FSS.0406", f"X-Cff-Instance-Memory '{options.memory[:40]}' is none of {sizes}.")
         return urn, version, memory_mib
+
+
+def require_status(status: str) -> None:
+    """Refuse what is no state of an asynchronous request; empty stands for all.
+
+    Raises:
+        ModelError: FSS.1001.
+    """
+    if status and status not in STATUSES:
+        raise ModelError("FSS.1001", f"status '{status[:40]}' is invalid: one of {', '.join(STATUSES)}.")
 
 
 def is_json(text: bytes) -> bool:
@@ -187,28 +234,32 @@ def _refuse_constant(name: str) -> None:
 def _check_payload(payload: bytes, limit: int) -> bytes:
     if len(payload) > limit:
         raise ModelError("FSS.1201", f"The event has {len(payload)} bytes; {limit} are allowed.")
-    if not payload:
-        return EMPTY_EVENT
-    if not is_json(payload):
+    if payload and not is_json(payload):
         raise ModelError("FSS.0406", "The event is not JSON.")
     return payload
+
+
+def _check_dedup_id(given: str | None) -> str:
+    if given is None:
+        return ""
+    if not 0 < len(given) <= MAX_DEDUP_ID_LENGTH:
+        raise ModelError("FSS.0400", f"X-Cff-Dedup-Id must have 1 to {MAX_DEDUP_ID_LENGTH} characters.")
+    return given
+
+
+def _parse_hop(hop: str) -> tuple[str, int, str]:
+    """Return root id, depth and parent id of a chain; of its beginning if `hop` is empty."""
+    if not hop:
+        return "", 0, ""
+    root, depth, parent, *rest = (*hop.split(";"), "", "")
+    is_depth = depth.isascii() and depth.isdigit() and len(depth) < 5 and int(depth) <= MAX_HOP_DEPTH  # noqa: PLR2004
+    if any(rest) or not is_depth or max(len(root), len(parent)) > MAX_REQUEST_ID_LENGTH:
+        raise ModelError(
+            "FSS.0400", "X-Cff-Async-Hop must be '<root request id>;<depth>' with ';<parent request id>' if wanted."
+        )
+    return root, int(depth), parent
 
 
 def _as_here(error: ModelError) -> ModelError:
     """Return the error of an invocation for one of the catalog: a missing function has another code here."""
     return ModelError("FSS.0404", error.message) if error.code == "FSS.1051" else error
-
-
-def _records(tx: Tx, urn: Urn, wanted: RecordFilter, begin: float, end: float) -> list[InvocationRecord]:
-    latest = tx.functions.get(urn.project_id, urn.package, urn.name, urns.LATEST)
-    if latest is None:
-        raise ModelError("FSS.0404", f"Function '{urn.name}' does not exist in package '{urn.package}'.")
-    matches: list[InvocationRecord] = []
-    for offset in range(0, MAX_LISTED_RECORDS, _PAGE):
-        page, _ = tx.queue.records(
-            latest.function_id, request_id=wanted.request_id, status=wanted.status, offset=offset, limit=_PAGE
-        )
-        matches += [record for record in page if begin <= record.accepted_at <= end]
-        if len(page) < _PAGE or page[-1].accepted_at < begin:
-            break
-    return matches

@@ -11,8 +11,10 @@ from typing import Protocol, TypeVar
 
 from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
-from funclet.model.invocation import InvocationRecord, Report, Submission
+from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
+from funclet.store.messaging import Connections, Objects, Streams, Topics
+from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 
 T = TypeVar("T")
 
@@ -82,11 +84,11 @@ class Functions(Protocol):
         ...
 
     def delete(self, function_id: str) -> None:
-        """Delete a function with its versions, aliases and triggers, and discard what waits in its queue."""
+        """Delete a function with its versions, aliases, triggers and settings. What waits for it is not looked at."""
         ...
 
     def delete_version(self, function_id: str, version: str) -> None:
-        """Delete one published version with its aliases and triggers."""
+        """Delete one published version with its aliases, triggers and settings."""
         ...
 
     def totals(self, project_id: str) -> tuple[int, int]:
@@ -157,76 +159,12 @@ class Triggers(Protocol):
         """Set the position without firing: what lies before it is never fired. No trigger: nothing happens."""
         ...
 
-    def fire(self, trigger_id: str, position: float, submission: Submission) -> bool:
+    def fire(self, trigger_id: str, position: float, submission: Submission, *, queued_at: float | None = None) -> bool:
         """Move the position forward to `position` and queue `submission` as `Queue.add` does, both or neither.
 
         False, and nothing is done: the trigger is gone or not ACTIVE, its position is `position` or later already,
         or the request id was submitted before. A `put` of the trigger keeps the position.
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A queued submission that was handed to a worker."""
-
-    submission: Submission
-    attempt: int
-    """1 for the first run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """What becomes of a leased submission."""
-
-    request_id: str
-    status: str
-    """`SUCCESS`, `FAIL`, `DISCARD`, or `WAIT` to try again."""
-    at: float
-    """Now, seconds since the epoch."""
-    due_at: float = 0.0
-    """For `WAIT`: when to try again."""
-    counts: bool = True
-    """For `WAIT`: whether the attempt uses up a retry."""
-    error_code: int = 0
-    error_message: str = ""
-
-
-class Queue(Protocol):
-    """Asynchronous submissions. A row is `WAIT`, `RUNNING`, or has ended."""
-
-    def add(self, submission: Submission) -> None:
-        """Store a submission as `WAIT`, due at once."""
-        ...
-
-    def lease(self, *, now: float, limit: int) -> Sequence[Lease]:
-        """Turn up to `limit` due rows into `RUNNING`, oldest due time first, and return them."""
-        ...
-
-    def settle(self, settlement: Settlement) -> None:
-        """End a `RUNNING` row or put it back."""
-        ...
-
-    def recover(self) -> int:
-        """Put every `RUNNING` row back to `WAIT`, due at once: the server that ran them is gone. Return how many."""
-        ...
-
-    def next_due(self) -> float | None:
-        """Return when the next waiting row is due."""
-        ...
-
-    def backlog(self) -> tuple[int, float | None]:
-        """Return how many rows wait, and when the oldest of them was accepted."""
-        ...
-
-    def records(
-        self, function_id: str, *, request_id: str = "", status: str = "", offset: int = 0, limit: int = 100
-    ) -> tuple[Sequence[InvocationRecord], int]:
-        """Return a page of records of a function, newest first, and the count of all matches."""
-        ...
-
-    def forget(self, *, ended_before: float) -> int:
-        """Delete rows that ended before a time, some thousands at most; return how many. Repeat until it is 0."""
         ...
 
 
@@ -281,7 +219,13 @@ class Tx(Protocol):
     aliases: Aliases
     triggers: Triggers
     queue: Queue
+    async_configs: AsyncConfigs
+    deliveries: Deliveries
     identities: Identities
+    topics: Topics
+    streams: Streams
+    objects: Objects
+    connections: Connections
 
 
 class Store(Protocol):

@@ -7,14 +7,13 @@ members that a document lacks take their defaults.
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from funclet.base.clock import Clock
 from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
-from funclet.model.invocation import InvocationRecord, Submission
+from funclet.model.invocation import Submission
 from funclet.model.trigger import Trigger, TriggerStatus
 from funclet.model.urn import LATEST
 from funclet.store.connection import Session
@@ -24,17 +23,17 @@ from funclet.store.protocol import (
     FunctionFilter,
     Functions,
     Identities,
-    Lease,
-    Queue,
-    Settlement,
     StoreError,
     Triggers,
 )
+from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
+from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
+from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
+from funclet.store.sql_queue import SqlQueue
 
-MAX_FORGOTTEN = 5_000
-"""Rows that one `Queue.forget` deletes, because other writes wait meanwhile."""
-MAX_ERROR_MESSAGE_LENGTH = 4096
-_FUNCTION_GONE = 1051
+if TYPE_CHECKING:
+    from funclet.store import messaging
+
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 
@@ -42,12 +41,18 @@ _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 class SqlTx:
     """One transaction on one connection. Made once per connection, because the groups keep nothing between calls."""
 
-    def __init__(self, session: Session, clock: Clock) -> None:
-        self.functions: Functions = SqlFunctions(session, clock)
+    def __init__(self, session: Session) -> None:
+        self.functions: Functions = SqlFunctions(session)
         self.aliases: Aliases = SqlAliases(session)
         self.queue: Queue = SqlQueue(session)
+        self.async_configs: AsyncConfigs = SqlAsyncConfigs(session)
+        self.deliveries: Deliveries = SqlDeliveries(session)
         self.triggers: Triggers = SqlTriggers(session, self.queue)
         self.identities: Identities = SqlIdentities(session)
+        self.topics: messaging.Topics = SqlTopics(session)
+        self.streams: messaging.Streams = SqlStreams(session)
+        self.objects: messaging.Objects = SqlObjects(session)
+        self.connections: messaging.Connections = SqlConnections(session)
 
 
 def _encode(value: object) -> str:
@@ -66,9 +71,8 @@ def _add(session: Session, query: str, taken: str, /, **values: Any) -> None:
 class SqlFunctions:
     """Functions and their versions."""
 
-    def __init__(self, session: Session, clock: Clock) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._clock = clock
         self._decode: Callable[[str], FunctionVersion] = msgspec.json.Decoder(FunctionVersion).decode
 
     def add(self, version: FunctionVersion) -> None:
@@ -129,22 +133,15 @@ class SqlFunctions:
         return [self._decode(document) for (document,) in rows]
 
     def delete(self, function_id: str) -> None:
-        """Delete a function with its versions, aliases and triggers, and discard what waits in its queue."""
+        """Delete a function with its versions, aliases, triggers and settings. What waits for it is not looked at."""
         self._session.run("delete_function", function_id=function_id)
-        self._session.run("delete_waiting_payloads", function_id=function_id)
-        self._session.run(
-            "discard_waiting",
-            function_id=function_id,
-            at=self._clock.now(),
-            error_code=_FUNCTION_GONE,
-            error_message="the function was deleted before this request ran",
-        )
 
     def delete_version(self, function_id: str, version: str) -> None:
-        """Delete one published version with its aliases and triggers."""
+        """Delete one published version with its aliases, triggers and settings."""
         # Triggers before aliases: those of an alias are found by it.
         self._session.run("delete_triggers_of_version", function_id=function_id, version=version)
         self._session.run("delete_aliases_of_version", function_id=function_id, version=version)
+        self._session.run("delete_async_config", function_id=function_id, version=version)
         self._session.run("delete_function_version", function_id=function_id, version=version, latest=LATEST)
 
     def totals(self, project_id: str) -> tuple[int, int]:
@@ -259,7 +256,7 @@ class SqlTriggers:
         """Set the position without firing: what lies before it is never fired. No trigger: nothing happens."""
         self._session.run("seek_trigger", trigger_id=trigger_id, position=position)
 
-    def fire(self, trigger_id: str, position: float, submission: Submission) -> bool:
+    def fire(self, trigger_id: str, position: float, submission: Submission, *, queued_at: float | None = None) -> bool:
         """Move the position forward to `position` and queue `submission`, both or neither; tell whether it was done."""
         if self._session.one("submission_exists", request_id=submission.request_id):
             return False
@@ -267,7 +264,7 @@ class SqlTriggers:
             "advance_trigger", trigger_id=trigger_id, position=position, active=TriggerStatus.ACTIVE.value
         ).rowcount
         if advanced:
-            self._queue.add(submission)
+            self._queue.add(submission, queued_at=queued_at)
         return bool(advanced)
 
     def _decoded(self, rows: list[tuple[Any, ...]]) -> list[Trigger]:
@@ -277,120 +274,6 @@ class SqlTriggers:
 def _qualifier(urn: str) -> str:
     fields = urn.split(":", _URN_FIELDS)
     return fields[_URN_FIELDS] if len(fields) > _URN_FIELDS else LATEST
-
-
-class SqlQueue:
-    """Asynchronous submissions."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def add(self, submission: Submission) -> None:
-        """Store a submission as `WAIT`, due at once.
-
-        Raises:
-            Duplicate: the request id is known.
-        """
-        session = self._session
-        try:
-            added = session.run(
-                "add_submission",
-                request_id=submission.request_id,
-                project_id=submission.project_id,
-                function_id=submission.function_id,
-                urn=submission.urn,
-                memory_mib=submission.memory_mib,
-                accepted_at=submission.accepted_at,
-            )
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode in _TAKEN:
-                raise Duplicate(f"request '{submission.request_id}' was accepted before") from error
-            raise
-        session.run("add_payload", submission_id=added.lastrowid, payload=submission.payload)
-
-    def lease(self, *, now: float, limit: int) -> Sequence[Lease]:
-        """Turn up to `limit` due rows into `RUNNING`, oldest due time first, and return them."""
-        rows = self._session.all("due_submissions", now=now, limit=limit)
-        self._session.run_many("lease_submission", [{"submission_id": row[0], "now": now} for row in rows])
-        return [_lease(row) for row in rows]
-
-    def settle(self, settlement: Settlement) -> None:
-        """End a `RUNNING` row or put it back; a row that is not running stays as it is."""
-        error = {
-            "error_code": settlement.error_code,
-            "error_message": settlement.error_message[:MAX_ERROR_MESSAGE_LENGTH],
-        }
-        if settlement.status == "WAIT":
-            self._session.run(
-                "put_back_submission",
-                request_id=settlement.request_id,
-                due_at=settlement.due_at,
-                given_back=0 if settlement.counts else 1,
-                **error,
-            )
-            return
-        ended = self._session.run(
-            "end_submission", request_id=settlement.request_id, status=settlement.status, at=settlement.at, **error
-        )
-        if ended.rowcount:
-            self._session.run("delete_payload", request_id=settlement.request_id)
-
-    def recover(self) -> int:
-        """Put every `RUNNING` row back to `WAIT`, due at once; return how many."""
-        return self._session.run("recover_submissions").rowcount
-
-    def next_due(self) -> float | None:
-        """Return when the next waiting row is due."""
-        row = self._session.one("next_due")
-        return row[0] if row else None
-
-    def backlog(self) -> tuple[int, float | None]:
-        """Return how many rows wait, and when the oldest of them was accepted."""
-        row = self._session.one("backlog")
-        return (row[0], row[1]) if row else (0, None)
-
-    def records(
-        self, function_id: str, *, request_id: str = "", status: str = "", offset: int = 0, limit: int = 100
-    ) -> tuple[Sequence[InvocationRecord], int]:
-        """Return a page of records of a function, newest first, and the count of all matches."""
-        if request_id:
-            rows = self._session.all("find_record", function_id=function_id, request_id=request_id, status=status)
-            return [_record(row) for row in rows[offset : offset + limit]], len(rows)
-        rows = self._session.all("find_records", function_id=function_id, status=status, offset=offset, limit=limit)
-        count = self._session.number("count_records", function_id=function_id, status=status)
-        return [_record(row) for row in rows], count
-
-    def forget(self, *, ended_before: float) -> int:
-        """Delete rows that ended before a time, at most `MAX_FORGOTTEN`; return how many."""
-        return self._session.run("forget_submissions", ended_before=ended_before, limit=MAX_FORGOTTEN).rowcount
-
-
-def _lease(row: tuple[Any, ...]) -> Lease:
-    _, attempts, request_id, project_id, function_id, urn, payload, memory_mib, accepted_at = row
-    submission = Submission(
-        request_id=request_id,
-        project_id=project_id,
-        function_id=function_id,
-        urn=urn,
-        payload=payload,
-        memory_mib=memory_mib,
-        accepted_at=accepted_at,
-    )
-    return Lease(submission=submission, attempt=attempts + 1)
-
-
-def _record(row: tuple[Any, ...]) -> InvocationRecord:
-    request_id, status, attempts, accepted_at, started_at, ended_at, error_code, error_message = row
-    return InvocationRecord(
-        request_id=request_id,
-        status=status,
-        attempts=attempts,
-        accepted_at=accepted_at,
-        started_at=started_at,
-        ended_at=ended_at,
-        error_code=error_code,
-        error_message=error_message,
-    )
 
 
 class SqlIdentities:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from funclet.base.clock import Clock, SystemClock
 from funclet.store.connection import Session, connect, create_private_file, is_storage_failure, load_queries, migrate
 from funclet.store.protocol import StoreError, StoreUnavailable, Tx
 from funclet.store.sql import SqlTx
@@ -67,10 +66,9 @@ _Batch = list[_Job[Any]]
 class _Connections:
     """Opens connections to the one file, and makes the groups for them."""
 
-    def __init__(self, path: Path, queries: Mapping[str, str], clock: Clock) -> None:
+    def __init__(self, path: Path, queries: Mapping[str, str]) -> None:
         self.path = path
         self._queries = queries
-        self._clock = clock
 
     def open(self, *, read_only: bool = False) -> tuple[sqlite3.Connection, Tx]:
         """Open a connection; the caller closes it."""
@@ -81,7 +79,7 @@ class _Connections:
             # The checkpointer does it. The limit cuts the log back once it starts anew, so its size tells its content.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
-        return connection, SqlTx(Session(connection, self._queries), self._clock)
+        return connection, SqlTx(Session(connection, self._queries))
 
 
 class _Writer:
@@ -329,14 +327,13 @@ class SqliteStore:
         self._checkpointer.start()
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock | None = None) -> "SqliteStore":
+    def open(cls, path: Path) -> "SqliteStore":
         """Open or create the database file and bring it to the schema of this code; blocks.
 
         The caller has the data folder for itself (`DataFolderLock`).
 
         Args:
             path: the file; its folder is made if missing.
-            clock: for the end of requests that are discarded; the clock of the machine by default.
 
         Raises:
             StoreError: the database is newer than this code.
@@ -350,7 +347,7 @@ class SqliteStore:
                 migrate(connection, queries)
             finally:
                 _close(connection)
-            return cls(_Connections(path, queries, clock or SystemClock()))
+            return cls(_Connections(path, queries))
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"database '{path}' cannot be opened: {error}") from error
 
@@ -412,7 +409,7 @@ class SqliteReader:
     @classmethod
     def open(cls, path: Path) -> "SqliteReader":
         """Open a database file that its writer has brought to the schema of this code."""
-        return cls(_Connections(path, load_queries(), SystemClock()))
+        return cls(_Connections(path, load_queries()))
 
     async def write(self, work: Callable[[Tx], T]) -> T:  # noqa: ARG002 - the members of the protocol
         """Refuse.

@@ -78,6 +78,10 @@ class FakeInvoker:
         """Remember the version and the seconds."""
         self.prepared.append((version, due_in_s))
 
+    async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:  # noqa: ARG002 - the members of the protocol
+        """Say that nothing runs."""
+        return False
+
 
 class FakeSubmitter:
     """A `Submitter` that keeps submissions in a list; with `is_full` it refuses them."""
@@ -86,8 +90,8 @@ class FakeSubmitter:
         self.submissions: list[Submission] = []
         self.is_full = False
 
-    async def submit(self, submission: Submission) -> None:
-        """Remember the submission.
+    async def submit(self, submission: Submission) -> str:
+        """Remember the submission; return its id.
 
         Raises:
             ModelError: FSS.0503 if `is_full`; nothing is kept.
@@ -95,3 +99,4 @@ class FakeSubmitter:
         if self.is_full:
             raise ModelError("FSS.0503", "The queue is full.", retry_after_s=1.0)
         self.submissions.append(submission)
+        return submission.request_id

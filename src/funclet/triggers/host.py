@@ -18,6 +18,7 @@ from functools import partial
 from funclet.base.clock import Clock
 from funclet.model import schedule
 from funclet.model.errors import ModelError
+from funclet.model.invocation import Submission
 from funclet.model.schedule import Schedule
 from funclet.model.trigger import Trigger, TriggerStatus
 from funclet.store.protocol import Store, StoreUnavailable, Tx
@@ -71,7 +72,8 @@ class TimerHost:
         store: Store,
         clock: Clock,
         *,
-        wake_queue: Callable[[], None],
+        on_queued: Callable[[Sequence[Submission]], None],
+        queue_time: Callable[[], float],
         default_zone: str,
         announce: Announce | None = None,
     ) -> None:
@@ -80,13 +82,15 @@ class TimerHost:
         Args:
             store: triggers, their positions, and the queue.
             clock: wall clock for due times, the other one for sleeping.
-            wake_queue: called after submissions were queued.
+            on_queued: called with submissions once they are queued.
+            queue_time: tells the time on the clock of the queue.
             default_zone: IANA name of the zone of schedules that name none.
             announce: told of every firing ahead, most of them `ANNOUNCE_AHEAD_S` seconds, some more than once.
         """
         self._store = store
         self._clock = clock
-        self._wake_queue = wake_queue
+        self._on_queued = on_queued
+        self._queue_time = queue_time
         self._default_zone = default_zone
         self._announce = announce
         self._timers: dict[str, _Timer] = {}
@@ -125,13 +129,14 @@ class TimerHost:
         now = self._clock.now()
         count = 0
         while batch := self._take_due(now):
-            fired = await self._store.write(partial(_fire, batch=batch, now=now))
-            count += fired
+            work = partial(_fire, batch=batch, now=now, queued_at=self._queue_time())
+            fired = await self._store.write(work)
+            count += len(fired)
             for one, due in batch:
                 one.advance(due)
                 self._push(one)
             if fired:
-                self._wake_queue()
+                self._on_queued(fired)
         return count
 
     async def announce_due(self) -> int:
@@ -211,10 +216,11 @@ def _read_timers(tx: Tx) -> Sequence[tuple[Trigger, float | None]]:
     ]
 
 
-def _fire(tx: Tx, batch: Sequence[tuple[_Timer, float]], now: float) -> int:
-    """Queue one submission for each timer of the batch that has not fired for this time; return how many."""
-    fired = 0
+def _fire(tx: Tx, batch: Sequence[tuple[_Timer, float]], now: float, queued_at: float) -> Sequence[Submission]:
+    """Queue one submission for each timer of the batch that has not fired for this time; return them."""
+    fired = []
     for one, due in batch:
         submission = timer.build_submission(one.trigger, one.schedule, due, now=now)
-        fired += tx.triggers.fire(one.trigger.trigger_id, due, submission)
+        if tx.triggers.fire(one.trigger.trigger_id, due, submission, queued_at=queued_at):
+            fired.append(submission)
     return fired

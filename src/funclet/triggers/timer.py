@@ -117,4 +117,5 @@ def build_submission(trigger: Trigger, timetable: Schedule, due: float, *, now: 
         urn=trigger.function_urn,
         payload=build_event(trigger, timetable, due),
         accepted_at=now,
+        source=trigger.trigger_id,
     )

@@ -16,9 +16,9 @@ from funclet.model.identity import Principal, Project, User
 from funclet.model.invocation import Refused, Report
 from funclet.services.invocations import InvocationService
 from funclet.services.observability import ObservabilityService
-from funclet.store.protocol import Settlement
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
+from tests.support.store import due, settled
 
 P = "0" * 32
 REGION = "test-1"
@@ -93,6 +93,9 @@ class Lab:
                 region=REGION,
             ),
             observability=ObservabilityService(store=self.store, logs=self.logs, region=REGION),
+            topics=None,
+            streams=None,
+            connections=None,
         )
         self.api = Api(operations=OPERATIONS, services=services, authenticator=SameCaller())
         self.write(self._fill)
@@ -297,11 +300,9 @@ def test_asynchronous_requests_are_listed_newest_first_in_pages(lab):
 def test_a_record_tells_what_is_known(lab):
     submit(lab, 2)
     first, second = lab.submitter.submissions
-    lab.write(lambda tx: tx.queue.lease(now=lab.clock.now(), limit=1))
-    failure = Settlement(
-        request_id=first.request_id, status="FAIL", at=lab.clock.now(), error_code=4010, error_message="too long"
-    )
-    lab.write(lambda tx: tx.queue.settle(failure))
+    request = lab.write(lambda tx: due(tx, function_id=first.function_id)[0])
+    failure = settled(request, "FAIL", at=lab.clock.now(), error_code=4010, error_message="too long")
+    lab.write(lambda tx: tx.queue.settle_all([failure]))
 
     _, body = lab.records()
 

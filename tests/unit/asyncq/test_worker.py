@@ -2,15 +2,23 @@
 
 import asyncio
 import contextlib
+import json
 from dataclasses import replace
 
-from funclet.asyncq.queue import AsyncQueue
+import pytest
+
+from funclet.asyncq.attempt import AttemptOptions, Attempts
+from funclet.asyncq.configs import AsyncConfigSource
+from funclet.asyncq.queue import AsyncQueue, QueueLimits
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
 from funclet.base.ids import new_uuid
 from funclet.catalog import Catalog
+from funclet.model.async_config import AsyncConfig, DestinationConfig
+from funclet.model.errors import ModelError
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import Completed, FailureKind, FunctionFailed, Refused, Report, Submission
+from funclet.store.queue_protocol import RecordQuery
 from funclet.store.sqlite import SqliteStore
 
 VERSION = FunctionVersion(
@@ -28,12 +36,25 @@ COMPLETED = Completed(body=b"{}", is_json=True, report=Report())
 FAILED = FunctionFailed(kind=FailureKind.HANDLER, code=4002, body=b"boom", is_json=False, report=Report())
 
 
+def a_submission_now(**changes):
+    submission = Submission(
+        request_id=new_uuid(),
+        project_id="p",
+        function_id="f-1",
+        urn=str(VERSION.urn),
+        payload=b'{"n": 1}',
+        accepted_at=SystemClock().now(),
+    )
+    return replace(submission, **changes)
+
+
 class Invoker:
     """Answers with what the test has prepared, then with success; remembers what it was asked."""
 
     def __init__(self, *outcomes):
         self.outcomes = list(outcomes)
         self.seen = []
+        self.cancelled = []
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -42,31 +63,45 @@ class Invoker:
         await self.gate.wait()
         return self.outcomes.pop(0) if self.outcomes else COMPLETED
 
+    async def cancel(self, function_id, request_id, *, force):
+        self.cancelled.append((request_id, force))
+        return False
+
 
 class Lab:
     """A store with one function, a queue and a worker."""
 
-    def __init__(self, store, invoker):
-        self.store, self.invoker = store, invoker
-        self.queue = AsyncQueue(store)
-        self.worker = Worker(store, self.queue, Catalog(store, SystemClock()), invoker, SystemClock())
+    def __init__(self, store, invoker, *, clock=None, **limits):
+        self.store, self.invoker, clock = store, invoker, clock or SystemClock()
+        self.queue = AsyncQueue(store, clock, limits=QueueLimits(**limits))
+        self.configs = AsyncConfigSource(store)
+        attempts = Attempts(
+            catalog=Catalog(store, clock),
+            configs=self.configs,
+            invoker=invoker,
+            clock=clock,
+            steady=self.queue.steady,
+            options=AttemptOptions(retry_base_s=0.05),
+        )
+        self.worker = Worker(store, self.queue, attempts, invoker, clock)
 
     async def submit(self, **changes):
-        submission = Submission(
-            request_id=new_uuid(),
-            project_id="p",
-            function_id="f-1",
-            urn=str(VERSION.urn),
-            payload=b'{"n": 1}',
-            accepted_at=SystemClock().now(),
-        )
-        submission = replace(submission, **changes)
-        await self.queue.submit(submission)
-        return submission.request_id
+        return await self.queue.submit(a_submission_now(**changes))
 
     async def record(self, request_id):
-        rows, _ = await self.store.read(lambda tx: tx.queue.records("f-1", request_id=request_id))
+        query = RecordQuery(function_id="f-1", request_ids=(request_id,), running=tuple(self.worker.running_of("f-1")))
+        rows, _ = await self.store.read(lambda tx: tx.queue.records(query))
         return rows[0]
+
+    async def lines(self, request_id):
+        found = await self.store.read(
+            lambda tx: tx.async_configs.status_lines("p", request_id=request_id, after=0, limit=100)
+        )
+        return [json.loads(line) for _, line in found]
+
+    async def letters(self):
+        letters, _ = await self.store.read(lambda tx: tx.deliveries.dead_letters("p", offset=0, limit=100))
+        return [json.loads(letter.document) for letter in letters]
 
     async def status(self, request_id, *, wanted):
         async with asyncio.timeout(10):
@@ -76,11 +111,14 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(folder, *outcomes, opens=True):
+async def lab(folder, *outcomes, opens=True, config=None, clock=None, **limits):
     store = SqliteStore.open(folder / "funclet.db")
     if not await store.read(lambda tx: tx.functions.exists("p", "default", "hello")):
         await store.write(lambda tx: tx.functions.add(VERSION))
-    subject = Lab(store, Invoker(*outcomes))
+    if config is not None:
+        record = AsyncConfig(func_urn=str(VERSION.urn), created_at=0.0, modified_at=0.0, **config)
+        await store.write(lambda tx: tx.async_configs.put("f-1", "latest", record))
+    subject = Lab(store, Invoker(*outcomes), clock=clock, **limits)
     if opens:
         await subject.worker.open()
     try:
@@ -138,11 +176,14 @@ def test_a_request_of_a_deleted_function_is_discarded(tmp_path):
 
 def test_an_event_over_its_age_is_discarded_without_a_run(tmp_path):
     async def scenario():
-        async with lab(tmp_path) as subject:
-            request_id = await subject.submit(accepted_at=SystemClock().now() - 3601)
+        async with lab(tmp_path, opens=False, config={"max_age_s": 1}) as subject:
+            old = a_submission_now()
+            await subject.store.write(lambda tx: tx.queue.add(old, queued_at=old.accepted_at - 2))
+            await subject.worker.open()
 
-            await subject.status(request_id, wanted="DISCARD")
+            await subject.status(old.request_id, wanted="DISCARD")
             assert subject.invoker.seen == []
+            assert (await subject.letters())[0]["request_context"]["condition"] == "EventAgeExceeded"
 
     asyncio.run(scenario())
 
@@ -156,7 +197,7 @@ def test_what_a_former_server_was_running_runs_again(tmp_path):
         async with lab(tmp_path) as subject:
             record = await subject.status(request_id, wanted="SUCCESS")
 
-            assert record.attempts == 2
+            assert record.attempts == 1
 
     asyncio.run(scenario())
 
@@ -190,5 +231,232 @@ def test_no_more_runs_at_once_than_the_worker_may(tmp_path):
             await subject.status(last, wanted="SUCCESS")
 
             assert len(subject.invoker.seen) == 70
+
+    asyncio.run(scenario())
+
+
+def test_retries_are_as_many_as_configured_and_the_end_is_told_once(tmp_path):
+    async def scenario():
+        target = DestinationConfig(kind="SMN", param='{"topic_urn": "t"}')
+        async with lab(tmp_path, *[FAILED] * 9, config={"max_retries": 2, "on_failure": target}) as subject:
+            record = await subject.status(await subject.submit(), wanted="FAIL")
+            deliveries = await subject.store.read(lambda tx: tx.deliveries.due(now=1e10, limit=9, held=()))
+
+            assert (len(subject.invoker.seen), record.attempts) == (3, 3)
+            (delivery,) = deliveries
+            document = json.loads(delivery.document)
+            assert document["request_context"]["approximate_invoke_count"] == 2
+            assert document["request_context"]["condition"] == "UnhandledInvocationError"
+            assert await subject.letters() == []
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_that_nobody_is_told_of_is_a_dead_letter(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, FAILED) as subject:
+            await subject.status(await subject.submit(), wanted="FAIL")
+
+            (document,) = await subject.letters()
+            assert document["request_payload"] == '{"n": 1}'
+            assert document["response_payload"] == "boom"
+
+    asyncio.run(scenario())
+
+
+def test_a_chain_that_is_too_long_ends_and_its_destination_is_not_called(tmp_path):
+    async def scenario():
+        target = DestinationConfig(kind="SMN", param='{"topic_urn": "t"}')
+        async with lab(tmp_path, config={"on_failure": target}) as subject:
+            record = await subject.status(await subject.submit(depth=17), wanted="DISCARD")
+            deliveries = await subject.store.read(lambda tx: tx.deliveries.due(now=1e10, limit=9, held=()))
+
+            assert (subject.invoker.seen, deliveries) == ([], [])
+            assert "16" in record.error_message
+            assert (await subject.letters())[0]["request_context"]["condition"] == "LoopDetected"
+            await subject.status(await subject.submit(depth=16), wanted="SUCCESS")
+
+    asyncio.run(scenario())
+
+
+def test_a_waiting_request_can_be_cancelled(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, Refused(reason="busy")) as subject:
+            request_id = await subject.submit()
+            async with asyncio.timeout(10):
+                while not (subject.invoker.seen and (await subject.record(request_id)).error_message):
+                    await asyncio.sleep(0.005)
+
+            assert await subject.worker.cancel("f-1", request_id, force=False)
+
+            record = await subject.record(request_id)
+            assert (record.status, record.error_code) == ("DISCARD", 4208)
+            assert record.error_message == "function invocation canceled"
+            assert not await subject.worker.cancel("f-1", request_id, force=False)
+            assert not await subject.worker.cancel("other", request_id, force=False)
+            assert len(subject.invoker.seen) == 1
+            assert subject.queue.lengths == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_waits_for_an_instance_can_be_cancelled(tmp_path):
+    async def scenario():
+        async with lab(tmp_path) as subject:
+            subject.invoker.gate.clear()
+            request_id = await subject.submit()
+            await subject.status(request_id, wanted="RUNNING")
+
+            assert await subject.worker.cancel("f-1", request_id, force=True)
+
+            record = await subject.status(request_id, wanted="FAIL")
+            assert (record.error_code, subject.invoker.cancelled) == (4208, [(request_id, True)])
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, per_function=2) as subject:
+            subject.invoker.gate.clear()
+            for _ in range(2):
+                last = await subject.submit()
+            with pytest.raises(ModelError, match="2 requests wait") as caught:
+                await subject.submit()
+            assert caught.value.code == "FSS.0503"
+
+            subject.invoker.gate.set()
+            await subject.status(last, wanted="SUCCESS")
+            await subject.submit()
+
+    asyncio.run(scenario())
+
+
+def test_a_project_may_store_so_many_bytes(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, project_bytes=15, opens=False) as subject:
+            await subject.submit()
+            with pytest.raises(ModelError, match="15 bytes") as caught:
+                await subject.submit(function_id="f-2")
+            assert caught.value.code == "FSS.0503"
+
+    asyncio.run(scenario())
+
+
+def test_a_row_that_another_transaction_stored_runs_when_the_queue_is_told(tmp_path):
+    async def scenario():
+        async with lab(tmp_path) as subject:
+            submission = a_submission_now()
+            await subject.store.write(lambda tx: tx.queue.add(submission))
+
+            subject.queue.noticed([submission])
+
+            await subject.status(submission.request_id, wanted="SUCCESS")
+
+    asyncio.run(scenario())
+
+
+def test_the_first_event_of_a_function_does_not_wait_for_thousands_of_another(tmp_path):
+    async def scenario():
+        other = replace(VERSION, name="other", function_id="f-2")
+        async with lab(tmp_path, opens=False) as subject:
+            await subject.store.write(lambda tx: tx.functions.add(other))
+            await asyncio.gather(*(subject.submit() for _ in range(5000)))
+            subject.invoker.gate.clear()
+            await subject.worker.open()
+            async with asyncio.timeout(10):
+                while len(subject.invoker.seen) < 64:
+                    await asyncio.sleep(0.005)
+
+            await subject.submit(function_id="f-2", urn=str(other.urn))
+
+            # Whatever runs, and for how long: the first of a function begins.
+            async with asyncio.timeout(10):
+                while subject.invoker.seen[-1].version.function_id != "f-2":
+                    await asyncio.sleep(0.005)
+            assert len(subject.invoker.seen) == 65
+            subject.invoker.gate.set()
+
+    asyncio.run(scenario())
+
+
+def test_no_more_of_a_function_run_than_it_has_instances(tmp_path):
+    async def scenario():
+        limited = replace(VERSION, settings=replace(VERSION.settings, max_instances=2), revision=2)
+        async with lab(tmp_path) as subject:
+            await subject.store.write(lambda tx: tx.functions.replace_latest(limited))
+            await subject.status(await subject.submit(), wanted="SUCCESS")
+            subject.invoker.gate.clear()
+            last = [await subject.submit() for _ in range(10)][-1]
+            assert len(subject.worker.running_of("f-1")) <= 2
+            subject.invoker.gate.set()
+
+            await subject.status(last, wanted="SUCCESS")
+
+    asyncio.run(scenario())
+
+
+def test_a_deleted_function_has_all_its_requests_discarded(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, opens=False) as subject:
+            ids = await asyncio.gather(*(subject.submit() for _ in range(3000)))
+            await subject.store.write(lambda tx: tx.functions.delete("f-1"))
+            await subject.worker.open()
+
+            await subject.worker.heed("p", "default", "hello")
+
+            for request_id in (ids[0], ids[-1]):
+                await subject.status(request_id, wanted="DISCARD")
+            assert subject.invoker.seen == []
+
+    asyncio.run(scenario())
+
+
+class SetClock(SystemClock):
+    """A clock that somebody sets."""
+
+    step_s = 0.0
+
+    def now(self):
+        return SystemClock.now() + self.step_s
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_a_step_of_the_clock_neither_ends_nor_delays_requests(tmp_path, step_s):
+    async def scenario():
+        clock = SetClock()
+        async with lab(tmp_path, FAILED, clock=clock, config={"max_retries": 1, "max_age_s": 600}) as subject:
+            subject.invoker.gate.clear()
+            before = await subject.submit()
+            await subject.status(before, wanted="RUNNING")
+            clock.step_s = step_s
+            subject.invoker.gate.set()
+            after = await subject.submit(accepted_at=clock.now())
+
+            for request_id in (before, after):
+                await subject.status(request_id, wanted="SUCCESS")
+            assert len(subject.invoker.seen) == 3
+
+    asyncio.run(scenario())
+
+
+def test_status_lines_grow_with_every_change(tmp_path):
+    async def scenario():
+        config = {"max_retries": 1, "has_status_log": True}
+        async with lab(tmp_path, FAILED, config=config) as subject:
+            request_id = await subject.submit()
+            await subject.status(request_id, wanted="SUCCESS")
+
+            async with asyncio.timeout(10):
+                while len(lines := await subject.lines(request_id)) < 5:
+                    await asyncio.sleep(0.005)
+            lines = sorted(lines, key=lambda line: line["seq_status"])
+            assert [line["seq_status"] for line in lines] == [10, 20, 110, 120, 130]
+            assert all(
+                list(line)
+                == ["function_urn", "request_id", "seq_status", "operation_timestamp", "error_code", "error_message"]
+                for line in lines
+            )
+            assert [line["error_code"] for line in lines] == [0, 0, 4002, 0, 0]
 
     asyncio.run(scenario())

@@ -65,7 +65,7 @@ class Process:
 
     async def take_submission(self, body):
         self.submissions.append(codec.decode_submission(body))
-        return codec.encode(codec.Submitted())
+        return codec.encode(codec.Submitted(request_id="first"))
 
 
 def ran_by(number):
@@ -260,10 +260,10 @@ def test_process_0_is_asked_for_what_only_it_can_do(tmp_path):
             submission = Submission(
                 request_id="r", project_id="p", function_id="f", urn="urn", payload=b"1", accepted_at=1.0
             )
-            await head.submit(submission)
+            accepted_id = await head.submit(submission)
 
             assert (answer.status, answer.body, answer.headers["X-Path"]) == (201, b"\xff", "/v2/ü")
-            assert members[0].submissions == [submission]
+            assert (members[0].submissions, accepted_id) == ([submission], "first")
 
     run(check())
 

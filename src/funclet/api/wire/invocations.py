@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -11,6 +12,7 @@ from funclet.api import errors
 from funclet.api.call import Call
 from funclet.api.wire import codec
 from funclet.base.http import JSON, TEXT, Response
+from funclet.base.ids import new_ordered_uuid, new_uuid
 from funclet.model.errors import TABLE
 from funclet.model.invocation import (
     MAX_LOG_TAIL_BYTES,
@@ -63,10 +65,28 @@ async def invoke_function(call: Call) -> Response:
 
 async def async_invoke_function(call: Call) -> Response:
     """Serve AsyncInvokeFunction."""
-    await call.services.invocations.submit(
-        call.principal, call.parameters["function_urn"], call.request.body, _options(call)
+    request_id = await _submit(call)
+    return codec.json_response(202, {"request_id": request_id}, headers={"X-Cff-Request-Id": request_id})
+
+
+async def async_invoke_reserved_function(call: Call) -> Response:
+    """Serve AsyncInvokeReservedFunction, which older clients know: there is no choice of an instance here."""
+    request_id = await _submit(call)
+    body = {"request_id": request_id, "instance_id": new_uuid()}
+    return codec.json_response(202, body, headers={"X-Cff-Request-Id": request_id})
+
+
+async def _submit(call: Call) -> str:
+    headers = call.request.headers
+    options = Options(
+        request_id=new_ordered_uuid(),
+        memory=headers.get("x-cff-instance-memory", ""),
+        dedup_id=headers.get("x-cff-dedup-id"),
+        hop=headers.get("x-cff-async-hop", ""),
     )
-    return codec.json_response(202, {"request_id": call.request_id}, headers={"X-Cff-Request-Id": call.request_id})
+    return await call.services.invocations.submit(
+        call.principal, call.parameters["function_urn"], call.request.body, options
+    )
 
 
 async def list_async_invocations(call: Call) -> Response:
@@ -84,12 +104,21 @@ async def list_async_invocations(call: Call) -> Response:
             limit=limit,
         ),
     )
-    body: dict[str, Any] = {"invocations": [_record(record) for record in records], "count": count}
+    numeric = call.services.invocations.numeric
+    return codec.json_response(200, records_answer(records, count, marker, numeric=numeric))
+
+
+def records_answer(records: Sequence[InvocationRecord], count: int, marker: int, *, numeric: bool) -> dict[str, Any]:
+    """Return a page of records.
+
+    Numbers are digits in strings: one client cannot store a number there, the others convert (async.md 5). `numeric`
+    is for clients that are strict about types.
+    """
+    body: dict[str, Any] = {"invocations": [_record(record, numeric=numeric) for record in records], "count": count}
     following = marker + len(records)
     if records and following < count:
-        # Digits in a string: one client cannot store a number here, the others convert (async.md 5).
-        body["next_marker"] = str(following)
-    return codec.json_response(200, body)
+        body["next_marker"] = following if numeric else str(following)
+    return body
 
 
 def render(outcome: Outcome, wanted: Wanted) -> Response:
@@ -206,7 +235,7 @@ def _options(call: Call) -> Options:
     return Options(request_id=call.request_id, memory=call.request.headers.get("x-cff-instance-memory", ""))
 
 
-def _record(record: InvocationRecord) -> dict[str, Any]:
+def _record(record: InvocationRecord, *, numeric: bool) -> dict[str, Any]:
     item: dict[str, Any] = {
         "request_id": record.request_id,
         "status": record.status,
@@ -214,7 +243,9 @@ def _record(record: InvocationRecord) -> dict[str, Any]:
         "start_time": _time(record.accepted_at),
     }
     # What is not known is left out: clients parse what is there.
-    if record.error_code:
+    if numeric:
+        item["error_code"] = record.error_code
+    elif record.error_code:
         item["error_code"] = str(record.error_code)
     if record.ended_at is not None:
         item["end_time"] = _time(record.ended_at)

@@ -1,110 +1,174 @@
 -- The queue of asynchronous submissions.
 
--- name: add_submission
--- Accepted: waits, due at once.
+-- name: last_submission
+-- New rows take the numbers behind it.
+SELECT coalesce(max(submission_id), 0) FROM submission;
+
+-- name: add_submissions
+-- Accepted: waits, due at once. The row of values is repeated.
 INSERT INTO submission (
-    request_id, project_id, function_id, urn, memory_mib, accepted_at,
-    status, attempts, due_at, error_code, error_message
+    submission_id, request_id, project_id, function_id, urn, memory_mib, accepted_at, queued_at, due_at,
+    payload_bytes, source, root_request_id, parent_request_id, depth,
+    status, attempts, refusals, error_code, error_message
 )
-VALUES (
-    :request_id, :project_id, :function_id, :urn, :memory_mib, :accepted_at,
-    'WAIT', 0, :accepted_at, 0, ''
-);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'WAIT', 0, 0, 0, '');
+
+-- name: add_payloads
+-- Of the submissions that were just added. The row of values is repeated.
+INSERT INTO submission_payload (submission_id, payload) VALUES (?, ?);
 
 -- name: submission_exists
 -- Whether a request id was submitted before.
 SELECT 1 FROM submission WHERE request_id = :request_id;
 
--- name: add_payload
--- Of the submission that was just added.
-INSERT INTO submission_payload (submission_id, payload) VALUES (:submission_id, :payload);
+-- name: find_dedup
+-- What was submitted with this id a short while ago.
+SELECT request_id FROM submission_dedup
+WHERE function_id = :function_id AND qualifier = :qualifier AND dedup_id = :dedup_id AND queued_at > :after;
 
--- name: due_submissions
--- What a lease takes: oldest due time first, then in the order of acceptance.
-SELECT s.submission_id, s.attempts, s.request_id, s.project_id, s.function_id, s.urn, p.payload, s.memory_mib,
-    s.accepted_at
-FROM submission AS s
-JOIN submission_payload AS p ON p.submission_id = s.submission_id
-WHERE s.status = 'WAIT' AND s.due_at <= :now
-ORDER BY s.due_at, s.submission_id
+-- name: put_dedup
+-- An older one with this id has run out.
+INSERT OR REPLACE INTO submission_dedup (function_id, qualifier, dedup_id, request_id, queued_at)
+VALUES (:function_id, :qualifier, :dedup_id, :request_id, :queued_at);
+
+-- name: due_ids
+-- Out of the index alone.
+SELECT submission_id, payload_bytes
+FROM submission INDEXED BY submission_waiting
+WHERE function_id = :function_id AND status = 'WAIT' AND due_at <= :now
+ORDER BY due_at, submission_id
 LIMIT :limit;
 
--- name: lease_submission
--- Hand a row to a worker; the first attempt is when it started.
-UPDATE submission
-SET status = 'RUNNING', attempts = attempts + 1, started_at = coalesce(started_at, :now)
-WHERE submission_id = :submission_id;
+-- name: queued_requests
+-- The rows of `due_ids` that were chosen.
+SELECT s.submission_id, s.request_id, s.project_id, s.function_id, s.urn, p.payload, s.memory_mib, s.accepted_at,
+    s.source, s.root_request_id, s.parent_request_id, s.depth, s.queued_at, s.attempts, s.refusals, s.started_at
+FROM json_each(:ids) AS wanted
+JOIN submission AS s ON s.submission_id = wanted.value
+JOIN submission_payload AS p ON p.submission_id = s.submission_id
+ORDER BY s.due_at, s.submission_id;
 
--- name: end_submission
--- Only what is running can end here.
-UPDATE submission
-SET status = :status, ended_at = :at, error_code = :error_code, error_message = :error_message
-WHERE request_id = :request_id AND status = 'RUNNING';
-
--- name: put_back_submission
--- Try again later. An attempt that is given back never started.
-UPDATE submission
-SET status = 'WAIT',
-    due_at = :due_at,
-    attempts = attempts - :given_back,
-    started_at = CASE WHEN attempts > :given_back THEN started_at END,
-    error_code = :error_code,
-    error_message = :error_message
-WHERE request_id = :request_id AND status = 'RUNNING';
-
--- name: delete_payload
--- Nobody reads it after the end.
-DELETE FROM submission_payload
-WHERE submission_id = (SELECT submission_id FROM submission WHERE request_id = :request_id);
-
--- name: backlog
--- For metrics. Left alone, the planner would read the ended rows too.
-SELECT count(*), min(accepted_at) FROM submission INDEXED BY submission_waiting WHERE status = 'WAIT';
-
--- name: recover_submissions
--- The server that ran them is gone. They stay due since their last due time, so the oldest go first.
-UPDATE submission SET status = 'WAIT' WHERE status = 'RUNNING';
+-- name: waiting_request
+-- For a cancellation.
+SELECT s.submission_id, s.request_id, s.project_id, s.function_id, s.urn, p.payload, s.memory_mib, s.accepted_at,
+    s.source, s.root_request_id, s.parent_request_id, s.depth, s.queued_at, s.attempts, s.refusals, s.started_at
+FROM submission AS s
+JOIN submission_payload AS p ON p.submission_id = s.submission_id
+WHERE s.request_id = :request_id AND s.function_id = :function_id AND s.status = 'WAIT';
 
 -- name: next_due
--- When the worker must wake.
-SELECT due_at FROM submission WHERE status = 'WAIT' ORDER BY due_at, submission_id LIMIT 1;
+-- When a function must be looked at again.
+SELECT due_at
+FROM submission INDEXED BY submission_waiting
+WHERE function_id = :function_id AND status = 'WAIT' AND due_at > :after
+ORDER BY due_at LIMIT 1;
 
--- name: delete_waiting_payloads
--- Before discard_waiting.
-DELETE FROM submission_payload
-WHERE submission_id IN (
-    SELECT submission_id FROM submission WHERE function_id = :function_id AND status = 'WAIT'
-);
+-- name: oldest_queued_at
+-- For metrics: of the row that is due first, which is the oldest but for those that are retried.
+SELECT queued_at
+FROM submission INDEXED BY submission_waiting
+WHERE function_id = :function_id AND status = 'WAIT'
+ORDER BY due_at, submission_id LIMIT 1;
 
--- name: discard_waiting
--- The function is gone.
+-- name: end_submissions
+-- Only what waits can end here. The row of values is repeated.
+UPDATE submission
+SET status = v.column2, ended_at = v.column3, attempts = v.column4, started_at = v.column5,
+    error_code = v.column6, error_message = v.column7
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) AS v
+WHERE submission.submission_id = v.column1 AND submission.status = 'WAIT';
+
+-- name: put_off_submissions
+-- Try again later. The row of values is repeated.
+UPDATE submission
+SET due_at = v.column2, attempts = v.column3, refusals = v.column4, started_at = v.column5,
+    error_code = v.column6, error_message = v.column7
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) AS v
+WHERE submission.submission_id = v.column1 AND submission.status = 'WAIT';
+
+-- name: delete_payloads
+-- Nobody reads them after the end.
+DELETE FROM submission_payload WHERE submission_id IN (SELECT value FROM json_each(:ids));
+
+-- name: delete_ended_submissions
+-- Those that are not to be looked up.
+DELETE FROM submission WHERE submission_id IN (SELECT value FROM json_each(:ids)) AND status <> 'WAIT';
+
+-- name: lanes
+-- Out of the index; the rest by the first row of each function.
+SELECT w.function_id, s.project_id, s.urn, w.row_count, w.payload_bytes, w.due_at
+FROM (
+    SELECT function_id, count(*) AS row_count, sum(payload_bytes) AS payload_bytes, min(due_at) AS due_at,
+        min(submission_id) AS submission_id
+    FROM submission INDEXED BY submission_waiting
+    WHERE status = 'WAIT'
+    GROUP BY function_id
+) AS w
+JOIN submission AS s ON s.submission_id = w.submission_id;
+
+-- name: due_too_late
+-- After a restart with another clock.
+UPDATE submission SET due_at = :now WHERE status = 'WAIT' AND due_at > :latest;
+
+-- name: discard_ids
+-- The function is gone: some of what waits for it.
+SELECT submission_id, payload_bytes
+FROM submission INDEXED BY submission_waiting
+WHERE function_id = :function_id AND status = 'WAIT'
+LIMIT :limit;
+
+-- name: discard_submissions
+-- In steps, because other writes wait meanwhile.
 UPDATE submission
 SET status = 'DISCARD', ended_at = :at, error_code = :error_code, error_message = :error_message
-WHERE function_id = :function_id AND status = 'WAIT';
+WHERE submission_id IN (SELECT value FROM json_each(:ids)) AND status = 'WAIT';
 
 -- name: find_records
 -- One page for the owner of the function, newest first.
-SELECT request_id, status, attempts, accepted_at, started_at, ended_at, error_code, error_message
-FROM submission
-WHERE function_id = :function_id
-    AND (:status = '' OR status = :status)
+SELECT request_id, shown, attempts, accepted_at, started_at, ended_at, error_code, error_message
+FROM (
+    SELECT submission_id, request_id, attempts, accepted_at, started_at, ended_at, error_code, error_message,
+        CASE WHEN status = 'WAIT' AND request_id IN (SELECT value FROM json_each(:running))
+        THEN 'RUNNING' ELSE status END AS shown
+    FROM submission
+    WHERE function_id = :function_id AND accepted_at BETWEEN :begin AND :end
+)
+WHERE :status = '' OR shown = :status
 ORDER BY accepted_at DESC, submission_id DESC
 LIMIT :limit OFFSET :offset;
 
 -- name: count_records
+-- All matches of find_records when every status is wanted: out of the index.
+SELECT count(*) FROM submission
+WHERE function_id = :function_id AND accepted_at BETWEEN :begin AND :end;
+
+-- name: count_records_of_status
 -- All matches of find_records.
 SELECT count(*)
 FROM submission
 WHERE function_id = :function_id
-    AND (:status = '' OR status = :status);
+    AND accepted_at BETWEEN :begin AND :end
+    AND :status = CASE WHEN status = 'WAIT' AND request_id IN (SELECT value FROM json_each(:running))
+        THEN 'RUNNING' ELSE status END;
 
--- name: find_record
--- find_records when the request is known: by its own index.
-SELECT request_id, status, attempts, accepted_at, started_at, ended_at, error_code, error_message
-FROM submission
-WHERE request_id = :request_id
-    AND function_id = :function_id
-    AND (:status = '' OR status = :status);
+-- name: find_records_by_id
+-- find_records when the requests are known: by their own index.
+SELECT request_id, shown, attempts, accepted_at, started_at, ended_at, error_code, error_message
+FROM (
+    SELECT s.submission_id, s.request_id, s.attempts, s.accepted_at, s.started_at, s.ended_at, s.error_code,
+        s.error_message, CASE WHEN s.status = 'WAIT' AND s.request_id IN (SELECT value FROM json_each(:running))
+        THEN 'RUNNING' ELSE s.status END AS shown
+    FROM json_each(:request_ids) AS wanted
+    JOIN submission AS s ON s.request_id = wanted.value
+    WHERE s.function_id = :function_id AND s.accepted_at BETWEEN :begin AND :end
+)
+WHERE :status = '' OR shown = :status
+ORDER BY accepted_at DESC, submission_id DESC;
+
+-- name: find_children
+-- What a request has caused, as far as it goes on.
+SELECT function_id, request_id FROM submission
+WHERE parent_request_id = :request_id AND parent_request_id <> '' AND status = 'WAIT';
 
 -- name: forget_submissions
 -- In steps, because other writes wait meanwhile.
@@ -112,3 +176,36 @@ DELETE FROM submission
 WHERE submission_id IN (
     SELECT submission_id FROM submission WHERE ended_at < :ended_before ORDER BY ended_at LIMIT :limit
 );
+
+-- name: forget_dedup
+-- They have run out.
+DELETE FROM submission_dedup
+WHERE (function_id, qualifier, dedup_id) IN (
+    SELECT function_id, qualifier, dedup_id FROM submission_dedup WHERE queued_at < :queued_before LIMIT :limit
+);
+
+-- name: forget_status_lines
+-- As old as records.
+DELETE FROM async_status_line
+WHERE line_id IN (SELECT line_id FROM async_status_line WHERE at < :ended_before LIMIT :limit);
+
+-- name: forget_deliveries
+-- As old as records.
+DELETE FROM delivery
+WHERE delivery_id IN (
+    SELECT delivery_id FROM delivery WHERE ended_at < :ended_before ORDER BY ended_at LIMIT :limit
+);
+
+-- name: forget_dead_letters
+-- As old as records.
+DELETE FROM dead_letter
+WHERE letter_id IN (SELECT letter_id FROM dead_letter WHERE first_seen < :ended_before LIMIT :limit);
+
+-- name: add_status_line
+-- Of the status log.
+INSERT INTO async_status_line (project_id, request_id, at, document)
+VALUES (:project_id, :request_id, :at, :document);
+
+-- name: changes
+-- How many rows the statement before has changed.
+SELECT changes();

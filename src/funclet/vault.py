@@ -1,0 +1,104 @@
+"""Secrets of others at rest: AES-256-GCM under a key that lies in a file of its own.
+
+The only module that imports `cryptography`. A sealed secret begins with the id of its key, so keys can be
+replaced while old secrets are still read; it opens only in the context that it was sealed for.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_KEY_BYTES, _KEY_ID_BYTES, _NONCE_BYTES = 32, 4, 12
+
+
+class VaultError(Exception):
+    """A key file or a sealed secret cannot be read; the message holds no secret."""
+
+
+class Vault:
+    """Seals and opens secrets. Safe to use from any thread."""
+
+    def __init__(self, path: Path, keys: Mapping[bytes, bytes]) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._keys = dict(keys)
+        """By their ids; the first one seals."""
+
+    @classmethod
+    def open(cls, path: Path) -> "Vault":
+        """Read the key file, or make one with a new key, for its owner only; blocks.
+
+        Raises:
+            VaultError: the file is damaged, or others may read it.
+            OSError: it cannot be read or made.
+        """
+        if not path.exists():
+            vault = cls(path, _new_key())
+            vault._write()
+            return vault
+        if path.stat().st_mode & 0o077:
+            raise VaultError(f"Others may read the key file {path}; make it private: chmod 600 {path}")
+        try:
+            lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+            keys = {bytes.fromhex(name): bytes.fromhex(key) for name, key in lines}
+        except ValueError as error:
+            raise VaultError(f"The key file {path} is damaged; restore it from a backup.") from error
+        if not keys or any(len(name) != _KEY_ID_BYTES or len(key) != _KEY_BYTES for name, key in keys.items()):
+            raise VaultError(f"The key file {path} is damaged; restore it from a backup.")
+        return cls(path, keys)
+
+    def seal(self, secret: str, *, context: str) -> bytes:
+        """Return a secret encrypted; `context` says whose it is and must be given again to open it."""
+        name, key = next(iter(self._keys.items()))
+        nonce = os.urandom(_NONCE_BYTES)
+        return name + nonce + AESGCM(key).encrypt(nonce, secret.encode(), context.encode())
+
+    def reveal(self, sealed: bytes, *, context: str) -> str:
+        """Return what was sealed.
+
+        Raises:
+            VaultError: the key is gone, the bytes are damaged, or the context is another.
+        """
+        key = self._keys.get(sealed[:_KEY_ID_BYTES])
+        if key is None:
+            raise VaultError(f"A secret is sealed with a key that {self._path} does not hold.")
+        rest = sealed[_KEY_ID_BYTES:]
+        try:
+            return AESGCM(key).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], context.encode()).decode()
+        except (InvalidTag, ValueError) as error:
+            raise VaultError("A sealed secret is damaged or stands where it does not belong.") from error
+
+    def add_key(self) -> None:
+        """Seal with a new key from now on; what older ones have sealed is still read. Durable when this returns."""
+        with self._lock:
+            self._keys = {**_new_key(), **self._keys}
+            self._write()
+
+    def drop_old_keys(self) -> None:
+        """Forget all keys but the one that seals. Everything must be sealed with it by now."""
+        with self._lock:
+            self._keys = dict([next(iter(self._keys.items()))])
+            self._write()
+
+    def _write(self) -> None:
+        partial = self._path.with_name(self._path.name + ".part")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.writelines(f"{name.hex()} {key.hex()}\n" for name, key in self._keys.items())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _new_key() -> dict[bytes, bytes]:
+    return {os.urandom(_KEY_ID_BYTES): os.urandom(_KEY_BYTES)}

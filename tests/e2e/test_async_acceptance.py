@@ -1,0 +1,554 @@
+"""The acceptance points of asynchronous invocation, each on a real server with real instances.
+
+The number in the name of a test is that of the point it stands for.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from funclet.base.ids import new_uuid
+from funclet.client import ApiError, NetworkError
+from tests.support.members import member_pids
+from tests.support.server import ServerProcess
+from tests.support.waiting import eventually
+
+ECHO = "def handler(event, context):\n    return event\n"
+COUNTING = """
+import json, os
+def handler(event, context):
+    with open(event["file"], "a") as file:
+        file.write(json.dumps({"request_id": context.getRequestID(), "event": event}) + "\\n")
+    if event.get("fails"):
+        raise ConnectionError("card service unreachable")
+    return {"charged": True}
+"""
+COLLECTOR = """
+import json
+def handler(event, context):
+    with open("FOLDER/collected-" + event["request_context"]["request_id"], "a") as file:
+        file.write(json.dumps(event) + "\\n")
+"""
+SLEEPER = """
+import time
+def handler(event, context):
+    time.sleep(event.get("s", 0))
+    return "x" * event.get("size", 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def marks_folder(scratch):
+    """A folder that functions without isolation can write to."""
+    folder = Path(tempfile.mkdtemp(prefix="marks-", dir=scratch))
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.fixture
+def marks(marks_folder):
+    """A file of its own for each test, for the runs of its functions."""
+    return marks_folder / new_uuid()
+
+
+@pytest.fixture(scope="module")
+def process_server(scratch):
+    """A server whose functions see the files of this host, so that they can count their runs."""
+    folder = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
+    folder.chmod(0o755)
+    server = ServerProcess(folder, "--isolation", "process", FGS_ASYNC_RETRY_BASE_S="0.1").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def urn(process_server):
+    return process_server.deploy("charge-card", COUNTING)
+
+
+@pytest.fixture(scope="module")
+def collector(process_server, marks_folder):
+    """A function that keeps every document it is sent."""
+    return process_server.deploy("collector", COLLECTOR.replace("FOLDER", str(marks_folder)))
+
+
+@pytest.fixture
+def collected(marks_folder):
+    """Return the documents that the collector got for a request, as soon as there are any."""
+
+    def collect(request_id):
+        return eventually(lambda: runs(marks_folder / f"collected-{request_id}"), because="the destination was called")
+
+    return collect
+
+
+def call(server, method, path, body=None, **options):
+    """Call the API with a JSON body."""
+    return server.client.call(method, path, body=b"" if body is None else json.dumps(body).encode(), **options)
+
+
+def settings(server, urn, **fields):
+    """Set the asynchronous settings of a version."""
+    return call(server, "PUT", server.path(f"/functions/{urn}/async-invoke-config"), fields).json()
+
+
+def submit(server, urn, event, **headers):
+    answer = server.client.call(
+        "POST",
+        server.path(f"/functions/{urn}/invocations-async"),
+        body=json.dumps(event).encode(),
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
+    return answer.json()["request_id"]
+
+
+def record(server, urn, request_id):
+    return server.client.async_record(urn, request_id)
+
+
+def ended(server, urn, request_id, *, within_s=20):
+    """Return the record of a request once it has ended."""
+
+    def look():
+        found = record(server, urn, request_id)
+        return found if found and found["status"] in ("SUCCESS", "FAIL", "DISCARD") else None
+
+    return eventually(look, within_s=within_s, because=f"{request_id} has ended: {record(server, urn, request_id)}")
+
+
+def running(server, urn, request_id):
+    eventually(lambda: record(server, urn, request_id)["status"] == "RUNNING", because="it runs")
+
+
+def runs(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def letters(server):
+    path = f"/v2/{server.project_id}/funclet/dead-letters"
+    return server.client.call("GET", path, query={"limit": 500}).json()["dead_letters"]
+
+
+def letter_of(server, request_id):
+    return next((one for one in letters(server) if one["request_id"] == request_id), None)
+
+
+def test_01_what_was_answered_202_runs_after_a_kill(new_server, marks):
+    server = new_server("--isolation", "process")
+    urn = server.deploy("hello", COUNTING)
+    request_id = submit(server, urn, {"file": str(marks)})
+    server.kill()
+    server.start()
+
+    assert ended(server, urn, request_id)["status"] == "SUCCESS"
+    assert {one["request_id"] for one in runs(marks)} == {request_id}
+
+
+def test_02_the_size_is_exact_and_text_arrives_unchanged(process_server, urn, marks):
+    server = process_server
+    event = {"file": str(marks), "text": "ü猫😀"}
+    room = 262_144 - len(json.dumps({**event, "pad": ""}, ensure_ascii=False).encode())
+    body = json.dumps({**event, "pad": "x" * room}, ensure_ascii=False).encode()
+    path = server.path(f"/functions/{urn}/invocations-async")
+    assert len(body) == 262_144
+
+    request_id = server.client.call("POST", path, body=body).json()["request_id"]
+    with pytest.raises(ApiError) as refused:
+        server.client.call("POST", path, body=body + b" ")
+
+    assert (refused.value.status, refused.value.code) == (413, "FSS.1201")
+    ended(server, urn, request_id)
+    assert runs(marks)[0]["event"]["text"] == "ü猫😀"
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_03_retries_are_exact_and_the_failure_is_told_once(process_server, urn, collector, collected, marks, retries):
+    server = process_server
+    target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": collector})}
+    settings(server, urn, max_async_retry_attempts=retries, destination_config={"on_failure": target})
+
+    request_id = submit(server, urn, {"file": str(marks), "fails": True})
+
+    assert ended(server, urn, request_id)["status"] == "FAIL"
+    assert len(runs(marks)) == retries + 1
+    (document,) = collected(request_id)
+    assert document["request_context"]["approximate_invoke_count"] == retries
+    assert document["request_context"]["condition"] == "UnhandledInvocationError"
+    assert document["response_context"]["status_code"] == 500
+    assert json.loads(document["response_payload"])["errorType"] == "ConnectionError"
+    assert [one["status"] for one in deliveries(server, request_id)] == ["SENT"]
+
+
+def deliveries(server, request_id):
+    path = f"/v2/{server.project_id}/funclet/async/{request_id}/deliveries"
+    return eventually(
+        lambda: [
+            one for one in server.client.call("GET", path).json()["deliveries"] if one["status"] in ("SENT", "DEAD")
+        ],
+        because="delivered",
+    )
+
+
+def test_04_the_defaults_are_none_without_settings_and_one_retry_with(process_server, marks):
+    server = process_server
+    urn = server.deploy("defaults", COUNTING)
+    plain, with_settings = Path(f"{marks}-plain"), Path(f"{marks}-with")
+
+    ended(server, urn, submit(server, urn, {"file": str(plain), "fails": True}))
+    assert settings(server, urn)["max_async_retry_attempts"] == 1
+    ended(server, urn, submit(server, urn, {"file": str(with_settings), "fails": True}))
+
+    assert (len(runs(plain)), len(runs(with_settings))) == (1, 2)
+
+
+def occupied(server, name, seconds):
+    """Deploy a function with one instance, and keep that busy."""
+    urn = server.deploy(name, SLEEPER, timeout=30)
+    call(server, "PUT", server.path(f"/functions/{urn}/config-max-instance"), {"max_instance_num": 1})
+    answer = server.begin(urn, {"s": seconds})
+    busy = 'fgs_instances{kind="busy"} 1'
+    eventually(lambda: busy in server.client.call("GET", "/metrics").body.decode(), because="the function is busy")
+    return urn, answer
+
+
+def test_05_throttling_uses_up_no_retries(new_server):
+    server = new_server("--admission-wait-ms", "0")
+    urn, answer = occupied(server, "busy", 20)
+    settings(server, urn, max_async_retry_attempts=0)
+
+    request_id = submit(server, urn, {})
+    eventually(lambda: record(server, urn, request_id)["error_message"], because="it was throttled")
+
+    assert answer.result(timeout=40).status == 200
+    assert ended(server, urn, request_id, within_s=40)["status"] == "SUCCESS"
+
+
+def test_05_age_ends_what_is_throttled(new_server):
+    server = new_server("--admission-wait-ms", "0")
+    urn, answer = occupied(server, "busy", 12)
+    settings(server, urn, max_async_event_age_in_seconds=5)
+
+    request_id = submit(server, urn, {})
+
+    assert ended(server, urn, request_id)["status"] == "DISCARD"
+    assert letter_of(server, request_id)["document"]["request_context"]["condition"] == "EventAgeExceeded"
+    answer.result(timeout=40)
+
+
+def test_06_a_result_that_is_too_long_is_left_out_and_is_a_success(process_server, collector, collected):
+    server = process_server
+    urn = server.deploy("long-result", SLEEPER)
+    target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": collector})}
+    settings(server, urn, destination_config={"on_success": target})
+
+    short, long = (submit(server, urn, {"size": size}) for size in (1000, 262_145))
+
+    assert {ended(server, urn, one)["status"] for one in (short, long)} == {"SUCCESS"}
+    (fits,), (too_long,) = (collected(one) for one in (short, long))
+    assert fits["response_payload"].strip('"') == "x" * 1000
+    assert too_long["response_payload"] == ""
+    assert too_long["response_context"]["status_code"] == 200
+
+
+def test_07_a_broken_destination_ends_as_a_dead_letter_and_the_state_stays(process_server, urn, marks):
+    server = process_server
+    gone = urn.replace(":charge-card:", ":nobody-home:")
+    target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": gone})}
+    settings(server, urn, destination_config={"on_success": target})
+
+    request_id = submit(server, urn, {"file": str(marks)})
+
+    assert ended(server, urn, request_id)["status"] == "SUCCESS"
+    assert [one["status"] for one in deliveries(server, request_id)] == ["DEAD"]
+    letter = letter_of(server, request_id)
+    assert letter["destination"] == "FunctionGraph"
+    assert "nobody-home" in letter["reason"]
+    assert json.loads(letter["document"]["response_payload"]) == {"charged": True}
+    assert record(server, urn, request_id)["status"] == "SUCCESS"
+
+
+def test_08_a_dead_letter_is_replayed_and_purged(process_server, urn, collector, marks):
+    server = process_server
+    settings(server, urn, max_async_retry_attempts=0, destination_config={})
+    request_id = submit(server, urn, {"file": str(marks), "fails": True})
+    ended(server, urn, request_id)
+    letter = letter_of(server, request_id)
+    base = f"/v2/{server.project_id}/funclet/dead-letters"
+
+    again = server.client.call("POST", f"{base}/{letter['id']}/replay").json()["request_id"]
+
+    ended(server, urn, again)
+    assert [one["event"] for one in runs(marks)] == [{"file": str(marks), "fails": True}] * 2
+    assert letter_of(server, request_id) is None
+    assert call(server, "DELETE", base, {"ids": [letter_of(server, again)["id"]]}).json() == {"count": 1}
+    assert letter_of(server, again) is None
+
+
+def test_09_the_settings_go_round_as_terraform_sends_them(process_server, urn):
+    server = process_server
+    path = server.path(f"/functions/{urn}/async-invoke-config")
+    body = {
+        "max_async_event_age_in_seconds": 3500,
+        "max_async_retry_attempts": 2,
+        "destination_config": {
+            "on_success": {"destination": "functiongraph", "param": json.dumps({"func_urn": urn + "x"})},
+            "on_failure": {"destination": "", "param": ""},
+        },
+        "enable_async_status_log": True,
+    }
+
+    created = call(server, "PUT", path, body).json()
+    read = server.client.call("GET", path).json()
+
+    assert created == read
+    assert read["destination_config"] == {
+        "on_success": {"destination": "FunctionGraph", "param": json.dumps({"func_urn": urn + "x"})}
+    }
+    assert read["func_urn"] == urn
+    assert datetime.fromisoformat(read["created_time"]).tzinfo is not None
+    updated = call(
+        server,
+        "PUT",
+        path,
+        {"max_async_event_age_in_seconds": 3600, "max_async_retry_attempts": 3, "destination_config": {}},
+    ).json()
+    assert updated["destination_config"] == {}
+    assert updated["enable_async_status_log"] is False
+    listed = server.client.call("GET", path + "s", query={"limit": 0}).json()
+    assert listed["async_invoke_configs"] == [updated]
+    assert listed["page_info"] == {"next_marker": 1, "previous_marker": 0, "current_count": 1}
+    with pytest.raises(ApiError) as refused:
+        server.client.call("GET", path + "s", query={"limit": -1})
+    assert refused.value.code == "FSS.1001"
+    assert server.client.call("DELETE", path).status == 204
+    for method in ("GET", "DELETE"):
+        with pytest.raises(ApiError) as missing:
+            server.client.call(method, path)
+        assert missing.value.status == 404
+
+
+def test_10_records_are_found_by_filters_and_paged(new_server):
+    server = new_server()
+    urn = server.deploy("listed", ECHO)
+    ids = [submit(server, urn, {"n": n}) for n in range(120)]
+    eventually(
+        lambda: (
+            server.client.call(
+                "GET", server.path(f"/functions/{urn}/async-invocations"), query={"status": "SUCCESS"}
+            ).json()["count"]
+            == 120
+        ),
+        within_s=20,
+    )
+    path = server.path(f"/functions/{urn}/async-invocations")
+
+    def page(**query):
+        return server.client.call("GET", path, query=query).json()
+
+    first = page()
+    second = page(marker=first["next_marker"])
+    assert (len(first["invocations"]), first["count"], first["next_marker"]) == (100, 120, "100")
+    assert "next_marker" not in second
+    seen = [one["request_id"] for one in first["invocations"] + second["invocations"]]
+    assert seen == ids[::-1]
+    assert page(request_id="unknown") == {"invocations": [], "count": 0}
+    assert "error_code" not in first["invocations"][0]
+    assert (
+        page(query_end_time=datetime.fromtimestamp(time.time() - 60, UTC).strftime("%Y-%m-%dT%H:%M:%S"))["count"] == 0
+    )
+    active = server.path(f"/functions/{urn}/active-async-invocations")
+    asked = server.client.call("GET", active, query={"requests": ",".join(ids[:10])}).json()
+    assert {one["request_id"] for one in asked["invocations"]} == set(ids[:10])
+    with pytest.raises(ApiError) as refused:
+        server.client.call("GET", active, query={"requests": ",".join(ids[:11])})
+    assert refused.value.code == "FSS.1001"
+
+
+def cancel(server, urn, request_id, **fields):
+    return call(server, "POST", server.path(f"/functions/{urn}/cancel"), {"request_id": request_id, **fields}).json()
+
+
+@pytest.fixture(scope="module")
+def sleeper(process_server):
+    urn = process_server.deploy("sleeper", SLEEPER, timeout=60)
+    settings(process_server, urn, max_async_retry_attempts=3)
+    return urn
+
+
+@pytest.mark.parametrize("fields", [{}, {"type": "force"}, {"type": "recursive"}, {"recursive": False, "force": True}])
+def test_11_what_runs_is_cancelled_and_not_tried_again(process_server, sleeper, fields):
+    server = process_server
+    request_id = submit(server, sleeper, {"s": 50})
+    running(server, sleeper, request_id)
+
+    assert cancel(server, sleeper, request_id, **fields) is None
+
+    found = ended(server, sleeper, request_id)
+    assert (found["status"], found["error_code"]) == ("FAIL", "4208")
+    assert found["error_message"] == "function invocation canceled"
+    document = letter_of(server, request_id)["document"]
+    assert document["request_context"]["condition"] == "InvocationCanceled"
+    assert document["response_context"]["status_code"] == 499
+    # Finished: nothing happens.
+    assert cancel(server, sleeper, request_id, **fields) is None
+
+
+def test_11_recursive_cancels_what_the_request_has_caused(process_server, sleeper):
+    server = process_server
+    parent = submit(server, sleeper, {"s": 50})
+    child = submit(server, sleeper, {"s": 50}, X_Cff_Async_Hop=f"{parent};1;{parent}")
+    stranger = submit(server, sleeper, {"s": 50})
+    for request_id in (parent, child, stranger):
+        running(server, sleeper, request_id)
+
+    cancel(server, sleeper, parent, type="recursive")
+
+    assert [ended(server, sleeper, one)["status"] for one in (parent, child)] == ["FAIL", "FAIL"]
+    assert record(server, sleeper, stranger)["status"] == "RUNNING"
+    cancel(server, sleeper, stranger, type="force")
+
+
+def test_11_an_unknown_request_is_refused(process_server, sleeper):
+    with pytest.raises(ApiError) as refused:
+        cancel(process_server, sleeper, "unknown")
+    assert (refused.value.code, refused.value.message) == ("FSS.0400", "Invalid RequestId")
+
+
+def test_12_a_circle_of_destinations_stops_at_depth_16(process_server):
+    server = process_server
+    a, b = (server.deploy(name, ECHO) for name in ("circle-a", "circle-b"))
+
+    def lead(source, to):
+        target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": to})}
+        return call(
+            server,
+            "PUT",
+            server.path(f"/functions/{source}/async-invoke-config"),
+            {"destination_config": {"on_success": target, "on_failure": target}},
+        )
+
+    assert "x-cff-warning" not in lead(a, b).headers
+    assert lead(b, a).headers["x-cff-warning"] == "destination-cycle"
+
+    submit(server, a, {})
+
+    def stopped():
+        return [
+            one
+            for one in letters(server)
+            if one["document"]["request_context"]["condition"] == "LoopDetected" and ":circle-" in one["function_urn"]
+        ]
+
+    (letter,) = eventually(stopped, within_s=30, because="the circle was broken")
+    # Depth 0 to 16 run, 17 is stopped: nine of a, eight of b.
+    assert letter["function_urn"] == b
+    total = sum(
+        server.client.call("GET", server.path(f"/functions/{one}/async-invocations")).json()["count"] for one in (a, b)
+    )
+    assert total == 18
+
+
+def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks):
+    server = new_server("--isolation", "process", "--processes", "2")
+    source = COUNTING.replace("    if event", "    import time; time.sleep(2)\n    if event", 1)
+    eventually(lambda: len(member_pids(server)) == 2, because="both processes serve")
+    urns = [server.deploy(f"slow-{n}", source) for n in range(8)]
+    ids = [submit(server, one, {"file": f"{marks}-{n}"}) for n, one in enumerate(urns)]
+    eventually(lambda: all(runs(Path(f"{marks}-{n}")) for n in range(8)), within_s=20, because="all run")
+
+    os.kill(member_pids(server)[1], signal.SIGKILL)
+    # The connections that it had accepted have gone with it.
+    server.kill_is_over()
+
+    def statuses():
+        with contextlib.suppress(NetworkError):
+            return [record(server, one, request)["status"] for one, request in zip(urns, ids, strict=True)]
+
+    eventually(lambda: statuses() == ["SUCCESS"] * 8, within_s=40, because="all have ended well")
+    counts = [len(runs(Path(f"{marks}-{n}"))) for n in range(8)]
+    assert all(count >= 1 for count in counts)
+    assert any(count == 2 for count in counts), f"no function was in the process that died: {counts}"
+
+
+def test_14_the_status_log_has_six_members_and_grows(process_server, urn, marks):
+    server = process_server
+    log = server.path("/functions/async-status-log-detail")
+    assert server.client.call("GET", log).json() == dict.fromkeys(
+        ("group_id", "group_name", "stream_id", "stream_name"), ""
+    )
+    for _ in range(2):
+        answer = server.client.call("POST", server.path("/functions/enable-async-status-logs"))
+        assert (answer.status, answer.body) == (200, b"")
+    place = server.client.call("GET", log).json()
+    assert place["group_name"] == f"function-async-log-group-{server.project_id}"
+    assert place["group_id"]
+    settings(server, urn, max_async_retry_attempts=1, enable_async_status_log=True)
+
+    request_id = submit(server, urn, {"file": str(marks), "fails": True})
+    ended(server, urn, request_id)
+
+    path = f"/v2/{server.project_id}/funclet/async-status-log"
+
+    def lines():
+        found = server.client.call("GET", path, query={"request_id": request_id}).json()["lines"]
+        return sorted(found, key=lambda one: one["seq_status"]) if len(found) == 5 else None
+
+    found = eventually(lines, because="all lines are written")
+    assert [one["seq_status"] for one in found] == [10, 20, 110, 120, 131]
+    members = {
+        "function_urn": str,
+        "request_id": str,
+        "seq_status": int,
+        "operation_timestamp": int,
+        "error_code": int,
+        "error_message": str,
+    }
+    assert all({name: type(value) for name, value in one.items()} == members for one in found)
+
+
+def test_15_an_http_function_is_refused(process_server):
+    server = process_server
+    try:
+        urn = server.deploy("web", {"bootstrap": "#!/bin/sh\n"}, runtime="http", handler="bootstrap")
+    except ApiError as error:
+        # This server has no HTTP functions yet; then none can be invoked.
+        assert error.code == "FSS.1005"  # noqa: PT017 - one of two outcomes
+        return
+    with pytest.raises(ApiError) as refused:
+        submit(server, urn, {})
+    assert refused.value.code == "FSS.0400"
+
+
+def test_a_dedup_id_is_accepted_once(process_server, urn, marks):
+    server = process_server
+    first, second = (submit(server, urn, {"file": str(marks)}, X_Cff_Dedup_Id="order-42") for _ in range(2))
+
+    assert first == second
+    ended(server, urn, first)
+    assert len(runs(marks)) == 1
+    with pytest.raises(ApiError) as refused:
+        submit(server, urn, {}, X_Cff_Dedup_Id="x" * 129)
+    assert refused.value.code == "FSS.0400"
+
+
+def test_deleting_a_function_discards_what_waits(process_server):
+    server = process_server
+    urn = server.deploy("doomed", SLEEPER, timeout=60)
+    call(server, "PUT", server.path(f"/functions/{urn}/config-max-instance"), {"max_instance_num": 1})
+    ids = [submit(server, urn, {"s": 30}) for _ in range(20)]
+    running(server, urn, ids[0])
+
+    server.client.delete_function(urn.rsplit(":", 1)[0])
+
+    def waits():
+        lines = server.client.call("GET", "/metrics").body.decode().splitlines()
+        return any(one.startswith("fgs_async_function_queue_length") and ":doomed" in one for one in lines)
+
+    eventually(lambda: not waits(), because="nothing waits any more")
