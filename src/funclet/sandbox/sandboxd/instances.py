@@ -71,10 +71,12 @@ class Running:
             self.group.child_started()
 
     def let_go_of_tmp(self) -> None:
-        """Close our descriptor of `/tmp` before the instance ends: whoever closes a disk last waits milliseconds."""
+        """Close our descriptors of `/tmp` before the instance ends: whoever closes a disk last waits milliseconds."""
         fd = self.outgoing.pop("tmp", -1)
         if fd >= 0:
             os.close(fd)
+        if self.slot is not None:
+            self.slot.let_go_of_tmp()
 
     def close_outgoing(self) -> None:
         """Close what was made for the server."""
