@@ -206,7 +206,6 @@ class IsolatedSandbox:
         self._driver = driver
         self._id = 0
         self._memory_mib = 0
-        self._environment: Mapping[str, str] = {}
         self._started: asyncio.Future[Streams] | None = None
         self._exited: asyncio.Future[Exit] | None = None
         self._meters: dict[str, int] = {}
@@ -220,9 +219,7 @@ class IsolatedSandbox:
         self._started, self._exited = loop.create_future(), loop.create_future()
         self._memory_mib = spec.memory_mib
         self._id = self._driver.register(self)
-        message = _request(self._id, spec)
-        self._environment = message.environment
-        packet = render(message)
+        packet = render(_request(self._id, spec))
         if len(packet) > MAX_PACKET_BYTES // 2:
             self._driver.forget(self._id)
             raise SandboxError(f"Arguments and environment of '{spec.name}' are too large.")
@@ -278,7 +275,7 @@ class IsolatedSandbox:
         streams = Streams(
             connection=socket.socket(fileno=descriptors["connection"]),
             log_fd=descriptors["log"],
-            late_environment=self._environment if is_stem else None,
+            is_greeted=is_stem,
         )
         streams.connection.setblocking(False)
         if "peak" not in self._meters:
@@ -353,16 +350,15 @@ class IsolatedSandbox:
 
 
 def _request(identity: int, spec: SandboxSpec) -> Create:
+    environment = {**spec.environment, **{name: _filled(value) for name, value in spec.path_environment.items()}}
     # sandboxd follows no symbolic link that the server could change, so it is given real paths.
     return Create(
         id=identity,
         name=spec.name,
         interpreter=str(spec.interpreter),
         arguments=tuple(_filled(argument) for argument in spec.arguments),
-        environment={
-            **spec.environment,
-            **{name: _filled(value) for name, value in spec.path_environment.items()},
-        },
+        environment=environment,
+        greeting=spec.greet(environment) if spec.greet is not None and spec.stem_environment else b"",
         stem_environment={name: _filled(value) for name, value in spec.stem_environment.items()},
         code_dir=_real(str(spec.code_dir)),
         runtime_dir=_real(str(spec.runtime_dir)),

@@ -44,11 +44,15 @@ class Slot:
             os.close(self.disk.mount_fd)
         self.has_child = True
 
-    def let_go_of_tmp(self) -> None:
-        """Close the disk before the instance ends if it will not be used again: the last to close one waits long."""
-        if self.disk is not None and self.has_child and (self.tmp_mib != COMMON_TMP_MIB or not self.disk.is_untouched()):
-            os.close(self.disk.root_fd)
-            self.disk = None
+    def let_go_of_tmp(self) -> bool:
+        """Close the disk before the instance ends, unless it may be used again: the last to close one waits long."""
+        if self.disk is None or not self.has_child:
+            return False
+        if self.tmp_mib == COMMON_TMP_MIB and self.disk.is_untouched():
+            return False
+        os.close(self.disk.root_fd)
+        self.disk = None
+        return True
 
 
 class Slots:
