@@ -315,13 +315,19 @@ class Dispatcher:
     async def _reap(self) -> None:
         while True:
             await self._clock.sleep(_REAP_PERIOD_S)
-            for pool in self._all_pools():
-                pool.reap(self._options.idle_release_s)
+            await self._release_idle()
             for entry in self._all_entries():
                 if entry.pool.is_empty:
                     self._metrics.let_go(entry.counters)
             self._pools = {key: entry for key, entry in self._pools.items() if not entry.pool.is_empty}
             self._retired = [entry for entry in self._retired if not entry.pool.is_empty]
+
+    async def _release_idle(self) -> None:
+        """End what was idle for long, spread over time: requests would have to wait for the ends of many at once."""
+        pools = self._all_pools()
+        for pool in pools:
+            if pool.reap(self._options.idle_release_s):
+                await self._clock.sleep(_REAP_PERIOD_S / len(pools))
 
     def _all_entries(self) -> list[_Versioned]:
         return [*self._pools.values(), *self._retired]

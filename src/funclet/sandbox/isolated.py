@@ -42,6 +42,7 @@ from funclet.sandbox.watch import MemoryWatch
 
 _READY_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 15.0
+_LIMIT_DELAY_S = 0.005
 _MIB = 1024 * 1024
 
 
@@ -249,8 +250,11 @@ class IsolatedSandbox:
             return Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
 
     def limit_cpu(self) -> None:
-        """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share."""
-        self._driver.say(LimitCpu(id=self._id))
+        """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share.
+
+        Said a moment later: sandboxd had better not wake up, on the same core, before the runtime has its first request.
+        """
+        asyncio.get_running_loop().call_later(_LIMIT_DELAY_S, self._driver.say, LimitCpu(id=self._id))
 
     async def stop(self, *, grace_s: float) -> Exit:
         """See `Sandbox.stop`."""
