@@ -65,6 +65,21 @@ class Connection:
                 return None
         return view[4], bytes(view[8:24]), int.from_bytes(view[24:28], "big"), view[32:meta_end], view[meta_end:total]
 
+    def peek(self) -> int:
+        """Return the type of a frame that has been read, at least in part, but not been asked for; 0 if there is none.
+
+        Waits for the rest of its header.
+        """
+        got = self._end - self._start
+        if not got:
+            return 0
+        view = self._view
+        view[:got] = bytes(view[self._start : self._end])
+        if got < HEADER_BYTES:
+            got = self._fill(view, got, HEADER_BYTES)
+        self._start, self._end = 0, got
+        return view[4] if got else 0
+
     def write(
         self,
         kind: int,

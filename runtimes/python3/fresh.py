@@ -62,7 +62,8 @@ class FreshState:
             CleanupError: a request has left behind what cannot be removed.
         """
         if not self._is_started:
-            kind = self._peek()
+            # LOAD may have come along with the environment, and has been read then.
+            kind = self._runtime.peek() or self._peek()
             if kind != frames.INVOKE:
                 self._is_started = kind == self._last_of_start
                 return self._runtime.answer_next()

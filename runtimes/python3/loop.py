@@ -185,6 +185,10 @@ class Runtime:
         self._connection.write(frames.DONE, request_id, code, flags, body, log.take_printed())
         return True
 
+    def peek(self) -> int:
+        """Return the type of the next request if it has been read already, else 0."""
+        return self._connection.peek()
+
     def adopt_process(self) -> None:
         """Take this process, a fork, for the one that answers."""
         self._pid = os.getpid()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,6 +262,8 @@ def test_with_a_network_only_the_outside_can_be_reached():
                 answers["other instance"] = await one.ask(FETCH.format(address, 8080))
                 answers["metadata"] = await one.ask(FETCH.format("169.254.169.254", 80))
                 answers["address"] = address
+                # What has sent something is not kept for the next one.
+                await two.ask(FETCH.format("198.51.100.2", 8080))
         await become_true(lambda: len(list(Path("/sys/class/net").glob(f"fgs{lab.sandboxd.pid}v*"))) <= 2)
 
     run_in_lab("full", body, nat_network="10.214.77.0/24")
@@ -269,6 +271,48 @@ def test_with_a_network_only_the_outside_can_be_reached():
     assert answers.pop("outside") == b"198.51.100.1"  # the host's address, not the instance's
     assert answers.pop("address").startswith("10.214.77.")
     assert {name: str(answer) for name, answer in answers.items() if "rror" not in str(answer)} == {}
+
+
+PLACE = "import os; result = [os.stat('/proc/self/ns/net').st_ino, os.stat('/tmp').st_dev]"
+CLEAN = """
+import pathlib
+lines = pathlib.Path('/proc/net/dev').read_text().splitlines()[2:]
+result = os.listdir('/tmp'), sum(int(line.partition(':')[2].split()[9]) for line in lines)
+"""
+UDP = "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('{}', 9))"
+
+
+@pytest.mark.parametrize(
+    ("use", "is_kept"),
+    [
+        ("result = 1 + 1", [True, True]),
+        ("open('/tmp/secret', 'w').write('mine')", [True, False]),
+        ("open('/tmp/secret', 'w').close(); os.unlink('/tmp/secret')", [True, False]),
+        ("os.listdir('/tmp')", [True, False]),
+        (UDP.format("127.0.0.1"), [False, True]),
+        (UDP.format("192.0.2.1"), [False, True]),  # no route leads there
+    ],
+)
+def test_only_what_an_instance_did_not_use_of_its_slot_is_used_again(use, is_kept):
+    async def body(lab):
+        with ExitStack() as stack:
+            async with lab.running() as box:
+                mine = await box.ask(PLACE)
+                (pid,) = lab.processes()
+                # As long as somebody holds them, their numbers stay theirs.
+                for path in ("ns/net", "root/tmp"):
+                    stack.callback(os.close, os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC))
+                await box.ask(use)
+            places = []
+            for _ in range(4):
+                async with lab.running() as box:
+                    places.append(await box.ask(PLACE))
+                    assert await box.ask(CLEAN) == ([], 0)
+            assert [
+                number in next_ones for number, next_ones in zip(mine, zip(*places, strict=True), strict=True)
+            ] == is_kept
+
+    run_in_lab("full", body, spare_slots=1)
 
 
 SUPERVISED = """

@@ -355,24 +355,29 @@ class Dispatcher:
     async def _reap(self) -> None:
         while True:
             await self._clock.sleep(_REAP_PERIOD_S)
-            self._look_ahead()
+            await self._release_idle()
+            self._start_ahead()
             for entry in self._all_entries():
                 if entry.pool.is_empty:
                     self._metrics.let_go(entry.counters)
             self._pools = {key: entry for key, entry in self._pools.items() if not entry.pool.is_empty}
             self._retired = [entry for entry in self._retired if not entry.pool.is_empty]
 
-    def _look_ahead(self) -> None:
-        """Release what nobody is expected to need, start what somebody is."""
-        now, foresight = self._clock.monotonic(), self._foresight
-        for key, entry in self._pools.items():
-            pool = entry.pool
+    async def _release_idle(self) -> None:
+        """Release what nobody is expected to need, spread over time: many ends at once would hold up requests."""
+        foresight, entries = self._foresight, list(self._pools.items())
+        for key, entry in entries:
+            now, pool = self._clock.monotonic(), entry.pool
             if (used_at := pool.used_at(now)) is not None:
                 foresight.saw(key, entry.version, used_at=used_at, start_s=pool.expected_start_s)
-            pool.reap(foresight.release_s(key), keeps_one=foresight.keeps(key, now))
+            if pool.reap(foresight.release_s(key), keeps_one=foresight.keeps(key, now)):
+                await self._clock.sleep(_REAP_PERIOD_S / len(entries))
         for entry in self._retired:
             entry.pool.reap(0.0)
-        for (*_, memory_mib), version in foresight.take_wanted(now):
+
+    def _start_ahead(self) -> None:
+        """Start what somebody is expected to need."""
+        for (*_, memory_mib), version in self._foresight.take_wanted(self._clock.monotonic()):
             found = self._entry_for(Invocation(request_id="", version=version, payload=b"", memory_mib=memory_mib))
             if found is not None:
                 found.pool.start_ahead()

@@ -8,6 +8,7 @@ This is the only place where `sandbox` and `runtimes` meet.
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from collections import deque
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ from funclet.model.invocation import (
     Invocation,
     Report,
 )
-from funclet.runtimes.frames import Answer, FrameConnection, FrameType, RuntimeGone
+from funclet.runtimes.frames import Answer, FrameConnection, FrameType, RuntimeGone, request_bytes
 from funclet.sandbox.protocol import ExitReason, Sandbox, SandboxSpec, Usage
 
 # The loading of code has the initializer's deadline at least, and never less than small hosts need (runtimes.md 3.1).
@@ -142,7 +143,9 @@ class Instance:
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
         self._is_cancelled = False
-        self._late_environment: Mapping[str, str] | None = None
+        self._load_id = new_uuid()
+        """Request id of the frames that make a runtime that of this function."""
+        self._load_deadline_s = max(MIN_LOAD_DEADLINE_S, version.settings.initializer_timeout_s)
         self._last_usage: Usage | None = None
         """Taken just before the end, because a sandbox that is gone cannot be measured."""
         self._tmp_bytes = version.settings.tmp_mib * 1024 * 1024
@@ -157,10 +160,11 @@ class Instance:
             SandboxError: the platform could not make the sandbox.
         """
         began = self._clock.monotonic()
-        streams = await self._sandbox.start(spec)
+        streams = await self._sandbox.start(dataclasses.replace(spec, greet=self._greeting))
         self._output = OutputReader(streams.log_fd)
-        self._connection = await FrameConnection.open(streams.connection)
-        fault = await self._get_ready(streams.late_environment)
+        greeted = (self._load_id, self._load_id) if streams.is_greeted else ()
+        self._connection = await FrameConnection.open(streams.connection, greeted)
+        fault = await self._get_ready()
         self.start_ms = (self._clock.monotonic() - began) * 1000
         if fault is not None:
             return self._failed(fault, self._usage(fault))
@@ -298,11 +302,16 @@ class Instance:
             raise RuntimeError(f"an instance cannot go from {self.state} to {state}")
         self.state = state
 
-    async def _get_ready(self, late_environment: Mapping[str, str] | None) -> _Fault | None:
-        """READY, for a stem SPECIALISE, LOAD, INIT; the log lines of these go before those of the first request."""
+    def _greeting(self, environment: Mapping[str, str]) -> bytes:
+        """Return SPECIALISE and LOAD, for a runtime that was started ahead."""
+        body = json.dumps(dict(environment)).encode()
+        load = request_bytes(FrameType.LOAD, self._load_id, timeout_ms=int(self._load_deadline_s * 1000))
+        return request_bytes(FrameType.SPECIALISE, self._load_id, body=body) + load
+
+    async def _get_ready(self) -> _Fault | None:
+        """READY, LOAD, INIT; the log lines of these go before those of the first request."""
         settings = self.version.settings
-        self._late_environment = late_environment
-        fault = await self._phase("load", FrameType.LOAD, max(MIN_LOAD_DEADLINE_S, settings.initializer_timeout_s))
+        fault = await self._phase("load", FrameType.LOAD, self._load_deadline_s)
         if fault is None and settings.initializer_handler:
             fault = await self._phase("initialize", FrameType.INIT, settings.initializer_timeout_s)
         return fault
@@ -310,16 +319,13 @@ class Instance:
     async def _phase(self, phase: telemetry.Phase, kind: FrameType, deadline_s: float) -> _Fault | None:
         assert self._connection is not None
         assert self._output is not None
-        request_id = new_uuid()
+        request_id = self._load_id if kind is FrameType.LOAD else new_uuid()
         self._start_log += telemetry.start_line(phase, request_id, self.version.version, at=self._clock.now())
         began = self._clock.monotonic()
         fault: _Fault | None
         try:
             async with asyncio.timeout(deadline_s):
-                if kind is FrameType.LOAD:
-                    await self._connection.ready()
-                    await self._specialise(request_id)
-                answer = await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000))
+                answer = await self._answer_of(kind, request_id, deadline_s)
             fault = _fault_of(answer)
         except TimeoutError:
             fault = self._start_timeout(phase, deadline_s)
@@ -337,12 +343,14 @@ class Instance:
         )
         return fault
 
-    async def _specialise(self, request_id: str) -> None:
-        """Tell a runtime that was started ahead whose it is."""
-        if self._late_environment is not None:
-            assert self._connection is not None
-            body = json.dumps(dict(self._late_environment)).encode()
-            await self._connection.send(FrameType.SPECIALISE, request_id, body=body)
+    async def _answer_of(self, kind: FrameType, request_id: str, deadline_s: float) -> Answer:
+        """Ask for one phase of the start, unless the greeting has done so."""
+        assert self._connection is not None
+        if kind is FrameType.LOAD:
+            if self._connection.expected:
+                return await self._connection.expected[-1]
+            await self._connection.ready()
+        return await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000))
 
     def _start_timeout(self, phase: str, deadline_s: float) -> _Fault:
         if phase == "load":

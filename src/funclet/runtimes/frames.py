@@ -14,7 +14,7 @@ import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import cast
 
@@ -67,22 +67,28 @@ class Answer(Struct, frozen=True, gc=False):
 class FrameConnection(asyncio.Protocol):
     """Our end of one runtime's socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, expected: Sequence[str] = ()) -> None:
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = sock
         self._has_unread = False
         """Whether something came that was not read before the end: answers, perhaps."""
         self._parts: list[bytes] = []
         self._missing = 0
-        self._waiting: deque[tuple[bytes, PromptFuture[Answer]]] = deque()
+        self.expected = [PromptFuture[Answer]() for _ in expected]
+        """The answers to come to what was sent before this connection was opened."""
+        identities = [_identity(request_id) for request_id in expected]
+        self._waiting: deque[tuple[bytes, PromptFuture[Answer]]] = deque(zip(identities, self.expected, strict=True))
         self._ready = asyncio.get_running_loop().create_future()
         self.is_closed = False
         """Whether nothing more will come through this connection."""
 
     @classmethod
-    async def open(cls, sock: socket.socket) -> "FrameConnection":
-        """Take over a connected stream socket; `close` closes it."""
-        _, connection = await asyncio.get_running_loop().create_connection(lambda: cls(sock), sock=sock)
+    async def open(cls, sock: socket.socket, expected: Sequence[str] = ()) -> "FrameConnection":
+        """Take over a connected stream socket; `close` closes it.
+
+        `expected`: the ids of requests that were written to it already, see `expected`.
+        """
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: cls(sock, expected), sock=sock)
         return connection
 
     @property
@@ -121,7 +127,7 @@ class FrameConnection(asyncio.Protocol):
         """
         if self._transport is None or self.is_closed:
             raise RuntimeGone("the runtime has closed its connection", has_begun=False)
-        identity = bytes.fromhex(request_id.replace("-", ""))
+        identity = _identity(request_id)
         answer = PromptFuture[Answer]()
         self._waiting.append((identity, answer))
         meta_bytes = json.dumps(meta, separators=(",", ":")).encode() if meta else b""
@@ -212,6 +218,16 @@ class FrameConnection(asyncio.Protocol):
                 may_have_begun = has_begun or number == 0 or self._has_unread
                 answer.set_exception(RuntimeGone(reason, has_begun=may_have_begun))
                 answer.exception()
+
+
+def request_bytes(kind: int, request_id: str, *, timeout_ms: int = 0, body: bytes = b"") -> bytes:
+    """Return the frame of a request without meta."""
+    length = _HEADER_AFTER_LENGTH + len(body)
+    return _HEADER.pack(length, kind, 0, 0, _identity(request_id), timeout_ms, 0) + body
+
+
+def _identity(request_id: str) -> bytes:
+    return bytes.fromhex(request_id.replace("-", ""))
 
 
 def _shut(sock: socket.socket) -> bool:

@@ -42,6 +42,7 @@ from funclet.sandbox.watch import MemoryWatch
 
 _READY_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 15.0
+_LIMIT_DELAY_S = 0.005
 _MIB = 1024 * 1024
 
 
@@ -206,7 +207,6 @@ class IsolatedSandbox:
         self._driver = driver
         self._id = 0
         self._memory_mib = 0
-        self._environment: Mapping[str, str] = {}
         self._started: asyncio.Future[Streams] | None = None
         self._exited: asyncio.Future[Exit] | None = None
         self._meters: dict[str, int] = {}
@@ -222,9 +222,7 @@ class IsolatedSandbox:
         self._started, self._exited = loop.create_future(), loop.create_future()
         self._memory_mib = spec.memory_mib
         self._id = self._driver.register(self)
-        message = _request(self._id, spec)
-        self._environment = message.environment
-        packet = render(message)
+        packet = render(_request(self._id, spec))
         if len(packet) > MAX_PACKET_BYTES // 2:
             self._driver.forget(self._id)
             raise SandboxError(f"Arguments and environment of '{spec.name}' are too large.")
@@ -255,8 +253,11 @@ class IsolatedSandbox:
             return Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
 
     def limit_cpu(self) -> None:
-        """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share."""
-        self._driver.say(LimitCpu(id=self._id))
+        """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share.
+
+        Said a moment later: sandboxd had better not wake up before the runtime has its first request.
+        """
+        asyncio.get_running_loop().call_later(_LIMIT_DELAY_S, self._driver.say, LimitCpu(id=self._id))
 
     async def stop(self, *, grace_s: float) -> Exit:
         """See `Sandbox.stop`."""
@@ -282,7 +283,7 @@ class IsolatedSandbox:
         streams = Streams(
             connection=socket.socket(fileno=descriptors["connection"]),
             log_fd=descriptors["log"],
-            late_environment=self._environment if is_stem else None,
+            is_greeted=is_stem,
         )
         streams.connection.setblocking(False)
         if "peak" not in self._meters:
@@ -340,16 +341,15 @@ class IsolatedSandbox:
 
 
 def _request(identity: int, spec: SandboxSpec) -> Create:
+    environment = {**spec.environment, **{name: _filled(value) for name, value in spec.path_environment.items()}}
     # sandboxd follows no symbolic link that the server could change, so it is given real paths.
     return Create(
         id=identity,
         name=spec.name,
         interpreter=str(spec.interpreter),
         arguments=tuple(_filled(argument) for argument in spec.arguments),
-        environment={
-            **spec.environment,
-            **{name: _filled(value) for name, value in spec.path_environment.items()},
-        },
+        environment=environment,
+        greeting=spec.greet(environment) if spec.greet is not None and spec.stem_environment else b"",
         stem_environment={name: _filled(value) for name, value in spec.stem_environment.items()},
         code_dir=_real(str(spec.code_dir)),
         runtime_dir=_real(str(spec.runtime_dir)),

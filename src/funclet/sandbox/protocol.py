@@ -5,7 +5,7 @@ of the frames that are spoken inside it.
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -66,6 +66,9 @@ class SandboxSpec:
     network: Network = Network.OFF
     extra_read_only: Mapping[Path, str] = field(default_factory=dict)
     """More host folders and where they are seen inside."""
+    greet: Callable[[Mapping[str, str]], bytes] | None = None
+    """Makes, of the environment with all paths in it, what is written to the connection of a sandbox that was started
+    ahead, as soon as it has its code: its runtime then works while the server is still being told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +79,8 @@ class Streams:
     """Our end of the frame socket, non-blocking."""
     log_fd: int
     """Read end of the log pipe, non-blocking."""
-    late_environment: Mapping[str, str] | None = None
-    """Set when the sandbox was started ahead: the environment that its runtime must still be told."""
+    is_greeted: bool = False
+    """The sandbox was started ahead, and what `SandboxSpec.greet` made has been written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -361,23 +361,32 @@ class _Daemon:
         """Send now, or when the server reads again; until then with copies of the descriptors."""
         if self._is_ending:
             return
-        self._unsent.append((render(message), [os.dup(fd) for fd in descriptors]))
-        self._flush()
+        packet = render(message)
+        if not self._unsent and self._send(packet, descriptors):
+            return
+        self._unsent.append((packet, [os.dup(fd) for fd in descriptors]))
         if len(self._unsent) > _MAX_UNSENT:
             self._end_all()
 
     def _flush(self) -> None:
         while self._unsent:
             packet, descriptors = self._unsent[0]
-            try:
-                send(self._control, packet, descriptors)
-            except BlockingIOError:
-                break
-            except OSError:
-                self._end_all()
+            if not self._send(packet, descriptors):
                 return
-            self._unsent.popleft()
-            _close_all(descriptors)
+            # The end drops what is unsent.
+            if self._unsent:
+                self._unsent.popleft()
+                _close_all(descriptors)
+
+    def _send(self, packet: bytes, descriptors: Sequence[int]) -> bool:
+        """Send a packet; False if the server does not read just now. Without a server this is the end."""
+        try:
+            send(self._control, packet, descriptors)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._end_all()
+        return True
 
     def _drop_unsent(self) -> None:
         while self._unsent:

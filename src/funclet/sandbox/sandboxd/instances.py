@@ -71,15 +71,14 @@ class Running:
             self.group.child_started()
 
     def let_go_of_tmp(self) -> None:
-        """Close our descriptor of `/tmp` before the instance ends: whoever closes a disk last waits milliseconds."""
-        fd = self.outgoing.pop("tmp", -1)
-        if fd >= 0:
-            os.close(fd)
+        """Close our descriptors of `/tmp` before the instance ends: whoever closes a disk last waits milliseconds."""
+        if self.slot is not None and self.slot.let_go_of_tmp():
+            self.outgoing.pop("tmp", None)
 
     def close_outgoing(self) -> None:
         """Close what was made for the server."""
         for name, fd in self.outgoing.items():
-            if name not in {"peak", "cpu"}:  # those are the control group's
+            if name not in {"peak", "cpu", "tmp"}:  # those are the control group's and the slot's
                 os.close(fd)
         self.outgoing.clear()
 
@@ -467,7 +466,7 @@ def _full(running: Running, slot: Slot, group: cgroups.Group) -> Running:
     running.slot, running.group = slot, group
     running.outgoing |= {"peak": group.peak_fd, "cpu": group.cpu_fd}
     if slot.disk is not None:
-        running.outgoing["tmp"] = os.dup(slot.disk.root_fd)
+        running.outgoing["tmp"] = slot.disk.root_fd
     return running
 
 

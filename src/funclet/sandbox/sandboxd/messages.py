@@ -14,7 +14,7 @@ import msgspec
 
 from funclet.sandbox.protocol import Network
 
-MAX_PACKET_BYTES = 128 * 1024
+MAX_PACKET_BYTES = 256 * 1024
 _MAX_DESCRIPTORS = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}")
 _VARIABLE = re.compile(r"[^=\0]{1,256}")
@@ -56,6 +56,8 @@ class Create(Keep, frozen=True, kw_only=True):
     environment: dict[str, str]
     code_dir: str
     extra_read_only: dict[str, str]
+    greeting: bytes = b""
+    """Written to the connection of a sandbox that was started ahead, once it has its code."""
 
 
 class Stop(_Message, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ class Started(_Message, frozen=True, kw_only=True):
     descriptors: tuple[str, ...]
     """What each descriptor is: `connection`, `log`, `peak`, `cpu`, `tmp`."""
     is_stem: bool
-    """It was started ahead: its runtime does not know the environment yet."""
+    """It was started ahead, and the greeting has been written to it."""
 
 
 class Failed(_Message, frozen=True, kw_only=True):
@@ -113,6 +115,9 @@ class Exited(_Message, frozen=True, kw_only=True):
 Message = Create | Keep | Stop | LimitCpu | Ready | Started | Failed | Exited
 _DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 _ENCODER = msgspec.json.Encoder()
+# Made once: so large a buffer would be mapped and cleared anew for each packet.
+_buffer = bytearray(MAX_PACKET_BYTES)
+_view = memoryview(_buffer)
 
 
 def keep_of(spec: Keep) -> Keep:
@@ -154,14 +159,14 @@ def receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     Raises:
         BadMessage: it was cut off.
     """
-    packet, rights, flags, _ = connection.recvmsg(MAX_PACKET_BYTES, socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4))
+    length, rights, flags, _ = connection.recvmsg_into([_buffer], socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4))
     descriptors = array.array("i")
     for level, kind, data in rights:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise BadMessage("a packet was too long")
-    return packet, list(descriptors)
+    return bytes(_view[:length]), list(descriptors)
 
 
 def _check_texts(*texts: str) -> None:

@@ -1,17 +1,15 @@
 """Network namespaces of instances: loopback only, or a way out through NAT.
 
-`Networks.make` returns a namespace to join. Without NAT it takes no help from
-other programs; NAT is a bridge of our own, one veth pair per instance, and an
-nftables table, made at first use with iproute2 and nft and removed at the end.
+`Networks.make` returns a namespace to join. NAT is a bridge of our own and an
+nftables table, made at first use with iproute2 and nft and removed at the end,
+and one veth pair per instance, for which no other program is started.
 """
 
 import contextlib
-import fcntl
 import ipaddress
 import os
 import shutil
 import socket
-import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,15 +17,27 @@ from pathlib import Path
 
 from funclet.sandbox import native
 from funclet.sandbox.protocol import SandboxError
+from funclet.sandbox.sandboxd.netlink import (
+    Netlink,
+    Request,
+    add_address,
+    add_default_route,
+    add_veth,
+    bring_up,
+    forgo_ipv6,
+    isolate_port,
+)
 
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP_RUNNING = 0x41
 _TIMEOUT_S = 10
 _PART_PREFIX = 20
 """Addresses of one server: 4093 instances."""
+_STATISTICS = Path("/proc/thread-self/net")
+_SENT_PACKETS = 9
+"""Column of `dev`."""
 _CONF = Path("/proc/sys/net/ipv4/conf")
 _PACKAGES = {"ip": "iproute2", "nft": "nftables"}
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_DEVICE = "eth0"
 
 _RULES = """
 table inet {table} {{
@@ -73,7 +83,9 @@ class Networks:
         self._network = self._pool
         self._bridge = f"fgs{os.getpid()}"
         self._home = -1
-        self._has_bridge = False
+        self._host: Netlink | None = None
+        self._bridge_index = 0
+        self._has_ipv6 = Path("/proc/net/if_inet6").exists()
         self._serial = 0
         self._used: set[str] = set()
         self._switched_on: list[Path] = []
@@ -81,6 +93,7 @@ class Networks:
     def open(self) -> None:
         """Remember the host's own namespace and remove what a dead sandboxd left."""
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._host = Netlink()
         _remove_leftovers()
 
     def missing_for_nat(self) -> str:
@@ -94,20 +107,30 @@ class Networks:
         Raises:
             SandboxError: the kernel refused, or NAT lacks a program or a free address.
         """
-        if nat:
-            self._make_bridge()
-        with _named("A network namespace cannot be made"):
-            fd = self._fresh()
         if not nat:
-            return NetNamespace(fd, "")
-        address = ""
+            with _named("A network namespace cannot be made"):
+                return NetNamespace(self._fresh(), "")
+        self._make_bridge()
+        address = self._take_address()
         try:
-            address = self._take_address()
-            self._connect(fd, address)
+            with _named("A network namespace with a way out cannot be made"):
+                return NetNamespace(self._fresh(address), address)
         except SandboxError:
-            self.release(NetNamespace(fd, address))
+            self._used.discard(address)
             raise
-        return NetNamespace(fd, address)
+
+    def is_untouched(self, namespace: NetNamespace) -> bool:
+        """Tell whether nothing was sent in it, or tried to be, not even to itself. Its processes are gone already.
+
+        Then no connection, neighbour or counter tells of who was in it.
+        """
+        native.helper().setns(namespace.fd, native.CLONE_NEWNET)
+        try:
+            return not _sent()
+        except (OSError, ValueError, IndexError):
+            return False
+        finally:
+            native.helper().setns(self._home, native.CLONE_NEWNET)
 
     def release(self, namespace: NetNamespace) -> None:
         """Close a namespace and free its address. Its processes are gone already."""
@@ -116,17 +139,28 @@ class Networks:
 
     def close(self) -> None:
         """Remove the bridge and its rules."""
-        if self._has_bridge:
+        if self._bridge_index:
             self._remove_bridge()
+        if self._host is not None:
+            self._host.close()
+            self._host = None
         if self._home >= 0:
             os.close(self._home)
             self._home = -1
 
-    def _fresh(self) -> int:
+    def _fresh(self, address: str = "") -> int:
+        """Return a new namespace in which loopback works, and with an address the way out."""
         native.helper().unshare(native.CLONE_NEWNET)
         try:
-            _loopback_up()
-            return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            with contextlib.ExitStack() as stack:
+                inside = Netlink()
+                stack.callback(inside.close)
+                fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                with contextlib.ExitStack() as undo:
+                    undo.callback(os.close, fd)
+                    inside.ask([bring_up("lo"), *self._connect(fd, address)])
+                    undo.pop_all()
+                return fd
         finally:
             native.helper().setns(self._home, native.CLONE_NEWNET)
 
@@ -141,26 +175,32 @@ class Networks:
                 return address
         raise SandboxError(f"Every address of {self._network} is in use: widen nat_network.")
 
-    def _connect(self, fd: int, address: str) -> None:
+    def _connect(self, fd: int, address: str) -> list[Request]:
+        """Lead a cable from the bridge into a namespace; return what is to be done at its other end."""
+        if not address or self._host is None:
+            return []
         port = f"{self._bridge}v{self._serial}"
-        _ip(
-            f"link add name {port} type veth peer name eth0 netns /proc/{os.getpid()}/fd/{fd}",
-            f"link set dev {port} master {self._bridge} up",
-            f"link set dev {port} type bridge_slave isolated on",
+        # Nothing of IPv6 passes the bridge, and an address that nobody can use costs the kernel timers and packets.
+        without_ipv6 = [forgo_ipv6] if self._has_ipv6 else []
+        self._host.ask(
+            [
+                add_veth(port, master=self._bridge_index, peer=_DEVICE, peer_namespace_fd=fd),
+                isolate_port(port),
+                *(forgo(port) for forgo in without_ipv6),
+                bring_up(port),
+            ]
         )
-        gateway = self._network.network_address + 1
-        native.helper().setns(fd, native.CLONE_NEWNET)
-        try:
-            _ip(
-                f"addr add {address}/{self._network.prefixlen} dev eth0",
-                "link set dev eth0 up",
-                f"route add default via {gateway}",
-            )
-        finally:
-            native.helper().setns(self._home, native.CLONE_NEWNET)
+        # This process stands in the new namespace.
+        index = socket.if_nametoindex(_DEVICE)
+        return [
+            *(forgo(_DEVICE) for forgo in without_ipv6),
+            add_address(index, address, self._network.prefixlen),
+            bring_up(_DEVICE),
+            add_default_route(index, str(self._network.network_address + 1)),
+        ]
 
     def _make_bridge(self) -> None:
-        if self._has_bridge:
+        if self._bridge_index:
             return
         missing = self.missing_for_nat()
         if missing:
@@ -168,7 +208,6 @@ class Networks:
         self._network = _free_part(self._pool)
         gateway = self._network.network_address + 1
         try:
-            self._has_bridge = True
             _ip(
                 f"link add name {self._bridge} type bridge",
                 f"addr add {gateway}/{self._network.prefixlen} dev {self._bridge}",
@@ -181,13 +220,14 @@ class Networks:
                 if switch.read_text().strip() == "0":
                     switch.write_text("1")
                     self._switched_on.append(switch)
+            self._bridge_index = socket.if_nametoindex(self._bridge)
         except (SandboxError, OSError) as error:
             self._remove_bridge()
             raise SandboxError(f"The bridge for functions with a network cannot be made: {error}.") from error
 
     def _remove_bridge(self) -> None:
         _remove(self._bridge)
-        self._has_bridge = False
+        self._bridge_index = 0
         if any(Path("/sys/class/net").glob("fgs*[0-9]")):
             return  # another server on this host forwards as well
         for switch in self._switched_on:
@@ -196,9 +236,12 @@ class Networks:
         self._switched_on.clear()
 
 
-def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
+def _sent() -> int:
+    """Return how many packets were sent, or were to be sent, in the present namespace."""
+    devices = (_STATISTICS / "dev").read_text().splitlines()[2:]
+    names, counts = (line.split() for line in (_STATISTICS / "snmp").read_text().splitlines()[:2])
+    tried = sum(int(counts[names.index(name)]) for name in ("OutRequests", "OutDiscards", "OutNoRoutes"))
+    return tried + sum(int(line.partition(":")[2].split()[_SENT_PACKETS]) for line in devices)
 
 
 def _routed_devices() -> set[str]:

@@ -80,6 +80,7 @@ class Nursery:
         try:
             if stem.spec is None:
                 self._maker.specialise(stem, spec)
+            _greet(stem, spec)
         except SandboxError:
             self._host.kill(stem)
             return None
@@ -95,6 +96,7 @@ class Nursery:
         except SandboxError:
             self._zygote_failed(kind)
             return None
+        _greet(running, spec)
         return self._given(running, spec)
 
     def is_loaded(self, running: Running) -> None:
@@ -241,6 +243,18 @@ class Nursery:
             self._host.unwatch(kind.zygote.fd)
             self._maker.end_zygote(kind.zygote)
             kind.zygote = None
+
+
+def _greet(running: Running, spec: Create) -> None:
+    """Write the greeting. The buffer of the connection is larger than any, and nothing was written to it before.
+
+    Raises:
+        SandboxError: nobody is there any more.
+    """
+    try:
+        os.write(running.outgoing["connection"], spec.greeting)
+    except OSError as error:
+        raise SandboxError(f"A stem has ended: {error}.") from error
 
 
 def _free() -> float:

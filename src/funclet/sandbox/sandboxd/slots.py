@@ -2,9 +2,11 @@
 
 A slot is a user id, a network namespace and a disk for `/tmp`. `Slots.take`
 hands out a prepared one or makes it on the spot; `refill` is called when
-sandboxd has nothing else to do.
+sandboxd has nothing else to do. Most functions neither send nor store anything:
+what comes back from them is as good as new.
 """
 
+import contextlib
 import fcntl
 import os
 from collections import deque
@@ -18,8 +20,10 @@ from funclet.sandbox.sandboxd.tmpdisk import TmpDisk, TmpDisks
 
 _CLAIMS = Path("/run/funclet")
 _MAX_RANGES = 64
-_COMMON_TMP_MIB = 512
+COMMON_TMP_MIB = 512
 """The size nearly every function has."""
+_MOST_SPARE = 32
+"""Of what came back untouched, no more is kept than this."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,15 +31,28 @@ class Slot:
     """Held by one instance from before its start until after its end."""
 
     user_id: int
+    network: Network
     namespace: NetNamespace
+    tmp_mib: int
     disk: TmpDisk | None
-    """None: `/tmp` is a tmpfs."""
+    """None: `/tmp` is a tmpfs, or nothing here holds the disk any more."""
+    has_child: bool = False
 
     def child_started(self) -> None:
-        """Let go of the disk: the instance's mount keeps it alive from now on, and no longer."""
-        if self.disk is not None:
-            self.disk.close()
-            self.disk = None
+        """Let go of the mount, which is the instance's."""
+        if self.disk is not None and not self.has_child:
+            os.close(self.disk.mount_fd)
+        self.has_child = True
+
+    def let_go_of_tmp(self) -> bool:
+        """Close the disk before the instance ends, unless it may be used again: the last to close one waits long."""
+        if self.disk is None or not self.has_child:
+            return False
+        if self.tmp_mib == COMMON_TMP_MIB and self.disk.is_untouched():
+            return False
+        os.close(self.disk.root_fd)
+        self.disk = None
+        return True
 
 
 class Slots:
@@ -98,14 +115,31 @@ class Slots:
         except SandboxError:
             self._networks.release(namespace)
             raise
-        return Slot(user_id=self._free_ids.popleft(), namespace=namespace, disk=disk)
+        return Slot(user_id=self._free_ids.popleft(), network=network, namespace=namespace, tmp_mib=tmp_mib, disk=disk)
 
     def give_back(self, slot: Slot) -> None:
-        """End a slot whose processes are gone."""
+        """End a slot whose processes are gone. What is as it was when it was new is kept for others."""
         slot.child_started()
-        self._networks.release(slot.namespace)
+        slot.let_go_of_tmp()
+        if slot.disk is not None:
+            self._keep_disk(slot.disk)
+        self._keep_namespace(slot)
         # To the end of the line: the longer an id rests, the less a late trace of its last user means.
         self._free_ids.append(slot.user_id)
+
+    def _keep_disk(self, disk: TmpDisk) -> None:
+        if len(self._spare_disks) < _MOST_SPARE:
+            with contextlib.suppress(OSError):
+                self._spare_disks.append(disk.mounted_again())
+                return
+        os.close(disk.root_fd)
+
+    def _keep_namespace(self, slot: Slot) -> None:
+        spare = self._spare_namespaces[slot.network]
+        if len(spare) < _MOST_SPARE and self._networks.is_untouched(slot.namespace):
+            spare.append(slot.namespace)
+        else:
+            self._networks.release(slot.namespace)
 
     def refill(self) -> bool:
         """Prepare one missing part; False when nothing is missing."""
@@ -114,7 +148,7 @@ class Slots:
                 spare.append(self._networks.make(nat=network is Network.NAT))
                 return True
         if not self.tmp_problem and len(self._spare_disks) < self._settings.spare_slots:
-            self._spare_disks.append(self._disks.make(_COMMON_TMP_MIB))
+            self._spare_disks.append(self._disks.make(COMMON_TMP_MIB))
             return True
         return False
 
@@ -139,6 +173,6 @@ class Slots:
     def _take_disk(self, tmp_mib: int) -> TmpDisk | None:
         if self.tmp_problem:
             return None
-        if tmp_mib == _COMMON_TMP_MIB and self._spare_disks:
+        if tmp_mib == COMMON_TMP_MIB and self._spare_disks:
             return self._spare_disks.popleft()
         return self._disks.make(tmp_mib)

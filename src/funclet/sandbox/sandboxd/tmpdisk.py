@@ -33,7 +33,23 @@ class TmpDisk:
 
     mount_fd: int
     root_fd: int
-    """Its root, for `fstatvfs` only."""
+    """Its root, for `fstat` and `fstatvfs` only."""
+    device: str
+    """Path of its loop device, which is its own as long as the disk is mounted."""
+    fresh: tuple[int, ...]
+    """What `_state` said before anybody had it."""
+
+    def is_untouched(self) -> bool:
+        """Tell whether nobody has made, changed or even looked for a file in it."""
+        return _state(self.root_fd) == self.fresh
+
+    def mounted_again(self) -> "TmpDisk":
+        """Return the same disk with a mount that no folder shows. It takes the root's descriptor over.
+
+        Raises:
+            OSError: it cannot be mounted.
+        """
+        return TmpDisk(_mount_device(self.device), self.root_fd, self.device, self.fresh)
 
     def close(self) -> None:
         """Give it back."""
@@ -126,11 +142,21 @@ class TmpDisks:
     def _mount(image: int) -> TmpDisk:
         device, path = _attach(image)
         try:
-            attributes = native.ATTR_NOSUID | native.ATTR_NODEV
-            mount_fd = native.helper().mount_detached("ext4", path, attributes)
+            mount_fd = _mount_device(path)
         finally:
             os.close(device)
-        return TmpDisk(mount_fd, os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd))
+        root_fd = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
+        return TmpDisk(mount_fd, root_fd, path, _state(root_fd))
+
+
+def _mount_device(path: str) -> int:
+    return native.helper().mount_detached("ext4", path, native.ATTR_NOSUID | native.ATTR_NODEV)
+
+
+def _state(root_fd: int) -> tuple[int, ...]:
+    """Return what changes with every file that is made, and even with a look at what is there."""
+    root, system = os.fstat(root_fd), os.fstatvfs(root_fd)
+    return (root.st_atime_ns, root.st_mtime_ns, root.st_ctime_ns, system.f_bfree, system.f_ffree)
 
 
 def _bytes(size_mib: int) -> int:
