@@ -43,7 +43,7 @@ def list_(talk: Session, address: Address, status: str | None, since: str, limit
     render.rows(talk.flags, talk.at(address, act), columns=_COLUMNS)
 
 
-@session.command("show", examples=("fgs async show hello 0197a3e2-...",))
+@session.command("show", examples=("fgs async show hello 0197a3e2-...", "fgs async show hello 0197a3e2-... -o json"))
 @session.function_argument()
 @click.argument("request_id")
 def show(talk: Session, address: Address, request_id: str) -> None:
@@ -93,7 +93,7 @@ def dead_letters(talk: Session, limit: int) -> None:
     )
 
 
-@session.command("replay", examples=("fgs async replay 17",))
+@session.command("replay", examples=("fgs async replay 17", "fgs async replay 17 -q"))
 @click.argument("letter_id", type=click.IntRange(1))
 def replay(talk: Session, letter_id: int) -> None:
     """Send a dead letter again: to its destination, or without one its event to its function."""
