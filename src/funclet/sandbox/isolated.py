@@ -252,7 +252,7 @@ class IsolatedSandbox:
     def limit_cpu(self) -> None:
         """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share.
 
-        Said a moment later: sandboxd had better not wake up, on the same core, before the runtime has its first request.
+        Said a moment later: sandboxd had better not wake up before the runtime has its first request.
         """
         asyncio.get_running_loop().call_later(_LIMIT_DELAY_S, self._driver.say, LimitCpu(id=self._id))
 

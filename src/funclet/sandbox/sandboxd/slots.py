@@ -115,9 +115,7 @@ class Slots:
         except SandboxError:
             self._networks.release(namespace)
             raise
-        return Slot(
-            user_id=self._free_ids.popleft(), network=network, namespace=namespace, tmp_mib=tmp_mib, disk=disk
-        )
+        return Slot(user_id=self._free_ids.popleft(), network=network, namespace=namespace, tmp_mib=tmp_mib, disk=disk)
 
     def give_back(self, slot: Slot) -> None:
         """End a slot whose processes are gone. What is as it was when it was new is kept for others."""
