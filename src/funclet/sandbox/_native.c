@@ -193,8 +193,8 @@ static int pivot(const char *root)
 static int drop_bounding(void)
 {
     for (int cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
-            return -1;
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0))
+            return errno == EINVAL ? 0 : -1; /* The first number that is none of the kernel's ends the list. */
     return 0;
 }
 
@@ -317,12 +317,14 @@ static void drop_memory(void)
     close(fd);
 }
 
+/* A start goes first: what init gives up can wait until the instance has most likely answered. */
+static const struct timespec memory_pause = {.tv_nsec = 50 * 1000 * 1000};
+
 static _Noreturn void be_init(pid_t main_pid, int in_namespace, int status_fd)
 {
     sigset_t all;
-    int status = 0;
+    int status = 0, has_dropped = 0;
     pid_t pid;
-    drop_memory();
     /* What this copy of the parent's memory holds is nobody's business. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     dup3(status_fd, 0, O_CLOEXEC);
@@ -330,7 +332,11 @@ static _Noreturn void be_init(pid_t main_pid, int in_namespace, int status_fd)
     signal(SIGCHLD, SIG_DFL);
     sigfillset(&all);
     for (;;) {
-        int sig = sigwaitinfo(&all, NULL);
+        int sig = has_dropped ? sigwaitinfo(&all, NULL) : sigtimedwait(&all, NULL, &memory_pause);
+        if (sig < 0 && errno == EAGAIN) {
+            drop_memory();
+            has_dropped = 1;
+        }
         if (sig == SIGTERM)
             kill(main_pid, SIGTERM);
         if (sig == SIGHUP && !in_namespace) {

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from funclet.sandbox import native
@@ -88,7 +89,7 @@ class Skeleton:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() else 0o644)
         root = str(self._mount_point)
-        self._process_steps = (*_process_files(root),)
+        self._process_steps = _process_files(root)
         self._shared_steps = (
             Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/"),
             _mount(root, "tmpfs", "mode=755,size=1m,nr_inodes=1024", native.MS_NOSUID | native.MS_NODEV),
@@ -258,17 +259,21 @@ def _devices(root: str) -> Iterator[Step]:
         yield Step("SYMLINK", s=_inside(root, f"dev/{name}"), t=target.encode())
 
 
-def _process_files(root: str) -> Iterator[Step]:
-    """Yield a /proc of the own pid namespace, with the parts that speak of the host covered."""
-    yield _mount(f"{root}/proc", "proc", "", native.MS_NOSUID | native.MS_NODEV | native.MS_NOEXEC)
-    for name in _SEALED_PROC:
-        yield _bind(root, f"proc/{name}", Path(f"{root}/proc/{name}"), _READ_ONLY | native.ATTR_NOEXEC, optional=True)
-    for name in _EMPTY_PROC_FILES:
-        if Path("/proc", name).exists():
-            yield _bind(root, f"proc/{name}", Path("/dev/null"), native.ATTR_NOSUID | native.ATTR_NOEXEC, optional=True)
-    for name in _EMPTY_PROC_FOLDERS:
-        if Path("/proc", name).exists():
-            yield _mount(f"{root}/proc/{name}", "tmpfs", "size=0,mode=555", native.MS_RDONLY)
+@cache
+def _process_files(root: str) -> tuple[Step, ...]:
+    """Return the steps of a /proc of the own pid namespace, with the parts that speak of the host covered."""
+    hidden = _READ_ONLY | native.ATTR_NOEXEC
+    files = [name for name in _EMPTY_PROC_FILES if Path("/proc", name).exists()]
+    folders = [name for name in _EMPTY_PROC_FOLDERS if Path("/proc", name).exists()]
+    return (
+        _mount(f"{root}/proc", "proc", "", native.MS_NOSUID | native.MS_NODEV | native.MS_NOEXEC),
+        *(_bind(root, f"proc/{name}", Path(f"{root}/proc/{name}"), hidden, optional=True) for name in _SEALED_PROC),
+        *(
+            _bind(root, f"proc/{name}", Path("/dev/null"), native.ATTR_NOSUID | native.ATTR_NOEXEC, optional=True)
+            for name in files
+        ),
+        *(_mount(f"{root}/proc/{name}", "tmpfs", "size=0,mode=555", native.MS_RDONLY) for name in folders),
+    )
 
 
 def _links(root: str, links: tuple[str, ...], interpreter: str) -> Iterator[Step]:
