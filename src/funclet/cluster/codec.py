@@ -17,7 +17,8 @@ MAX_VERSIONS = 1024
 """Function versions that one connection remembers."""
 
 _HINTS = get_type_hints(Invocation)
-_NAMES = Invocation.__struct_fields__
+# A call-back is of this process.
+_NAMES = tuple(name for name in Invocation.__struct_fields__ if name != "on_answer")
 _VERSION_AT = _NAMES.index("version")
 # As `Invocation`, with a number in the place of its version.
 _Wire = msgspec.defstruct(

@@ -6,6 +6,7 @@ not answer or has been replaced.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.msgpack import Decoder
@@ -72,11 +73,11 @@ class GatheredMetrics:
         connections = self._connections()
         if not connections:
             return Standing(counters=own.counters, values={**own.values, "fgs_process_up": {"0": 1.0}})
-        for number, connection in connections.items():
-            self._ask(number, connection)
-        if self._asked:
-            await asyncio.wait(tuple(self._asked.values()), timeout=self._answer_s)
-        answered = [number for number in connections if self._take(number)]
+        asked = {number: self._ask(number, connection) for number, connection in connections.items()}
+        questions = {number: question for number, question in asked.items() if question is not None}
+        if questions:
+            await asyncio.wait(questions.values(), timeout=self._answer_s)
+        answered = [number for number, question in questions.items() if _is_answered(question)]
         counters = [*own.counters, *self._ended.values()]
         for figures in self._last.values():
             counters += [_counters_of(row) for row in figures.rows]
@@ -84,27 +85,30 @@ class GatheredMetrics:
         values = _added([own.values, *(self._last[number].values for number in answered)])
         return Standing(counters=summed(counters), values={**values, "fgs_process_up": up})
 
-    def _ask(self, number: int, connection: Connection | None) -> None:
-        # Whoever has not answered the last question is not asked another one.
-        if connection is not None and number not in self._asked:
-            try:
-                self._asked[number] = connection.request(Kind.METRICS, b"")
-            except LinkAway:
-                return
+    def _ask(self, number: int, connection: Connection | None) -> asyncio.Future[bytes] | None:
+        """Return the question that a process has not answered yet, or a new one; None if it is away."""
+        question = self._asked.get(number)
+        if question is not None and not question.done():
+            return question
+        if connection is None:
+            return None
+        try:
+            question = connection.request(Kind.METRICS, b"")
+        except LinkAway:
+            return None
+        self._asked[number] = question
+        # At once and not when a scrape ends: of two answers, the later one must hold.
+        question.add_done_callback(partial(self._note, number))
+        return question
 
-    def _take(self, number: int) -> bool:
-        future = self._asked.get(number)
-        if future is None or not future.done():
-            return False
-        del self._asked[number]
-        if future.cancelled() or future.exception() is not None:
-            return False
-        figures = _decode(future.result())
+    def _note(self, number: int, question: asyncio.Future[bytes]) -> None:
+        if not _is_answered(question):
+            return
+        figures = _decode(question.result())
         former = self._last.get(number)
         if former is not None and former.epoch != figures.epoch:
             self._keep(former.rows)
         self._last[number] = figures
-        return True
 
     def _keep(self, rows: Sequence[_Row]) -> None:
         kept = summed([*self._ended.values(), *map(_counters_of, rows)])
@@ -114,6 +118,10 @@ class GatheredMetrics:
                 others.add(one)
             kept = [*kept[: MAX_VERSIONS - 1], others]
         self._ended = {one.key: one for one in kept}
+
+
+def _is_answered(question: asyncio.Future[bytes]) -> bool:
+    return question.done() and not question.cancelled() and question.exception() is None
 
 
 def _added(all_values: Sequence[Values]) -> Values:

@@ -279,6 +279,8 @@ class _Daemon:
         os.waitid(os.P_PIDFD, running.spawned.pidfd, os.WEXITED)
         status = running.exit_status()
         self._maker.give_back(running)
+        # What came back may be more than is wanted.
+        self._refill_later()
         self._say_of(running, Exited(id=running.id, reason=running.exit_reason().value, status=status))
 
     def _say_of(self, running: Running, message: Message) -> None:

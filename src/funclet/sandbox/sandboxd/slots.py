@@ -142,13 +142,20 @@ class Slots:
             self._networks.release(slot.namespace)
 
     def refill(self) -> bool:
-        """Prepare one missing part; False when nothing is missing."""
+        """Prepare one missing part, or let go of one that only a crowd needed; False when nothing is to be done."""
+        wanted = self._settings.spare_slots
         for network, spare in self._spare_namespaces.items():
-            if len(spare) < self._settings.spare_slots:
+            if len(spare) < wanted:
                 spare.append(self._networks.make(nat=network is Network.NAT))
                 return True
-        if not self.tmp_problem and len(self._spare_disks) < self._settings.spare_slots:
+            if len(spare) > wanted:
+                self._networks.release(spare.popleft())
+                return True
+        if not self.tmp_problem and len(self._spare_disks) < wanted:
             self._spare_disks.append(self._disks.make(COMMON_TMP_MIB))
+            return True
+        if len(self._spare_disks) > wanted:
+            self._spare_disks.popleft().close()
             return True
         return False
 
