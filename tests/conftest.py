@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.outside import NatsServer, S3Server
 from tests.support.server import ServerProcess
 
 
@@ -54,3 +55,19 @@ def server(scratch):
     running = ServerProcess(folder).start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    """A real object store."""
+    server = S3Server(tmp_path_factory.mktemp("s3")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    """A real broker of streams."""
+    server = NatsServer(tmp_path_factory.mktemp("nats")).start()
+    yield server
+    server.stop()

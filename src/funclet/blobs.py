@@ -12,10 +12,10 @@ import threading
 from pathlib import Path
 
 from funclet.base.clock import Clock, SystemClock
-from funclet.base.ids import new_hex_id, sha512_hex
+from funclet.base.durable import UNFINISHED, write_whole
+from funclet.base.ids import sha512_hex
 
 _DIGEST = re.compile(r"[0-9a-f]{128}")
-_UNFINISHED = ".new"
 
 
 class BlobError(Exception):
@@ -86,7 +86,7 @@ class Blobs:
         path = self.path(digest)
         try:
             if not self._renew(path, digest):
-                self._write(path, data)
+                write_whole(path, data, top=self._folder)
         except OSError as error:
             raise BlobError(f"the code package cannot be stored: {error.strerror}") from error
         return digest
@@ -99,23 +99,6 @@ class Blobs:
             except FileNotFoundError:
                 return False
         return sha512_hex(path.read_bytes()) == digest
-
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = path.with_name(new_hex_id() + _UNFINISHED)
-        try:
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        # The names, too: of the file in its folder, and of that folder, which may be new.
-        _sync_folder(path.parent)
-        _sync_folder(self._folder)
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -133,7 +116,7 @@ class Blobs:
             return sum(
                 self._delete_old(path, before)
                 for path in self._folder.glob("??/*")
-                if path.name not in in_use and (path.suffix == _UNFINISHED or _DIGEST.fullmatch(path.name))
+                if path.name not in in_use and (path.suffix == UNFINISHED or _DIGEST.fullmatch(path.name))
             )
         except OSError as error:
             raise BlobError(f"old code packages cannot be deleted: {error.strerror}") from error
@@ -144,11 +127,3 @@ class Blobs:
                 path.unlink()
                 return True
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

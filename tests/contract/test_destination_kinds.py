@@ -111,20 +111,6 @@ def target(tmp_path):
     made.close()
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    server = S3Server(tmp_path_factory.mktemp("s3")).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    server = NatsServer(tmp_path_factory.mktemp("nats")).start()
-    yield server
-    server.stop()
-
-
 class FunctionKind:
     good = Destination(kind="FunctionGraph", param={"func_urn": f"urn:fss:r1:{PROJECT}:function:default:hello:latest"})
     missing = Destination(kind="FunctionGraph", param={"func_urn": f"urn:fss:r1:{PROJECT}:function:default:no:latest"})

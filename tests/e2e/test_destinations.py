@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.support.outside import NatsServer, Receiver, S3Server
+from tests.support.outside import Receiver
 from tests.support.server import PROJECT_ID, REGION, ServerProcess
 from tests.support.waiting import eventually
 
@@ -19,20 +19,6 @@ def handler(event, context):
 """
 FAILURE_DELAYS_S = 40
 """A destination is tried after 1, 5 and 25 seconds before it is given up."""
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    running = S3Server(tmp_path_factory.mktemp("s3")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    running = NatsServer(tmp_path_factory.mktemp("nats")).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

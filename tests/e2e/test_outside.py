@@ -15,7 +15,7 @@ from huaweicloudsdksmn import v2 as smn
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from funclet.outside.topics import DELAYS_S
-from tests.support.outside import NATS_PASSWORD, S3_SECRET, NatsServer, Receiver, S3Server, make_certificate
+from tests.support.outside import NATS_PASSWORD, S3_SECRET, Receiver, make_certificate
 from tests.support.server import AK, PROJECT_ID, REGION, SK
 from tests.support.waiting import eventually
 
@@ -436,20 +436,6 @@ def test_bad_requests_to_streams_are_refused(outside_server, method, path, body,
     answer = call(outside_server, method, path, body, query=query, raises=False)
 
     assert (answer.status, answer.json()["error_code"]) == (400, "FSS.0400")
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory):
-    running = S3Server(tmp_path_factory.mktemp("s3")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    running = NatsServer(tmp_path_factory.mktemp("nats")).start()
-    yield running
-    running.stop()
 
 
 def test_connections_are_tested_listed_and_deleted_and_show_no_secret(outside_server, s3, broker):

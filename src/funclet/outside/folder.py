@@ -1,12 +1,9 @@
 """Buckets in the data folder: what stands in for an object store as long as none is connected."""
 
 import asyncio
-import os
 from pathlib import Path
 
-from funclet.base.ids import new_hex_id
-
-_UNFINISHED = ".part"
+from funclet.base.durable import write_whole
 
 
 class FolderBuckets:
@@ -24,7 +21,7 @@ class FolderBuckets:
         Raises:
             OSError: the disk is full or failing; nothing is stored.
         """
-        await asyncio.to_thread(_write, self._path(project_id, bucket, key), body, self._folder)
+        await asyncio.to_thread(write_whole, self._path(project_id, bucket, key), body, top=self._folder)
 
     async def read(self, project_id: str, bucket: str, key: str) -> bytes | None:
         """Return an object; None if there is none.
@@ -49,26 +46,6 @@ class FolderBuckets:
         return self._folder.joinpath(project_id, bucket, *key.split("/"))
 
 
-def _write(path: Path, body: bytes, top: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = path.with_name(new_hex_id() + _UNFINISHED)
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    # The names, too: of the file in its folder, and of the folders, which may be new.
-    for folder in path.parents:
-        _sync(folder)
-        if folder == top:
-            break
-
-
 def _delete(path: Path, top: Path) -> None:
     try:
         path.unlink(missing_ok=True)
@@ -82,11 +59,3 @@ def _delete(path: Path, top: Path) -> None:
         except OSError:
             # Others are in it, or one was just put there.
             return
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
