@@ -10,7 +10,7 @@ HINTS: Mapping[str, str] = {
     "FSS.1005": "See fgs api ListRuntimeTypes. A function keeps its runtime: remove it first, or choose another name.",
     "FSS.1016": "Change the code or the settings first; latest is already published.",
     "FSS.1051": "fgs function list",
-    "FSS.0404": "fgs function list",
+    "FSS.0404": "See what is there: fgs function list, fgs async dead-letters, fgs connection list",
     "FSS.1052": "fgs version list NAME",
     "FSS.1053": "fgs alias list NAME",
     "FSS.1062": "Choose another name: fgs version list NAME",
