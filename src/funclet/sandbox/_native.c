@@ -329,7 +329,6 @@ static _Noreturn void be_init(pid_t main_pid, int in_namespace, int status_fd)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     dup3(status_fd, 0, O_CLOEXEC);
     syscall(NR_CLOSE_RANGE, 1u, ~0u, 0u);
-    signal(SIGCHLD, SIG_DFL);
     sigfillset(&all);
     for (;;) {
         int sig = has_dropped ? sigwaitinfo(&all, NULL) : sigtimedwait(&all, NULL, &memory_pause);
@@ -371,6 +370,8 @@ static int start_init(const struct step *step)
 {
     if (!step->a && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
         return -1;
+    /* Not later: this throws away the news of a child that has ended already, and init would wait for ever. */
+    signal(SIGCHLD, SIG_DFL);
     /* A child that goes on in Python needs what the C library puts right, and has one thread. For the other, which
      * executes something, the library would wait for threads that do not exist on this side. */
     long pid = step->c ? fork() : syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
