@@ -60,6 +60,9 @@ class Program:
             self.process = None
 
 
+_UPLOADS = ".sgwtmp"
+
+
 class S3Server(Program):
     """versitygw over a folder: checks every signature."""
 
@@ -76,7 +79,9 @@ class S3Server(Program):
     def keys(self, bucket):
         """Return the keys of a bucket, in order."""
         top = self.objects / bucket
-        return sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.is_file())
+        files = (path.relative_to(top) for path in top.rglob("*") if path.is_file())
+        # Uploads that are not complete are files of the store's own, and no objects yet.
+        return sorted(str(path) for path in files if path.parts[0] != _UPLOADS)
 
     def get(self, bucket, key):
         """Return headers and body of an object, asked for with a signed request."""
