@@ -233,7 +233,8 @@ def test_a_busy_instance_does_not_give_way(small_server):
     server, size = small_server
     one, other = (server.deploy(name, CLOCKED, memory_size=size) for name in ("one", "other"))
 
-    running, _ = begin_cold(server, one, {"sleep": 1})
+    # Longer than the second for which a start may wait for memory.
+    running, _ = begin_cold(server, one, {"sleep": 2})
     refused = server.invoke(other)
 
     assert (refused.status, refused.json()["error_code"]) == (503, "FSS.0503")
