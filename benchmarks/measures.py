@@ -60,7 +60,11 @@ Results = dict[str, Series]
 
 
 def warm(targets: Sequence[Target], folder: Path, plan: Plan, *, connections: int) -> Results:
-    """Measure closed loops: good answers per second, times, and CPU per request of front and workers."""
+    """Measure closed loops: good answers per second, times, and CPU per request of front and workers.
+
+    A single connection is not measured by wrk, which adds to the times of requests those of the requests that it would
+    have sent in the meantime: with one connection its high percentiles are those of the few longest pauses of the host.
+    """
     results = {target.name: Series(note=target.note) for target in targets}
     for target in targets if connections > 1 else ():
         # As many callers as will come, so that there are as many instances.
@@ -70,7 +74,11 @@ def warm(targets: Sequence[Target], folder: Path, plan: Plan, *, connections: in
         for target in rotated(targets, number):
             call = target.make_call()
             meter = CpuMeter(target.find_processes)
-            run = closed_loop(call, folder, connections=connections, duration_s=plan.seconds)
+            run = (
+                _closed(call, 1, plan.seconds)
+                if connections == 1
+                else closed_loop(call, folder, connections=connections, duration_s=plan.seconds)
+            )
             used = meter.stop()
             results[target.name].add(
                 per_s=run.per_s,
