@@ -26,6 +26,7 @@ _WARM_PATH = [
         "dataplane/dispatcher",
         "dataplane/fairness",
         "dataplane/instance",
+        "dataplane/pace",
         "dataplane/pool",
         "dataplane/refusals",
         "dataplane/scaler",

@@ -22,6 +22,7 @@ from funclet.dataplane.eviction import keep_value
 from funclet.dataplane.foresight import Foresight, Key
 from funclet.dataplane.instance import Instance, NotStarted
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
+from funclet.dataplane.pace import Pace
 from funclet.dataplane.pool import Given, Pool, StartFailed
 from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.slots import StartSlots
@@ -99,6 +100,7 @@ class Dispatcher:
         self._retired: list[_Versioned] = []
         self._foresight = Foresight(release_s=options.idle_release_s, learns=options.learns_idle)
         self._deadlines = Deadlines()
+        self._pace = Pace()
         self._refusals = Refusals()
         self._slots = StartSlots(_STARTS_AT_ONCE)
         self._tasks = TaskOwner()
@@ -295,6 +297,7 @@ class Dispatcher:
             sandbox=self._driver.create(),
             clock=self._clock,
             deadlines=self._deadlines,
+            pace=self._pace,
         )
         try:
             failure = await instance.start(spec)

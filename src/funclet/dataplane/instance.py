@@ -22,6 +22,7 @@ from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
 from funclet.base.ids import new_uuid
 from funclet.dataplane.output import OutputReader
+from funclet.dataplane.pace import Pace
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
     CANCELLED_TEXT,
@@ -111,6 +112,7 @@ class Instance:
         sandbox: Sandbox,
         clock: Clock,
         deadlines: Deadlines,
+        pace: Pace,
     ) -> None:
         self.version = version
         self.memory_mib = memory_mib
@@ -131,6 +133,7 @@ class Instance:
         self._sandbox = sandbox
         self._clock = clock
         self._deadlines = deadlines
+        self._pace = pace
         self._behind: deque[tuple[asyncio.Future[Answer], float]] = deque()
         """Requests that were sent while another one ran, with their time limits in seconds."""
         self._answered_at = 0.0
@@ -377,6 +380,7 @@ class Instance:
         timeout_s = self.version.settings.timeout_s
         is_behind = self._connection.is_waiting
         future = None
+        watch_s = self._pace.enter()
         try:
             future = self._connection.send(
                 FrameType.INVOKE,
@@ -384,7 +388,10 @@ class Instance:
                 timeout_ms=timeout_s * 1000,
                 meta={"alias": invocation.alias} if invocation.alias else None,
                 body=invocation.payload,
+                watch_s=watch_s,
             )
+            if watch_s and not future.done():
+                self._pace.miss()
             if is_behind:
                 self._behind.append((future, timeout_s))
             else:
@@ -398,6 +405,7 @@ class Instance:
                 raise NotStarted from gone
             return await self._fault_of_exit()
         finally:
+            self._pace.leave()
             if future is not None:
                 self._deadlines.discard(future)
 

@@ -13,6 +13,7 @@ import json
 import socket
 import struct
 import termios
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -30,6 +31,7 @@ _FLAG_JSON = 1
 _DONE = 5
 # Larger bodies are handed to the socket by themselves, which spares a copy.
 _JOINED_BYTES = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 class FrameType(IntEnum):
@@ -117,10 +119,13 @@ class FrameConnection(asyncio.Protocol):
         timeout_ms: int = 0,
         meta: Mapping[str, str] | None = None,
         body: bytes = b"",
+        watch_s: float = 0.0,
     ) -> PromptFuture[Answer]:
         """Send one request; return its answer to come, which raises RuntimeGone if there will be none.
 
         Whoever stops waiting closes the connection: the answer may still come.
+
+        `watch_s`: how many seconds to look out for the answer before returning; nothing else happens meanwhile.
 
         Raises:
             RuntimeGone: the connection is closed.
@@ -134,10 +139,42 @@ class FrameConnection(asyncio.Protocol):
         length = _HEADER_AFTER_LENGTH + len(meta_bytes) + len(body)
         header = _HEADER.pack(length, kind, 0, 0, identity, timeout_ms, len(meta_bytes))
         if length <= _JOINED_BYTES:
-            self._transport.write(header + meta_bytes + body)
+            data = header + meta_bytes + body
+            if watch_s and self._send_now(data):
+                self._watch(answer, watch_s)
+            else:
+                self._transport.write(data)
         else:
             self._transport.writelines((header, meta_bytes, body))
         return answer
+
+    def _send_now(self, data: bytes) -> bool:
+        """Send without the event loop, which sends only once it has nothing else to do; False if it has to."""
+        assert self._transport is not None
+        if self._socket is None or self._transport.get_write_buffer_size():
+            return False
+        try:
+            sent = self._socket.send(data)
+        except OSError:
+            # Full, or broken: the event loop finds out.
+            return False
+        if sent < len(data):
+            self._transport.write(data[sent:])
+        return True
+
+    def _watch(self, answer: PromptFuture[Answer], seconds: float) -> None:
+        """Read until there is an answer, or it takes longer; what ends the connection is left to the event loop."""
+        end = time.perf_counter() + seconds
+        while self._socket is not None and not answer.done() and time.perf_counter() < end:
+            try:
+                data = self._socket.recv(_CHUNK_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            self.data_received(data)
 
     def close(self) -> None:
         """Close the socket: the runtime reads end-of-file and ends. Safe to call twice."""
