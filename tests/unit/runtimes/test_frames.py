@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvloop
@@ -107,3 +108,88 @@ async def test_of_a_runtime_that_breaks_the_contract_nobody_knows(connection, th
     theirs.sendall(done(ids[1]))
 
     assert await begun(answers) == [True, True]
+
+
+@LOOPS
+def test_an_answer_that_is_looked_out_for_is_there_when_the_request_was_sent(new_loop):
+    request_id = str(uuid.uuid4())
+
+    def answer(theirs):
+        assert theirs.recv(HEADER.size + 5)[HEADER.size :] == b"event"
+        theirs.sendall(done(request_id, b"result")[:10])
+        theirs.sendall(done(request_id, b"result")[10:])
+
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs, ThreadPoolExecutor(1) as pool:
+            connection = await FrameConnection.open(ours)
+            answered = pool.submit(answer, theirs)
+            future = connection.send(FrameType.INVOKE, request_id, body=b"event", watch_s=10.0)
+            answered.result()
+            assert future.done()
+            assert (await future).body == b"result"
+            connection.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+@LOOPS
+def test_an_answer_that_takes_longer_comes_through_the_event_loop(new_loop):
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            connection = await FrameConnection.open(ours)
+            request_id = str(uuid.uuid4())
+            future = connection.send(FrameType.INVOKE, request_id, watch_s=0.001)
+            assert not future.done()
+            theirs.sendall(done(request_id, b"late"))
+            assert (await future).body == b"late"
+            connection.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+@LOOPS
+def test_a_runtime_that_ends_while_somebody_looks_out_is_noticed(new_loop):
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        connection = await FrameConnection.open(ours)
+        theirs.close()
+        future = connection.send(FrameType.INVOKE, str(uuid.uuid4()), watch_s=10.0)
+        with pytest.raises(RuntimeGone):
+            await asyncio.wait_for(future, 5)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+@LOOPS
+def test_a_request_that_does_not_fit_at_once_arrives_whole(new_loop):
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        with theirs:
+            connection = await FrameConnection.open(ours)
+            request_id, body = str(uuid.uuid4()), b"x" * 60_000
+            future = connection.send(FrameType.INVOKE, request_id, body=body, watch_s=0.001)
+            reader = asyncio.get_running_loop().run_in_executor(None, receive, theirs, HEADER.size + len(body))
+            assert (await reader)[HEADER.size :] == body
+            theirs.sendall(done(request_id))
+            await future
+            connection.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+def receive(sock, amount):
+    data = b""
+    while len(data) < amount:
+        data += sock.recv(amount - len(data))
+    return data
