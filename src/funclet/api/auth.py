@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -57,6 +57,7 @@ class _Remembered(Generic[T]):
         self._clock = clock
         self._known: dict[str, tuple[float, T]] = {}
         self._unknown: dict[str, float] = {}
+        self._reading: dict[str, asyncio.Task[T | None]] = {}
 
     def get(self, name: str) -> tuple[bool, T | None]:
         """Return whether `name` is remembered, and as what; None for one that does not exist."""
@@ -65,6 +66,23 @@ class _Remembered(Generic[T]):
         if known is not None and known[0] > newest_gone:
             return True, known[1]
         return self._unknown.get(name, newest_gone) > newest_gone, None
+
+    async def get_or_read(self, name: str, read: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Return what `name` is remembered as, or what is read now; those that ask meanwhile share one reading."""
+        is_remembered, value = self.get(name)
+        if is_remembered:
+            return value
+        reading = self._reading.get(name)
+        if reading is None:
+            reading = self._reading[name] = asyncio.create_task(self._read(name, read), name="read a credential")
+            reading.add_done_callback(lambda _: self._reading.pop(name))
+        # Shielded: one that goes away must not end what others wait for.
+        return await asyncio.shield(reading)
+
+    async def _read(self, name: str, read: Callable[[], Awaitable[T | None]]) -> T | None:
+        value = await read()
+        self.put(name, value)
+        return value
 
     def put(self, name: str, value: T | None) -> None:
         """Remember `value` for `name`, dropping the oldest entry when there are too many."""
@@ -154,11 +172,7 @@ class Authenticator:
         name: str,
         find: Callable[[Tx, str], _Credential[T] | None],
     ) -> _Credential[T] | None:
-        is_remembered, credential = remembered.get(name)
-        if not is_remembered:
-            credential = await self._store.read(lambda tx: find(tx, name))
-            remembered.put(name, credential)
-        return credential
+        return await remembered.get_or_read(name, lambda: self._store.read(lambda tx: find(tx, name)))
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,11 @@ class Capacity:
         self._shares.remove(owner, memory_mib)
         self.changed()
 
+    def missing_mib(self, most_claims: int) -> int:
+        """Return how much more than is free or on its way the first claims want, so many at most; 0 if nothing."""
+        wanted = sum(claim.amount for claim in self.claims[:most_claims])
+        return max(0, self.used_mib - self.freeing_mib + wanted - self.total_mib)
+
     def must_yield(self, owner: Owner, memory_mib: int, now: float) -> bool:
         """Tell whether an instance that could go on must end, because somebody with a better right waits for memory."""
         if not self.claims:

@@ -337,15 +337,17 @@ class Dispatcher:
             links=self._registry.links_of(runtime),
         )
 
-    async def _make_room(self, memory_mib: int) -> bool:
-        """Stop the idle instances that are worth least, whosever they are, until `memory_mib` are free."""
-        while self._capacity.used_mib + memory_mib > self._capacity.total_mib:
+    def _make_room(self) -> None:
+        """Stop the idle instances that are worth least, whosever they are: as many as the next starts need.
+
+        Not one for one start after the other: an end takes longer than a start.
+        """
+        while self._capacity.missing_mib(_STARTS_AT_ONCE):
             idle = [(key, pool) for key, pool in self._keyed_pools() if pool.oldest_idle() is not None]
             if not idle:
-                return False
+                return
             _, pool = min(idle, key=lambda pair: self._value(*pair))
-            await pool.evict()
-        return True
+            pool.give_up_idle()
 
     def _value(self, key: Key, pool: Pool) -> float:
         """Return what the instance is worth that a pool would lose first."""

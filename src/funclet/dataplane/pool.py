@@ -52,6 +52,8 @@ class StartFailed(Exception):
     """The platform could not start an instance."""
 
 
+_GONE_S = 10.0
+"""By then an instance that was told to end has ended, or was killed."""
 _OVERLOADED = Refused(reason="Your request has been controlled by overload sdk, please retry later")
 _NO_ROOM = Refused(reason="Too many requests wait for instances of this function", is_overload=True)
 _NO_MEMORY = Refused(reason="The node has no memory left for another instance", is_overload=True)
@@ -92,8 +94,8 @@ class Pool:
     """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     capacity: Capacity
     slots: StartSlots
-    make_room: Callable[[int], Awaitable[bool]]
-    """Evicts idle instances, whosever they are, until so many MiB are free; False if that is not possible."""
+    make_room: Callable[[], None]
+    """Begins to evict idle instances, whosever they are, for those who claim memory."""
     tasks: TaskOwner
     clock: Clock
     deadlines: Deadlines
@@ -219,10 +221,6 @@ class Pool:
             return
         if self.capacity.has(self.memory_mib):
             self._begin_start()
-
-    async def evict(self) -> None:
-        """Stop the instance that has been idle longest, and wait until its memory is free."""
-        await self._stop(self._idle.pop(0))
 
     def give_up_idle(self) -> bool:
         """Stop the instance that has been idle longest; False if none is idle."""
@@ -397,9 +395,12 @@ class Pool:
         claim = self.capacity.claim(self.owner, self.memory_mib, self.clock.monotonic())
         try:
             while not self.capacity.take(claim):
-                if self.capacity.is_next(claim) and await self.make_room(self.memory_mib):
-                    continue
                 left_s = claim.since + self.wait_s - self.clock.monotonic()
+                if self.capacity.is_next(claim):
+                    self.make_room()
+                    if not self.capacity.missing_mib(most_claims=1):
+                        # Who has given way is about to be gone, however long a request may wait.
+                        left_s = max(left_s, _GONE_S)
                 if left_s <= 0:
                     return False
                 await self.capacity.wait(claim, left_s)

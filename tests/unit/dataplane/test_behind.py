@@ -314,7 +314,7 @@ async def test_an_instance_that_dies_before_its_first_request_fails_it_instead_o
     async with lab.dispatcher() as subject:
         await lab.call(subject)
         pool = subject._all_pools()[0]
-        await pool.evict()
+        assert pool.give_up_idle()
         start = pool.start_instance
 
         async def start_and_die():

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+from funclet.dataplane.capacity import Capacity
 from funclet.model.invocation import Completed, Refused
 from funclet.runtimes.frames import FrameType
 from funclet.testing.fakes import FakeClock
@@ -227,3 +228,33 @@ def test_a_learned_pause_releases_early_and_starts_again_in_time():
             assert not outcome.report.is_cold
 
     run(scenario())
+
+
+def test_those_who_give_way_end_side_by_side_and_no_more_than_are_needed():
+    async def scenario():
+        driver = FakeDriver()
+        async with dispatcher(driver, memory_mib=128 * 6, wait_s=5) as subject:
+            for number in range(6):
+                await subject.invoke(invocation(replace(VERSION, function_id=f"old-{number}")))
+            calls = [subject.invoke(invocation(replace(VERSION, function_id=f"new-{number}"))) for number in range(3)]
+            outcomes = await asyncio.gather(*calls)
+
+            assert [type(outcome) for outcome in outcomes] == [Completed] * 3
+            kept = {version.function_id for version in subject.versions()}
+            assert len([name for name in kept if name.startswith("old-")]) == 3
+            assert subject.statistics()["memory_mib"] == 128 * 6
+
+    run(scenario())
+
+
+def test_what_is_missing_counts_what_is_on_its_way_and_only_the_first_claims():
+    capacity = Capacity(total_mib=512)
+    first = capacity.claim(("project", "f-1"), 512, 0.0)
+    assert capacity.take(first)
+    for number in range(3):
+        capacity.claim(("project", f"g-{number}"), 128, 1.0)
+
+    assert capacity.missing_mib(most_claims=1) == 128
+    assert capacity.missing_mib(most_claims=8) == 384
+    capacity.free_soon(512)
+    assert capacity.missing_mib(most_claims=8) == 0

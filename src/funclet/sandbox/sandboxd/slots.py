@@ -22,7 +22,7 @@ _CLAIMS = Path("/run/funclet")
 _MAX_RANGES = 64
 COMMON_TMP_MIB = 512
 """The size nearly every function has."""
-_MOST_SPARE = 32
+_MOST_SPARE = 64
 """Of what came back untouched, no more is kept than this."""
 
 
