@@ -97,6 +97,7 @@ class _Fault:
     code: int
     body: bytes
     is_json: bool = False
+    is_handled: bool = False
 
 
 class Instance:
@@ -254,7 +255,14 @@ class Instance:
             self._is_spent = fault.kind in _ENDING
         else:
             self._abandon()
-        return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
+        return FunctionFailed(
+            kind=fault.kind,
+            code=fault.code,
+            body=fault.body,
+            is_json=fault.is_json,
+            report=report,
+            is_handled=fault.is_handled,
+        )
 
     @property
     def is_usable(self) -> bool:
@@ -483,4 +491,4 @@ def _fault_of(answer: Answer) -> _Fault | None:
     if answer.code == 0:
         return None
     kind = _KINDS.get(answer.code, FailureKind.HANDLER)
-    return _Fault(kind, answer.code, answer.body, answer.is_json)
+    return _Fault(kind, answer.code, answer.body, answer.is_json, answer.is_handled)
