@@ -103,6 +103,10 @@ class FrameConnection(asyncio.Protocol):
         identity = bytes.fromhex(request_id.replace("-", ""))
         return any(waiting == identity for waiting, _ in self._waiting)
 
+    def runs(self, request_id: str) -> bool:
+        """Tell whether a request is the one that the runtime works on."""
+        return bool(self._waiting) and self._waiting[0][0] == _identity(request_id)
+
     async def ready(self) -> None:
         """Wait until the runtime has said that it can answer.
 
