@@ -122,7 +122,7 @@ class Bench:
             empty = self.load(call, 64)
             empty_drain = self._drain_rate(server, drain)
             before_kib = rss_kib(server.server_pid)
-            function_id = function_id_of(server)
+        function_id = function_id_of(server.data_folder)
         began = time.monotonic()
         asyncio.run(fill(server.data_folder, function_id, _ROWS))
         say(f"{_ROWS:,} rows written beforehand in", f"{time.monotonic() - began:.0f} s")
@@ -185,9 +185,9 @@ def ended_of(server: OwnServer) -> int:
     return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def function_id_of(server: OwnServer) -> str:
-    """Return the id of the function that is slow."""
-    with closing(sqlite3.connect(server.data_folder / "funclet.db")) as connection:
+def function_id_of(data_folder: Path) -> str:
+    """Return the id of the function that is slow; the server of this folder has ended."""
+    with closing(sqlite3.connect(data_folder / "funclet.db")) as connection:
         (found,) = connection.execute("SELECT function_id FROM function WHERE name = 'slow'").fetchone()
     return str(found)
 

@@ -5,7 +5,7 @@
  * Author code can throw anything, also objects that throw when they are looked at; nothing here throws.
  */
 
-const { FLAG_JSON } = require('./frames');
+const { FLAG_HANDLED, FLAG_JSON } = require('./frames');
 
 // Held from the start: author code may replace what hangs on the globals.
 const stringify = JSON.stringify;
@@ -59,11 +59,14 @@ class ErrorReporter {
     return outcome(phase, facts, facts.message, null);
   }
 
-  /** Outcome of `callback(error)`: errors as JSON, everything else as the text that it is. */
+  /** Outcome of `callback(error)`, an error that was meant: errors as JSON, everything else as the text that it is. */
   calledBack(value, phase) {
-    if (isError(value)) {
-      return this.plain(value, phase);
-    }
+    const told = isError(value) ? this.plain(value, phase) : this.told(value, phase);
+    told.flags |= FLAG_HANDLED;
+    return told;
+  }
+
+  told(value, phase) {
     const text = typeof value === 'object' ? objectText(value) : attempt(() => toText(value), '');
     return { code: phase.code, flags: typeof value === 'object' ? FLAG_JSON : 0, body: text, record: text };
   }

@@ -17,6 +17,7 @@ const FRAME_BYTES_MAX = 8 * 1024 * 1024;
 
 const TYPE = { READY: 1, LOAD: 2, INIT: 3, INVOKE: 4, DONE: 5, PRESTOP: 6, SPECIALISE: 7 };
 const FLAG_JSON = 1;
+const FLAG_HANDLED = 2;
 
 /** The peer sent bytes that are not a frame; nothing after them can be trusted. */
 class BrokenFrame extends Error {}
@@ -126,4 +127,4 @@ function encodeDone(idBytes, outcome) {
   return bytes;
 }
 
-module.exports = { BrokenFrame, FLAG_JSON, FrameReader, TYPE, encodeDone, encodeReady, requestId };
+module.exports = { BrokenFrame, FLAG_HANDLED, FLAG_JSON, FrameReader, TYPE, encodeDone, encodeReady, requestId };

@@ -222,7 +222,7 @@ class Server:
         stack.callback(lock.release)
         for name in ("packages", "code"):
             (folder / name).mkdir(exist_ok=True)
-        store = SqliteStore.open(folder / "funclet.db")
+        store = SqliteStore.open(folder / "funclet.db", is_alone=self._mesh is None)
         stack.push_async_callback(store.close)
         return store
 

@@ -261,7 +261,7 @@ class Outside:
         return Destinations(
             {
                 "OBS": BucketDeliverer(self.stores),
-                "SMN": TopicDeliverer(store, clock, wake=self.sender.arrived.set),
+                "SMN": TopicDeliverer(store, clock, published=self.sender.published),
                 "DIS": StreamDeliverer(store, self.links, self.jetstream, clock),
                 "FunctionGraph": FunctionDeliverer(submitter, parts.catalog, clock),
             }
@@ -277,6 +277,7 @@ class Outside:
             region=region,
             api_url=api_url,
             wake=self.sender.arrived.set,
+            published=self.sender.published,
         )
 
     def connections(self, parts: Parts) -> ConnectionService:
@@ -391,6 +392,7 @@ class QueueSide:
             options=options,
         )
         self.worker = Worker(parts.store, self.queue, attempts, parts.invoker, parts.clock)
+        self._topic_counters = outside.sender.counters
         self.deliverer: Deliverer = outside.deliverer(parts, self.queue)
         self.deliveries = DeliveryWorker(
             parts.store, self.deliverer, parts.clock, self.queue.steady, self.queue.counters
@@ -422,8 +424,8 @@ class QueueSide:
         )
 
     async def metrics_text(self) -> bytes:
-        """Return the metrics of the queue, function by function."""
-        return self.queue.counters.render(await self.worker.gauges())
+        """Return the metrics of the queue, function by function, and of the topics."""
+        return self.queue.counters.render(await self.worker.gauges()) + self._topic_counters.render()
 
 
 def raise_descriptor_limit() -> None:

@@ -6,7 +6,9 @@ The number in the name of a test is that of the point it stands for.
 import contextlib
 import json
 import os
+import re
 import signal
+import sqlite3
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -16,7 +18,10 @@ import pytest
 
 from funclet.base.ids import new_uuid
 from funclet.client import ApiError, NetworkError
+from funclet.dataplane.pool import SHORT_RUNS
+from tests.e2e.test_destinations import Folder, LocalStream, Topic, api, direct
 from tests.support.members import member_pids
+from tests.support.outside import Receiver
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 
@@ -35,6 +40,15 @@ import json
 def handler(event, context):
     with open("FOLDER/collected-" + event["request_context"]["request_id"], "a") as file:
         file.write(json.dumps(event) + "\\n")
+"""
+# Short until it is told to wait: then the next request waits inside the same instance.
+SHORT = """
+import time
+def handler(event, context):
+    time.sleep(event.get("s", 0))
+"""
+NODE = """
+exports.handler = (event, context, callback) => callback(new RangeError('no such card'));
 """
 SLEEPER = """
 import time
@@ -63,7 +77,9 @@ def process_server(scratch):
     """A server whose functions see the files of this host, so that they can count their runs."""
     folder = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
     folder.chmod(0o755)
-    server = ServerProcess(folder, "--isolation", "process", FGS_ASYNC_RETRY_BASE_S="0.1").start()
+    server = ServerProcess(folder, "--isolation", "process", FGS_ASYNC_RETRY_BASE_S="0.1", FGS_TARGET_NETWORKS="127.0.0.0/8")
+    server.start()
+    api(server, "POST", "streams", {"stream_name": "local"})
     yield server
     server.stop()
 
@@ -274,7 +290,46 @@ def test_07_a_broken_destination_ends_as_a_dead_letter_and_the_state_stays(proce
     assert record(server, urn, request_id)["status"] == "SUCCESS"
 
 
-def test_08_a_dead_letter_is_replayed_and_purged(process_server, urn, collector, marks):
+class Function:
+    """Another function."""
+
+    kind = "FunctionGraph"
+
+    def __init__(self, urn, folder):
+        self.param, self._folder = {"func_urn": urn}, folder
+
+    def find(self, _name, request_id, _outcome):
+        found = runs(self._folder / f"collected-{request_id}")
+        return json.dumps(found[0]) if found else None
+
+
+@pytest.fixture(params=["FunctionGraph", "OBS", "SMN", "DIS"])
+def target(request, process_server, collector, marks_folder):
+    """A destination of each kind, as it is without anything connected."""
+    with contextlib.closing(Receiver()) as receiver:
+        yield {
+            "FunctionGraph": lambda: Function(collector, marks_folder),
+            "OBS": lambda: Folder(process_server),
+            "SMN": lambda: Topic(process_server, receiver, "outcomes"),
+            "DIS": lambda: LocalStream(process_server),
+        }[request.param]()
+
+
+def test_07_every_kind_of_destination_gets_success_and_failure(process_server, target, marks):
+    server, name = process_server, f"told-{target.kind.lower()}"
+    urn = server.deploy(name, COUNTING)
+    direct(server, urn, target.kind, **target.param)
+
+    for outcome, fails in (("success", False), ("failure", True)):
+        request_id = submit(server, urn, {"file": str(marks), "fails": fails})
+        body = eventually(lambda r=request_id, o=outcome: target.find(name, r, o), within_s=20)
+        document = json.loads(body)
+        assert document["request_context"]["request_id"] == request_id
+        assert document["response_context"]["status_code"] == (500 if fails else 200)
+        assert record(server, urn, request_id)["status"] == ("FAIL" if fails else "SUCCESS")
+
+
+def test_07_a_dead_letter_is_replayed_and_purged(process_server, urn, collector, marks):
     server = process_server
     settings(server, urn, max_async_retry_attempts=0, destination_config={})
     request_id = submit(server, urn, {"file": str(marks), "fails": True})
@@ -289,6 +344,87 @@ def test_08_a_dead_letter_is_replayed_and_purged(process_server, urn, collector,
     assert letter_of(server, request_id) is None
     assert call(server, "DELETE", base, {"ids": [letter_of(server, again)["id"]]}).json() == {"count": 1}
     assert letter_of(server, again) is None
+
+
+MEMBERS = {
+    "timestamp": str,
+    "request_context": {"request_id": str, "function_urn": str, "condition": str, "approximate_invoke_count": int},
+    "request_payload": str,
+    "response_context": {"status_code": int, "function_error": str},
+    "response_payload": str,
+}
+"""Of the documents that the cloud sends, in their order."""
+
+
+def members_of(value):
+    if isinstance(value, dict):
+        return {name: members_of(member) for name, member in value.items()}
+    return type(value)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["success", "failure"])
+def test_08_the_document_is_exactly_that_of_the_cloud(process_server, urn, collector, collected, marks, fails):
+    server = process_server
+    target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": collector})}
+    settings(
+        server,
+        urn,
+        max_async_retry_attempts=1,
+        destination_config={"on_success": target, "on_failure": target},
+    )
+    event = json.dumps({"file": str(marks), "fails": fails, "größe": 1}, ensure_ascii=False, separators=(", ", " : "))
+    accepted_at = time.time()
+
+    answer = server.client.call("POST", server.path(f"/functions/{urn}/invocations-async"), body=event.encode())
+    request_id = answer.json()["request_id"]
+    (document,) = collected(request_id)
+
+    assert members_of(document) == MEMBERS
+    assert [list(document), list(document["request_context"])] == [list(MEMBERS), list(MEMBERS["request_context"])]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}[+-]\d\d:\d\d", document["timestamp"])
+    # Nine digits are more than this reads.
+    moment = datetime.fromisoformat(document["timestamp"][:26] + document["timestamp"][29:])
+    assert abs(moment.timestamp() - accepted_at) < 5
+    assert document | {"timestamp": ""} == {
+        "timestamp": "",
+        "request_context": {
+            "request_id": request_id,
+            "function_urn": urn,
+            "condition": "UnhandledInvocationError" if fails else "",
+            "approximate_invoke_count": 1 if fails else 0,
+        },
+        "request_payload": event,
+        "response_context": {"status_code": 500 if fails else 200, "function_error": ""},
+        # What a synchronous caller gets, to the byte.
+        "response_payload": server.invoke(urn, event.encode()).body.decode(),
+    }
+    if fails:
+        assert json.loads(document["response_payload"]) == {
+            "errorMessage": "function invocation exception, error: card service unreachable",
+            "errorType": "ConnectionError",
+            "stackTrace": [
+                'File "./index.py", line 7, in handler',
+                '  raise ConnectionError("card service unreachable")',
+            ],
+        }
+    else:
+        assert document["response_payload"] == '{"charged": true}'
+
+
+def test_08_an_error_that_a_function_returns_is_told_from_one_that_it_throws(process_server, collector, collected):
+    server = process_server
+    urn = server.deploy("returns-an-error", NODE, runtime="Node.js20.15")
+    target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": collector})}
+    settings(server, urn, max_async_retry_attempts=0, destination_config={"on_failure": target})
+
+    (document,) = collected(submit(server, urn, {}))
+
+    assert document["request_context"]["condition"] == "HandledInvocationError"
+    assert document["response_context"] == {"status_code": 500, "function_error": ""}
+    assert json.loads(document["response_payload"]) == {
+        "errorMessage": "function entry exception, error: no such card",
+        "errorType": "RangeError",
+    }
 
 
 def test_09_the_settings_go_round_as_terraform_sends_them(process_server, urn):
@@ -415,6 +551,56 @@ def test_11_recursive_cancels_what_the_request_has_caused(process_server, sleepe
     cancel(server, sleeper, stranger, type="force")
 
 
+@pytest.fixture
+def waiting_one(process_server):
+    """Return a function whose one instance is busy, the request that runs, and one that waits."""
+    urn = process_server.deploy(f"waiting-{new_uuid()[:8]}", SLEEPER, timeout=60)
+    path = process_server.path(f"/functions/{urn}/config-max-instance")
+    call(process_server, "PUT", path, {"max_instance_num": 1})
+    settings(process_server, urn, enable_async_status_log=True)
+    first = submit(process_server, urn, {"s": 50})
+    running(process_server, urn, first)
+    yield urn, first, submit(process_server, urn, {"s": 50})
+    cancel(process_server, urn, first, type="force")
+
+
+def test_11_what_waits_is_cancelled_and_never_runs(process_server, waiting_one):
+    urn, first, second = waiting_one
+    assert record(process_server, urn, second)["status"] == "WAIT"
+
+    assert cancel(process_server, urn, second) is None
+
+    found = ended(process_server, urn, second)
+    assert (found["status"], found["error_code"]) == ("DISCARD", "4208")
+    assert found["error_message"] == "function invocation canceled"
+    assert record(process_server, urn, first)["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize("cancelled", ["the first", "the second"])
+def test_11_force_ends_one_of_two_in_an_instance_and_the_other_comes_to_its_own_end(process_server, cancelled):
+    server = process_server
+    urn = server.deploy(f"short-{cancelled[-5:].strip()}", SHORT, timeout=60)
+    for _ in range(SHORT_RUNS + 1):
+        assert server.invoke(urn).status == 200
+    first = submit(server, urn, {"s": 2})
+    running(server, urn, first)
+    second = submit(server, urn, {"s": 1})
+    running(server, urn, second)
+    (instances,) = [line for line in metrics(server) if line.startswith('fgs_instances{kind="busy"}')]
+    assert instances.endswith(" 1"), "both are in one instance"
+    chosen, other = (first, second) if cancelled == "the first" else (second, first)
+
+    cancel(server, urn, chosen, type="force")
+
+    found = ended(server, urn, chosen)
+    assert (found["status"], found["error_code"]) == ("FAIL", "4208")
+    assert ended(server, urn, other)["status"] == "SUCCESS"
+
+
+def metrics(server):
+    return server.client.call("GET", "/metrics").body.decode().splitlines()
+
+
 def test_11_an_unknown_request_is_refused(process_server, sleeper):
     with pytest.raises(ApiError) as refused:
         cancel(process_server, sleeper, "unknown")
@@ -455,11 +641,15 @@ def test_12_a_circle_of_destinations_stops_at_depth_16(process_server):
     assert total == 18
 
 
-def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks):
+def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks, collected):
     server = new_server("--isolation", "process", "--processes", "2")
     source = COUNTING.replace("    if event", "    import time; time.sleep(2)\n    if event", 1)
     eventually(lambda: len(member_pids(server)) == 2, because="both processes serve")
+    told = server.deploy("told", COLLECTOR.replace("FOLDER", str(marks.parent)))
+    target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": told})}
     urns = [server.deploy(f"slow-{n}", source) for n in range(8)]
+    for one in urns:
+        settings(server, one, destination_config={"on_success": target, "on_failure": target})
     ids = [submit(server, one, {"file": f"{marks}-{n}"}) for n, one in enumerate(urns)]
     eventually(lambda: all(runs(Path(f"{marks}-{n}")) for n in range(8)), within_s=20, because="all run")
 
@@ -475,6 +665,9 @@ def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks):
     counts = [len(runs(Path(f"{marks}-{n}"))) for n in range(8)]
     assert all(count >= 1 for count in counts)
     assert any(count == 2 for count in counts), f"no function was in the process that died: {counts}"
+    for request_id in ids:
+        documents = collected(request_id)
+        assert {one["request_context"]["condition"] for one in documents} == {""}
 
 
 def test_14_the_status_log_has_six_members_and_grows(process_server, urn, marks):
@@ -513,17 +706,56 @@ def test_14_the_status_log_has_six_members_and_grows(process_server, urn, marks)
     assert all({name: type(value) for name, value in one.items()} == members for one in found)
 
 
-def test_15_an_http_function_is_refused(process_server):
-    server = process_server
-    try:
-        urn = server.deploy("web", {"bootstrap": "#!/bin/sh\n"}, runtime="http", handler="bootstrap")
-    except ApiError as error:
-        # This server has no HTTP functions yet; then none can be invoked.
-        assert error.code == "FSS.1005"  # noqa: PT017 - one of two outcomes
-        return
+def test_14_that_a_request_waits_is_logged_when_it_is_accepted(process_server, waiting_one):
+    server, (_, _, waits) = process_server, waiting_one
+    path = f"/v2/{server.project_id}/funclet/async-status-log"
+
+    def lines():
+        return server.client.call("GET", path, query={"request_id": waits}).json()["lines"]
+
+    (line,) = eventually(lines, because="its first line is written")
+    assert (line["seq_status"], line["error_code"], line["error_message"]) == (10, 0, "")
+    assert abs(line["operation_timestamp"] / 1000 - time.time()) < 10
+
+
+def test_15_an_http_function_is_refused(new_server):
+    server = new_server("--isolation", "process")
+    urn = server.deploy("web", ECHO)
+    server.stop()
+    # As a server that knows this runtime has stored it.
+    with contextlib.closing(sqlite3.connect(server.data_dir / "funclet.db")) as database, database:
+        database.execute("UPDATE function_version SET document = replace(document, '\"Python3.10\"', '\"http\"')")
+    server.start()
+
     with pytest.raises(ApiError) as refused:
         submit(server, urn, {})
-    assert refused.value.code == "FSS.0400"
+
+    assert (refused.value.status, refused.value.code) == (400, "FSS.0400")
+    assert "HTTP function" in refused.value.message
+    found = server.client.call("GET", server.path(f"/functions/{urn}/async-invocations")).json()
+    assert found["count"] == 0
+
+
+@pytest.mark.proves("operation:AsyncInvokeReservedFunction")
+def test_what_asks_for_a_reserved_instance_is_accepted_and_runs_as_any_other(process_server, urn, marks):
+    server = process_server
+    settings(server, urn)
+    path = server.path(f"/functions/{urn}/reserved-invocations")
+
+    answer = server.client.call("POST", path, body=json.dumps({"file": str(marks)}).encode())
+
+    assert answer.status == 202
+    assert set(answer.json()) == {"request_id", "instance_id"}
+    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", answer.json()["instance_id"])
+    request_id = answer.json()["request_id"]
+    assert answer.headers["x-cff-request-id"] == request_id
+    assert ended(server, urn, request_id)["status"] == "SUCCESS"
+    assert [one["request_id"] for one in runs(marks)] == [request_id]
+    for body, status, code in ((b"x" * 262_145, 413, "FSS.1201"), (b"no json", 406, "FSS.0406")):
+        refused = server.client.call("POST", path, body=body, raises=False)
+        assert (refused.status, refused.json()["error_code"]) == (status, code)
+    missing = server.client.call("POST", path.replace(":charge-card:", ":nobody:"), body=b"{}", raises=False)
+    assert (missing.status, missing.json()["error_code"]) == (404, "FSS.0404")
 
 
 def test_a_dedup_id_is_accepted_once(process_server, urn, marks):
@@ -542,7 +774,7 @@ def test_deleting_a_function_discards_what_waits(process_server):
     server = process_server
     urn = server.deploy("doomed", SLEEPER, timeout=60)
     call(server, "PUT", server.path(f"/functions/{urn}/config-max-instance"), {"max_instance_num": 1})
-    ids = [submit(server, urn, {"s": 30}) for _ in range(20)]
+    ids = [submit(server, urn, {"s": 5}) for _ in range(20)]
     running(server, urn, ids[0])
 
     server.client.delete_function(urn.rsplit(":", 1)[0])

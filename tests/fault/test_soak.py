@@ -22,3 +22,4 @@ def test_a_short_soak_loses_and_leaks_nothing(scratch):
     assert soak.ledger.failures == []
     assert soak.ledger.counts["accepted for later"] > 0
     assert soak.ledger.counts["killed instance"] > 0
+    assert soak.ledger.counts["killed server"] >= 2

@@ -1,12 +1,13 @@
 """`make soak`: one server, mixed load, kills and updates for some minutes; nothing accepted may fail, nothing leak.
 
 `Soak.run` shows the whole of it: life after life of the same server, each with
-load, calm, a count of what it holds, load again, and `kill -9`.
+load, calm, a count of what it holds, and load again with one `kill -9` after the other.
 """
 
 import argparse
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -20,14 +21,18 @@ from tests.soak.kills import Killer
 from tests.soak.ledger import Ledger
 from tests.soak.load import Load
 from tests.soak.resources import Census, calm_down
-from tests.soak.settling import settle_accounts
+from tests.soak.settling import Accounts
 from tests.support.processes import is_alive, tree_of
 from tests.support.server import ServerProcess
 from tests.support.traces import traces_of
 from tests.support.waiting import eventually
 
 OPTIONS = ("--isolation", "full", "--idle-release-s", "1", "--drain-s", "5")
-_WARM_S, _LIFE_S, _LAST_LOAD_S = 6.0, 40.0, 4.0
+_WARM_S, _LIFE_S = 6.0, 25.0
+_SERVICE_S = (0.1, 2.0)
+"""How long a server is up between two kills of a row."""
+KILLS_PER_MINUTE = 7.5
+LEAST_KILLS_PER_MINUTE = 200 / 30
 _PROGRESS_S = 10.0
 
 
@@ -35,11 +40,15 @@ class Soak:
     """One run."""
 
     def __init__(self, folder, minutes):
+        self._minutes = minutes
         self._ends_at = time.monotonic() + minutes * 60
         self.server = ServerProcess(folder, *OPTIONS)
         self.ledger = Ledger()
         self.load = Load(self.server, self.ledger)
+        self.accounts = None
         self.censuses = []
+        self._chance = random.Random(minutes)
+        self._kills = 0
         self._began_at = time.monotonic()
         self._lives = 0
 
@@ -47,13 +56,17 @@ class Soak:
         """Run all lives, then see every accepted request to its end and the server to an orderly one."""
         self.server.start()
         self.load.deploy()
+        self.accounts = Accounts(self.server, self.load.urns, self.ledger)
+        self.accounts.prepare()
         while True:
             self._lives += 1
             self._live()
+            self._kill_in_a_row()
             if time.monotonic() > self._ends_at:
                 break
-            self._kill_and_start()
+        self.accounts.settle()
         self.ledger.judge_service()
+        self._judge_kills()
         self._stop()
 
     def _live(self):
@@ -64,7 +77,7 @@ class Soak:
         after = self._calm("the load")
         for growth in after.growth_over(before, len(self.load.urns)):
             self.ledger.fail(f"leak in life {self._lives}: {growth}; {before} -> {after}")
-        settle_accounts(self.server, self.load.urns, self.ledger)
+        self.accounts.settle()
         self.censuses.append({"life": self._lives, "before": vars(before), "after": vars(after)})
 
     def _load_for(self, seconds, *, seed):
@@ -84,13 +97,26 @@ class Soak:
             self.ledger.fail(f"the server did not calm down after {after} of life {self._lives}")
         return Census.take(self.server)
 
-    def _kill_and_start(self):
-        """Kill the server, or sandboxd, under load and start it again while the clients go on asking."""
+    def _kill_in_a_row(self):
+        """Kill the server as often as it is due, under load: the clients go on asking all the time."""
         self.load.start()
-        time.sleep(_LAST_LOAD_S)
+        due = max(2, round((time.monotonic() - self._began_at) / 60 * KILLS_PER_MINUTE) - self._kills)
+        for number in range(due):
+            time.sleep(self._chance.uniform(*_SERVICE_S))
+            self._kill_and_start(is_sandboxd=number == 0 and self._lives % 3 == 0)
+        time.sleep(_SERVICE_S[1])
+        self.load.stop()
+
+    def _judge_kills(self):
+        if self._kills < self._minutes * LEAST_KILLS_PER_MINUTE:
+            self.ledger.fail(f"the server was killed only {self._kills} times in {self._minutes:g} minutes")
+
+    def _kill_and_start(self, *, is_sandboxd):
+        """Kill the server, or sandboxd, at whatever it does, and start it again on the same data."""
         tree, dead_pid = tree_of(self.server.sandboxd_pid), self.server.sandboxd_pid
         kill = self.ledger.kill("server")
-        if self._lives % 3:
+        self._kills += 1
+        if not is_sandboxd:
             self.server.kill()
             self._expect_gone(tree)
             self._expect_no_traces(dead_pid, self.server.folder)
@@ -101,8 +127,6 @@ class Soak:
         # What a killed sandboxd leaves behind is cleaned up by the next one.
         self._expect_no_traces(dead_pid, self.server.folder / "nowhere")
         self.ledger.kill_is_over(kill)
-        time.sleep(_LAST_LOAD_S)
-        self.load.stop()
 
     def _stop(self):
         tree, pid = tree_of(self.server.sandboxd_pid), self.server.sandboxd_pid
@@ -128,16 +152,29 @@ class Soak:
         ledger, elapsed_s = self.ledger, time.monotonic() - self._began_at
         results = ", ".join(f"{ledger.total(result)} {result}" for result in ("good", "killed", "cut off", "refused"))
         accepted, failures = ledger.counts["accepted for later"], ledger.counts["failures"]
-        return f"{elapsed_s:5.0f} s, life {self._lives}: {results}, {accepted} asynchronous, {failures} failures"
+        where = f"life {self._lives}, {self._kills} kills of the server"
+        return f"{elapsed_s:5.0f} s, {where}: {results}, {accepted} asynchronous, {failures} failures"
 
     def summary(self):
         """Return everything as JSON values."""
         return {
             "seconds": round(time.monotonic() - self._began_at),
             "lives": self._lives,
+            "kills of the server": self._kills,
+            "asynchronous": self._asynchronous(),
             "failures": self.ledger.failures,
             "counts": dict(sorted(Counter(self.ledger.counts).items())),
             "held": self.censuses,
+        }
+
+
+    def _asynchronous(self):
+        """Return what became of the requests that were accepted for later."""
+        counts = self.ledger.counts
+        names = ("accepted for later", "asynchronous lost", "asynchronous run again")
+        return {name: counts[name] for name in names} | {
+            name: counts[f"notifications {name.partition(' ')[2]}"]
+            for name in ("notifications lost", "notifications doubled", "notifications invented")
         }
 
 

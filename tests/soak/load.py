@@ -147,7 +147,7 @@ class Load:
         request_id = self._manage(lambda: client.invoke_async(self.urns[name], b'{"n": 1}'))
         if request_id:
             self.ledger.accept(request_id, name)
-        time.sleep(0.02 if name == "python" else 0.5)
+        time.sleep(0.03 if name == "python" else 0.5)
 
     def _update(self, client):
         number, urn = next(self._numbers), self.urns["updated"]

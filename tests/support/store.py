@@ -37,6 +37,7 @@ class ReadElsewhere:
 
 FACTORIES: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore.open(folder / "funclet.db"),
+    "sqlite-alone": lambda folder: SqliteStore.open(folder / "funclet.db", is_alone=True),
     "sqlite-reader": lambda folder: ReadElsewhere(folder / "funclet.db"),
 }
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.soak.ledger import KILL_ECHO_S, PLATFORM, Answer, Ledger
 from tests.soak.resources import Census
+from tests.soak.settling import misread
 
 
 @pytest.fixture
@@ -130,3 +131,30 @@ def census(**changes):
 )
 def test_only_prepared_sandboxes_explain_growth(changes, grown):
     assert [text.split()[0] for text in census(**changes).growth_over(census(), functions=2)] == grown
+
+
+SUCCESS, FAIL = {"status": "SUCCESS"}, {"status": "FAIL"}
+
+
+@pytest.mark.parametrize(
+    ("record", "times", "found"),
+    [
+        (SUCCESS, [True], []),
+        (FAIL, [False], []),
+        (SUCCESS, [], ["lost"]),
+        (SUCCESS, [True, True], ["doubled"]),
+        (SUCCESS, [False], ["invented"]),
+        (SUCCESS, [True, False], ["doubled", "invented"]),
+        (FAIL, [True], ["invented"]),
+        ({"status": "WAIT"}, [True], ["invented"]),
+    ],
+)
+def test_each_end_is_told_once_as_what_it_was(record, times, found):
+    told = {"a": times} if times else {}
+
+    assert [name for name, _, _ in misread({"a": record}, told)] == found
+    assert told == {}
+
+
+def test_what_is_told_of_no_request_is_invented():
+    assert [name for name, _, _ in misread({}, {"a": [True]})] == ["invented"]

@@ -82,6 +82,10 @@ class Attempts:
         self._steady = steady
         self._options = options
 
+    def may_log(self, function_id: str) -> bool:
+        """Tell whether changes of state of the requests of a function may have to be logged."""
+        return self._configs.may_log(function_id)
+
     async def target(self, request: QueuedRequest) -> Target:
         """Return what a request runs on: the version that its urn or alias stands for now.
 

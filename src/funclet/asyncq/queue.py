@@ -95,6 +95,8 @@ class AsyncQueue:
         self._tasks = TaskOwner()
         self.on_stored: Callable[[QueuedRequest], None] = lambda _: None
         """Called for each submission once it is durable."""
+        self.on_accepted: Callable[[Submission], None] = lambda _: None
+        """Called for each submission once it is durable, whoever has stored it."""
         self.on_noticed: Callable[[str, str], None] = lambda *_: None
         """Called with function and project id when somebody else has stored submissions."""
         self.on_deliveries: Callable[[], None] = lambda: None
@@ -153,6 +155,7 @@ class AsyncQueue:
         for submission in submissions:
             self._sizes.add(submission)
             self.counters.of(submission.function_id, submission.urn).accepted += 1
+            self.on_accepted(submission)
             self.on_noticed(submission.function_id, submission.project_id)
 
     async def settle(self, settlement: Settlement) -> None:
@@ -218,6 +221,7 @@ class AsyncQueue:
             self._drop_size(submission)
             return
         self.counters.of(submission.function_id, submission.urn).accepted += 1
+        self.on_accepted(submission)
         self.on_stored(QueuedRequest(submission_id=stored.submission_id, submission=submission, queued_at=now))
 
     def _refuse(self, batch: Sequence[_Arrival], error: Exception) -> None:

@@ -56,6 +56,7 @@ class Condition(StrEnum):
 
     SUCCESS = ""
     UNHANDLED = "UnhandledInvocationError"
+    HANDLED = "HandledInvocationError"
     THROTTLED = "ThrottlingError"
     SYSTEM = "SystemError"
     TOO_OLD = "EventAgeExceeded"
@@ -221,7 +222,7 @@ def _failed(outcome: FunctionFailed) -> Drop:
         status="FAIL",
         code=outcome.code,
         message=outcome.body[:2048].decode(errors="replace"),
-        condition=Condition.UNHANDLED,
+        condition=Condition.HANDLED if outcome.is_handled else Condition.UNHANDLED,
         http_status=504 if outcome.kind is FailureKind.TIMEOUT else 500,
         body=outcome.body,
     )

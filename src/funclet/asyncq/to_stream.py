@@ -28,7 +28,7 @@ class StreamDeliverer:
         check_stream_name(text_of(destination, "stream_name"))
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Add the document.
+        """Add the document. Repeating that changes nothing as long as the stream, or the broker, knows the first.
 
         Raises:
             DeliveryFailed: there is no such stream, or the record is not stored.
@@ -46,6 +46,7 @@ class StreamDeliverer:
                     partition_key=delivery.request_id,
                     data=delivery.document,
                     at=self._clock.now(),
+                    dedup_key=_dedup_key(delivery),
                 )
             )
         except VaultError as error:
@@ -56,17 +57,20 @@ class StreamDeliverer:
             raise DeliveryFailed(f"the stream '{name}' does not exist", is_permanent=True)
 
     async def _publish(self, link: OpenedConnection, name: str, delivery: Delivery) -> None:
-        outcome = "success" if delivery.is_success else "failure"
         try:
             await self._jetstream.publish(
                 nats_address(link),
                 name,
                 delivery.document,
                 key=delivery.request_id,
-                message_id=f"{delivery.request_id}-{outcome}",
+                message_id=_dedup_key(delivery),
             )
         except JetStreamFailed as error:
             raise DeliveryFailed(str(error), is_permanent=error.is_permanent) from error
+
+
+def _dedup_key(delivery: Delivery) -> str:
+    return f"{delivery.request_id}-{'success' if delivery.is_success else 'failure'}"
 
 
 def nats_address(link: OpenedConnection) -> NatsAddress:

@@ -15,10 +15,10 @@ _SPACE = uuid.UUID("3f0f1ad5-6f3e-4d25-8a0b-6d3a4d9bb1c7")
 class TopicDeliverer:
     """Publishes the document to the topic of `topic_urn`; acknowledged when it is stored for every subscriber."""
 
-    def __init__(self, store: Store, clock: Clock, *, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, *, published: Callable[[Message], None]) -> None:
         self._store = store
         self._clock = clock
-        self._wake = wake
+        self._published = published
 
     def check(self, destination: Destination) -> None:
         """Refuse what is no topic urn.
@@ -60,4 +60,4 @@ class TopicDeliverer:
             raise DeliveryFailed("the database cannot be used now") from error
         if not is_published:
             raise DeliveryFailed(f"the topic '{urn}' does not exist", is_permanent=True)
-        self._wake()
+        self._published(message)

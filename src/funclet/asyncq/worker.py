@@ -24,7 +24,7 @@ from funclet.asyncq.retry import Again
 from funclet.base.clock import Clock
 from funclet.base.tasks import TaskOwner
 from funclet.model.errors import ModelError
-from funclet.model.invocation import Invoker
+from funclet.model.invocation import Invoker, Submission
 from funclet.model.urn import LATEST
 from funclet.store.protocol import Store, StoreUnavailable
 from funclet.store.queue_protocol import QueuedRequest
@@ -88,6 +88,7 @@ class Worker:
     async def open(self) -> None:
         """Begin with what a former server has left."""
         self._queue.on_stored = self._stored
+        self._queue.on_accepted = self._log_accepted
         self._queue.on_noticed = self._noticed
         self._is_open = True
         await self._queue.open()
@@ -211,10 +212,6 @@ class Worker:
         run.lane.limit = min(maximum, MAX_PER_LANE) if maximum > 0 else MAX_PER_LANE
         run.is_invoked = True
         lines = status_lines(request, "RUNNING", target.config, at=self._clock.now(), attempt=request.attempts)
-        if lines and not request.attempts and not request.refusals:
-            # Only now it is known whether there is a status log.
-            accepted_at = request.submission.accepted_at
-            lines = status_lines(request, "WAIT", target.config, at=accepted_at, attempt=0) + lines
         if lines:
             self._log_status(request, lines)
         return target, await self._attempts.run(request, target)
@@ -239,6 +236,19 @@ class Worker:
                 log.warning("status lines are lost: request_id=%s", submission.request_id)
 
         self._loops.start(write(), name="status log")
+
+    def _log_accepted(self, submission: Submission) -> None:
+        """Write that a request waits, if its version has a status log."""
+        if self._attempts.may_log(submission.function_id):
+            self._loops.start(self._log_waiting(submission), name="status log")
+
+    async def _log_waiting(self, submission: Submission) -> None:
+        request = QueuedRequest(submission_id=0, submission=submission, queued_at=submission.accepted_at)
+        target = await self._target_if_any(request)
+        if target is not None:
+            lines = status_lines(request, "WAIT", target.config, at=submission.accepted_at, attempt=0)
+            if lines:
+                self._log_status(request, lines)
 
     def _stored(self, request: QueuedRequest) -> None:
         """Take a row that was stored just now, without reading it again if there is room for it."""

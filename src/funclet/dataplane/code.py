@@ -1,6 +1,7 @@
 """Code packages, unpacked once per digest and shared by all instances that run them."""
 
 import asyncio
+import ctypes
 import io
 import os
 import shutil
@@ -10,6 +11,8 @@ from typing import Protocol
 
 from funclet.model.function import Code
 from funclet.model.package import Entry, inspect
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class PackageSource(Protocol):
@@ -71,6 +74,7 @@ def _extract(package: bytes, folder: Path) -> None:
     for path, _, _ in os.walk(partial):
         # Whatever the umask of the server is, the user inside the sandbox must be able to read.
         Path(path).chmod(0o755)
+    _flush(partial)
     try:
         partial.rename(folder)
     except OSError:
@@ -78,6 +82,20 @@ def _extract(package: bytes, folder: Path) -> None:
         if not folder.is_dir():
             raise
         shutil.rmtree(partial)
+
+
+def _flush(folder: Path) -> None:
+    """Put the file system of a folder on the disk: after a crash of the machine, a file that was not would be empty.
+
+    All at once, because a package can have thousands of files.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def _write(archive: zipfile.ZipFile, entry: Entry, root: Path) -> None:

@@ -20,7 +20,8 @@ from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.eviction import keep_value
 from funclet.dataplane.foresight import Foresight, Key
-from funclet.dataplane.instance import Instance, NotStarted
+from funclet.dataplane.endings import EndedWithAnother, NotStarted
+from funclet.dataplane.instance import Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pace import Pace
 from funclet.dataplane.pool import Given, Pool, StartFailed
@@ -150,6 +151,9 @@ class Dispatcher:
             except NotStarted:
                 # It ended with an earlier request: another one will do.
                 pass
+            except EndedWithAnother:
+                counters.observe_failure(PLATFORM_FAILED)
+                return PlatformFailed(reason="The instance was ended because another request in it was cancelled.")
             finally:
                 pool.release(instance, run_s=outcome.report.duration_ms / 1000 if outcome else None)
             if outcome is not None:
@@ -169,7 +173,7 @@ class Dispatcher:
             if entry.version.function_id == function_id:
                 for instance in entry.pool.busy:
                     if instance.holds(request_id):
-                        self._tasks.start(instance.cancel(force=force), name="cancel request")
+                        self._tasks.start(instance.cancel(request_id, force=force), name="cancel request")
                         return True
         return False
 

@@ -21,6 +21,7 @@ from funclet import telemetry
 from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
 from funclet.base.ids import new_uuid
+from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.output import OutputReader
 from funclet.dataplane.pace import Pace
 from funclet.model.function import FunctionVersion
@@ -86,10 +87,6 @@ _ALLOWED = {
 }
 
 
-class NotStarted(Exception):
-    """The instance ended before the runtime had begun with this request: it can be run elsewhere."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Fault:
     """A failure as the runtime or its end tells it, before there is a report."""
@@ -98,6 +95,7 @@ class _Fault:
     code: int
     body: bytes
     is_json: bool = False
+    is_handled: bool = False
 
 
 class Instance:
@@ -134,8 +132,8 @@ class Instance:
         self._clock = clock
         self._deadlines = deadlines
         self._pace = pace
-        self._behind: deque[tuple[asyncio.Future[Answer], float]] = deque()
-        """Requests that were sent while another one ran, with their time limits in seconds."""
+        self._behind: deque[tuple[str, asyncio.Future[Answer], float]] = deque()
+        """Requests that were sent while another one ran: ids, answers, time limits in seconds."""
         self._answered_at = 0.0
         """Monotonic time of the last answer."""
         self._cpu_s = 0.0
@@ -145,7 +143,7 @@ class Instance:
         self._start_log = b""
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
-        self._is_cancelled = False
+        self._cancelled: set[str] = set()
         self._load_id = new_uuid()
         """Request id of the frames that make a runtime that of this function."""
         self._load_deadline_s = max(MIN_LOAD_DEADLINE_S, version.settings.initializer_timeout_s)
@@ -199,6 +197,7 @@ class Instance:
         Raises:
             NotStarted: the instance ended with an earlier request, and this one had not begun.
                 Never for the first request of an instance: that one fails.
+            EndedWithAnother: another request was cancelled, and this one may have begun.
         """
         is_cold = self.served == 0 and not self.is_ahead
         self.served += 1
@@ -257,7 +256,8 @@ class Instance:
             self._is_spent = fault.kind in _ENDING
         else:
             self._abandon()
-        return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
+        told = {"is_json": fault.is_json, "is_handled": fault.is_handled}
+        return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, report=report, **told)
 
     @property
     def is_usable(self) -> bool:
@@ -269,10 +269,15 @@ class Instance:
         """Tell whether a request is in it: it runs, or waits behind the one that does."""
         return self._connection is not None and self._connection.holds(request_id)
 
-    async def cancel(self, *, force: bool) -> None:
-        """End what it runs, and itself: at once, or when it was asked to and some seconds have passed."""
-        self._is_cancelled = self._is_spent = True
-        await self._sandbox.stop(grace_s=0.0 if force else CANCEL_GRACE_S)
+    async def cancel(self, request_id: str, *, force: bool) -> None:
+        """End a request, and itself: at once, or when it was asked to and some seconds have passed.
+
+        A request behind the one that runs ends when its turn comes: the other one shall come to its own end.
+        """
+        self._cancelled.add(request_id)
+        self._is_spent = True
+        if self._connection is not None and self._connection.runs(request_id):
+            await self._sandbox.stop(grace_s=0.0 if force else CANCEL_GRACE_S)
 
     async def stop(self, *, run_pre_stop: bool) -> None:
         """End the instance and wait until nothing of it is left. Safe to call twice."""
@@ -393,7 +398,7 @@ class Instance:
             if watch_s and not future.done():
                 self._pace.miss()
             if is_behind:
-                self._behind.append((future, timeout_s))
+                self._behind.append((invocation.request_id, future, timeout_s))
             else:
                 self._deadlines.fail(future, timeout_s)
             return await future
@@ -403,6 +408,8 @@ class Instance:
             # Where nobody was served before, the next instance would most likely end in the same way.
             if not gone.has_begun and self.served > 1:
                 raise NotStarted from gone
+            if self._cancelled and invocation.request_id not in self._cancelled:
+                raise EndedWithAnother from gone
             return await self._fault_of_exit()
         finally:
             self._pace.leave()
@@ -412,8 +419,10 @@ class Instance:
     def _begin_next(self) -> None:
         """The runtime goes on with the request behind: its time begins now."""
         if self._behind:
-            future, timeout_s = self._behind.popleft()
+            request_id, future, timeout_s = self._behind.popleft()
             self._deadlines.fail(future, timeout_s)
+            if request_id in self._cancelled:
+                self._abandon()
 
     def _printed(self, answer: "Answer | _Fault") -> bytes:
         """Return what the request has printed that got this answer."""
@@ -442,7 +451,7 @@ class Instance:
         # Not `asyncio.timeout`: this may run outside of any task (`base.prompt`).
         stopping = asyncio.ensure_future(self._sandbox.stop(grace_s=0.0))
         ended, _ = await asyncio.wait((stopping,), timeout=_EXIT_DEADLINE_S)
-        if self._is_cancelled:
+        if self._cancelled:
             return _Fault(FailureKind.CANCELLED, InnerCode.CANCELLED, CANCELLED_TEXT.encode())
         if ended and stopping.result().reason is ExitReason.OUT_OF_MEMORY:
             return _Fault(FailureKind.OUT_OF_MEMORY, InnerCode.OUT_OF_MEMORY, b"runtime memory limit exceeded")
@@ -491,4 +500,4 @@ def _fault_of(answer: Answer) -> _Fault | None:
     if answer.code == 0:
         return None
     kind = _KINDS.get(answer.code, FailureKind.HANDLER)
-    return _Fault(kind, answer.code, answer.body, answer.is_json)
+    return _Fault(kind, answer.code, answer.body, answer.is_json, answer.is_handled)

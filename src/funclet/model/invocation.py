@@ -121,6 +121,8 @@ class FunctionFailed(Struct, frozen=True, kw_only=True, gc=False, tag=True):
     """The error JSON of the runtime, or a plain text."""
     is_json: bool
     report: Report
+    is_handled: bool = False
+    """Whether it said so itself, by returning an error."""
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag=True):

@@ -19,6 +19,7 @@ from funclet.base.clock import Clock, utc_text
 from funclet.base.tasks import TaskOwner
 from funclet.model.messaging import Message, Push
 from funclet.outside.outgoing import Outgoing, SendFailed
+from funclet.outside.topic_counters import TopicCounters
 from funclet.store.messaging import Topics, subscription_context
 from funclet.store.protocol import Store, StoreUnavailable
 from funclet.vault import Vault, VaultError
@@ -49,11 +50,17 @@ class TopicSender:
         self._sends = TaskOwner()
         self._under_way: dict[int, str] = {}
         self.arrived = asyncio.Event()
-        """Set when something was published: the sender need not poll."""
+        """Set when something is to be sent: the sender need not poll."""
+        self.counters = TopicCounters()
 
     def open(self) -> None:
         """Begin to send; what a former server had not finished goes first."""
         self._loops.start(self._loop(), name="topics")
+
+    def published(self, message: Message) -> None:
+        """Learn of a message that was published: it can be sent."""
+        self.counters.published(message.topic_urn)
+        self.arrived.set()
 
     async def close(self, *, deadline_s: float) -> None:
         """Begin nothing more; let what is being sent end for `deadline_s` seconds. What is cut off is sent again."""
@@ -87,7 +94,10 @@ class TopicSender:
                 await self._clock.sleep(_STORE_RETRY_S)
             else:
                 break
-        if problem and push.attempts >= len(DELAYS_S):
+        if not problem:
+            self.counters.delivered(push.message.topic_urn)
+        elif push.attempts >= len(DELAYS_S):
+            self.counters.failed(push.message.topic_urn)
             log.warning(
                 "a message was given up: topic=%s message=%s endpoint=%s: %s",
                 push.message.topic_urn,

@@ -27,7 +27,7 @@ MAX_FRAME_BYTES = 8 * 1024 * 1024
 _HEADER = struct.Struct("!IBBH16sII")
 _HEADER_BYTES = _HEADER.size
 _HEADER_AFTER_LENGTH = _HEADER_BYTES - 4
-_FLAG_JSON = 1
+_FLAG_JSON, _FLAG_HANDLED = 1, 2
 _DONE = 5
 # Larger bodies are handed to the socket by themselves, which spares a copy.
 _JOINED_BYTES = 64 * 1024
@@ -64,6 +64,8 @@ class Answer(Struct, frozen=True, gc=False):
     body: bytes
     printed: int = 0
     """Bytes that the request has printed, as far as the runtime knows."""
+    is_handled: bool = False
+    """Whether the handler has failed by returning an error."""
 
 
 class FrameConnection(asyncio.Protocol):
@@ -102,6 +104,10 @@ class FrameConnection(asyncio.Protocol):
         """Tell whether the answer of a request is still to come."""
         identity = bytes.fromhex(request_id.replace("-", ""))
         return any(waiting == identity for waiting, _ in self._waiting)
+
+    def runs(self, request_id: str) -> bool:
+        """Tell whether a request is the one that the runtime works on."""
+        return bool(self._waiting) and self._waiting[0][0] == _identity(request_id)
 
     async def ready(self) -> None:
         """Wait until the runtime has said that it can answer.
@@ -211,7 +217,8 @@ class FrameConnection(asyncio.Protocol):
             if len(data) < end:
                 self._keep(data[start:], end - len(data))
                 return
-            answer = Answer(code, bool(flags & _FLAG_JSON), data[start + _HEADER_BYTES + meta_length : end], printed)
+            body = data[start + _HEADER_BYTES + meta_length : end]
+            answer = Answer(code, bool(flags & _FLAG_JSON), body, printed, bool(flags & _FLAG_HANDLED))
             self._take(kind, request_id, answer)
             if self.is_closed:
                 return

@@ -53,8 +53,20 @@ class TopicService:
         region: str,
         api_url: str,
         wake: Callable[[], None],
+        published: Callable[[Message], None],
     ) -> None:
-        """Take the parts; `api_url` is where subscribers confirm, `wake` is called when something is to be sent."""
+        """Take the parts.
+
+        Args:
+            store: rows.
+            vault: seals secrets.
+            guard: says which addresses may be subscribed.
+            clock: for what is written.
+            region: of the urns.
+            api_url: where subscribers confirm.
+            wake: called when an invitation is to be sent.
+            published: called with what was published.
+        """
         self._store = store
         self._vault = vault
         self._guard = guard
@@ -62,6 +74,7 @@ class TopicService:
         self._region = region
         self._api_url = api_url
         self._wake = wake
+        self._published = published
 
     async def create(self, principal: Principal, name: str, display_name: str) -> Topic:
         """Create a topic; return the one that is there if there is one of this name, as the cloud does.
@@ -234,7 +247,7 @@ class TopicService:
             tx.topics.publish(project_id, name, message)
 
         await self._store.write(publish)
-        self._wake()
+        self._published(message)
         return message.message_id
 
     def _names(self, principal: Principal, urn: str) -> tuple[str, str]:

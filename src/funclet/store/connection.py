@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 from funclet.store.protocol import StoreError
 
@@ -56,7 +57,9 @@ def create_private_file(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def connect(path: Path, *, synchronous: str, read_only: bool = False, cache_kib: int = 8192) -> sqlite3.Connection:
+def connect(
+    path: Path, *, synchronous: str, read_only: bool = False, cache_kib: int = 8192, is_alone: bool = False
+) -> sqlite3.Connection:
     """Open an existing database file in autocommit mode; the caller begins and ends transactions.
 
     The connection may be used by any thread, by one at a time.
@@ -66,12 +69,16 @@ def connect(path: Path, *, synchronous: str, read_only: bool = False, cache_kib:
         synchronous: `FULL` if a commit must survive a power cut, `NORMAL` if not.
         read_only: refuse changes.
         cache_kib: memory for pages.
+        is_alone: no other process opens the file as long as this connection is open. Then the index of the
+            write-ahead log is in plain memory. Otherwise it is a file that is mapped into memory, and on a disk that
+            has become read-only the kernel ends a process that writes to it.
 
     Raises:
         sqlite3.Error: the file cannot be opened or is no database.
     """
     connection = sqlite3.connect(
-        path,
+        f"file:{quote(str(path))}?vfs={'unix-excl' if is_alone else 'unix'}",
+        uri=True,
         timeout=BUSY_TIMEOUT_S,
         isolation_level=None,
         check_same_thread=False,

@@ -98,9 +98,11 @@ class SqliteLogStore:
             try:
                 create_private_file(path)
                 queries = load_queries()
-                writing = opened.enter_context(contextlib.closing(connect(path, synchronous="NORMAL")))
+                writing = opened.enter_context(contextlib.closing(connect(path, synchronous="NORMAL", is_alone=True)))
                 migrate(writing, queries, family="logs")
-                reading = opened.enter_context(contextlib.closing(connect(path, synchronous="NORMAL", read_only=True)))
+                reading = opened.enter_context(
+                    contextlib.closing(connect(path, synchronous="NORMAL", read_only=True, is_alone=True))
+                )
             except (sqlite3.Error, OSError) as error:
                 raise StoreUnavailable(f"log file '{path}' cannot be opened: {error}") from error
             file = _LogFile(writing, Session(writing, queries), max_bytes, max_age_s, clock or SystemClock())

@@ -132,9 +132,12 @@ class Streams(Protocol):
         """Delete a stream with its records; False if there is none."""
         ...
 
-    def append(self, project_id: str, name: str, *, partition_key: str, data: bytes, at: float) -> int | None:
+    def append(
+        self, project_id: str, name: str, *, partition_key: str, data: bytes, at: float, dedup_key: str = ""
+    ) -> int | None:
         """Add a record and return its number; None if there is no such stream.
 
+        As long as the stream has a record with the same `dedup_key`, nothing is added and the number is that one's.
         The oldest records make room if the stream grows beyond its size.
         """
         ...

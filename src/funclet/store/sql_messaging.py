@@ -211,8 +211,14 @@ class SqlStreams:
         """Delete a stream with its records; False if there is none."""
         return bool(self._session.run("delete_stream", project_id=project_id, name=name).rowcount)
 
-    def append(self, project_id: str, name: str, *, partition_key: str, data: bytes, at: float) -> int | None:
-        """Add a record and return its number; None if there is no such stream."""
+    def append(
+        self, project_id: str, name: str, *, partition_key: str, data: bytes, at: float, dedup_key: str = ""
+    ) -> int | None:
+        """Add a record and return its number, or that of the one with this key; None if there is no such stream."""
+        if dedup_key:
+            known = self._session.one("find_record", project_id=project_id, name=name, dedup_key=dedup_key)
+            if known is not None:
+                return int(known[0])
         row = self._session.one("number_record", project_id=project_id, name=name, size=len(data))
         if row is None:
             return None
@@ -225,6 +231,7 @@ class SqlStreams:
             at=at,
             size=len(data),
             data=data,
+            dedup_key=dedup_key,
         )
         while excess > 0:
             excess -= self._drop_oldest(stream_id, excess)

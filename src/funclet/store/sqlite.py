@@ -66,16 +66,19 @@ _Batch = list[_Job[Any]]
 class _Connections:
     """Opens connections to the one file, and makes the groups for them."""
 
-    def __init__(self, path: Path, queries: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, queries: Mapping[str, str], *, is_alone: bool) -> None:
         self.path = path
         self._queries = queries
+        self._is_alone = is_alone
 
     def open(self, *, read_only: bool = False) -> tuple[sqlite3.Connection, Tx]:
         """Open a connection; the caller closes it."""
         if read_only:
-            connection = connect(self.path, synchronous="FULL", read_only=True)
+            connection = connect(self.path, synchronous="FULL", read_only=True, is_alone=self._is_alone)
         else:
-            connection = connect(self.path, synchronous="FULL", cache_kib=_WRITER_CACHE_KIB)
+            connection = connect(
+                self.path, synchronous="FULL", cache_kib=_WRITER_CACHE_KIB, is_alone=self._is_alone
+            )
             # The checkpointer does it. The limit cuts the log back once it starts anew, so its size tells its content.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
@@ -327,13 +330,14 @@ class SqliteStore:
         self._checkpointer.start()
 
     @classmethod
-    def open(cls, path: Path) -> "SqliteStore":
+    def open(cls, path: Path, *, is_alone: bool = False) -> "SqliteStore":
         """Open or create the database file and bring it to the schema of this code; blocks.
 
         The caller has the data folder for itself (`DataFolderLock`).
 
         Args:
             path: the file; its folder is made if missing.
+            is_alone: no other process reads it meanwhile (`SqliteReader`): see `connect`.
 
         Raises:
             StoreError: the database is newer than this code.
@@ -342,12 +346,12 @@ class SqliteStore:
         try:
             create_private_file(path)
             queries = load_queries()
-            connection = connect(path, synchronous="FULL")
+            connection = connect(path, synchronous="FULL", is_alone=is_alone)
             try:
                 migrate(connection, queries)
             finally:
                 _close(connection)
-            return cls(_Connections(path, queries))
+            return cls(_Connections(path, queries, is_alone=is_alone))
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"database '{path}' cannot be opened: {error}") from error
 
@@ -409,7 +413,7 @@ class SqliteReader:
     @classmethod
     def open(cls, path: Path) -> "SqliteReader":
         """Open a database file that its writer has brought to the schema of this code."""
-        return cls(_Connections(path, load_queries()))
+        return cls(_Connections(path, load_queries(), is_alone=False))
 
     async def write(self, work: Callable[[Tx], T]) -> T:  # noqa: ARG002 - the members of the protocol
         """Refuse.

@@ -1,4 +1,4 @@
-"""Faults at named places, for servers that tests start: kill -9 between two steps of a request, or a slow disk.
+"""Faults at named places, for servers that tests start: kill -9 between two steps of a request, a slow disk, a clock.
 
 `main` starts `fgs` with one of them, so nothing in the product knows of it:
 `python -m funclet.testing.faults POINT MARKER serve ...`.
@@ -16,6 +16,7 @@ from typing import Any
 from funclet.asyncq.attempt import Attempts
 from funclet.asyncq.dispatch import DeliveryWorker
 from funclet.asyncq.queue import AsyncQueue
+from funclet.base.clock import SystemClock
 from funclet.cli.main import main as fgs
 from funclet.store.sql_queue import SqlQueue
 
@@ -65,6 +66,15 @@ def slow_commits(delay_s: float) -> None:
     setattr(SqlQueue, "add_all", slow)  # noqa: B010 - an assignment to a method is refused by the type checker
 
 
+def move_clock(file: Path) -> None:
+    """Let the wall clock of this process be off by the seconds in `file`, which may change at any time."""
+
+    def now() -> float:
+        return time.time() + float(file.read_text("ascii") or 0)
+
+    setattr(SystemClock, "now", staticmethod(now))  # noqa: B010 - an assignment to a method is refused by the type checker
+
+
 def _around(method: Callable[..., Any], crash: Callable[[], None], *, is_before: bool) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -92,6 +102,8 @@ def main() -> None:
     point, marker, *words = sys.argv[1:]
     if point == "slow":
         slow_commits(SLOW_COMMIT_S)
+    elif point == "clock":
+        move_clock(Path(marker))
     else:
         crash_once(point, Path(marker))
     sys.argv[1:] = words

@@ -7,8 +7,8 @@ import pytest
 
 from funclet.base.prompt import PromptRuns
 from funclet.dataplane.pool import LONG_RUN_S, SHORT_RUNS
-from funclet.model.invocation import Completed, FailureKind, Refused
-from funclet.runtimes.frames import FrameType
+from funclet.model.invocation import Completed, FailureKind, PlatformFailed, Refused
+from funclet.runtimes.frames import MAX_FRAME_BYTES, FrameType
 from funclet.sandbox.protocol import ExitReason, Usage
 from funclet.testing.fakes import FakeClock
 from funclet.testing.sandbox import FakeDriver, Reply
@@ -26,9 +26,11 @@ class Lab:
         self.begun = []
         """Events in the order in which they were begun, on whatever instance."""
         self.gates = {}
+        self.ids = {}
+        """Of the requests that were begun with `begin`, by their names."""
 
     def event(self, name, **does):
-        """Return the payload of a request: `waits` for its gate, `prints`, `takes_s`, `exits`, `code`."""
+        """Return the payload of a request: `waits` for its gate, `prints`, `takes_s`, `exits`, `breaks`, `code`."""
         if does.get("waits"):
             self.gates[name] = asyncio.Event()
         return json.dumps({"name": name, **does}).encode()
@@ -41,6 +43,8 @@ class Lab:
         if event.get("waits"):
             await self.gates[event["name"]].wait()
         self.clock.advance(event.get("takes_s", 0))
+        if event.get("breaks"):
+            return Reply(bytes(MAX_FRAME_BYTES))
         exits = ExitReason(event["exits"]) if "exits" in event else None
         return Reply(body, code=event.get("code", 0), prints=event.get("prints", "").encode(), exits=exits)
 
@@ -54,7 +58,9 @@ class Lab:
 
     def begin(self, subject, name, *, version=ONE, **does):
         """Invoke in a task; its gate is there at once."""
-        return asyncio.create_task(subject.invoke(invocation(version, self.event(name, **does))))
+        request = invocation(version, self.event(name, **does))
+        self.ids[name] = request.request_id
+        return asyncio.create_task(subject.invoke(request))
 
     async def make_short(self, subject, *, runs=SHORT_RUNS, version=ONE):
         """Let the function be known for short runs."""
@@ -193,6 +199,54 @@ async def test_when_the_first_times_out_the_one_behind_is_run_elsewhere_once(lab
         assert lab.begun == ["first", "second"]
         assert len(lab.driver.made) == 2
         await until(lambda: subject.statistics()["memory_mib"] == 128)
+
+
+@in_lab
+async def test_when_the_first_is_cancelled_the_one_behind_is_run_elsewhere_once(lab):
+    async with lab.dispatcher(wait_s=5) as subject:
+        await lab.make_short(subject)
+        first, second = await lab.pair(subject)
+
+        assert await subject.cancel("f-1", lab.ids["first"], force=True)
+
+        assert ((await first).kind, (await first).code) == (FailureKind.CANCELLED, 4208)
+        assert isinstance(await second, Completed)
+        assert lab.begun == ["first", "second"]
+        assert len(lab.driver.made) == 2
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_when_the_one_behind_is_cancelled_the_first_comes_to_its_own_end(force):
+    async def scenario(lab):
+        async with lab.dispatcher(wait_s=5) as subject:
+            await lab.make_short(subject)
+            first, second = await lab.pair(subject, waits=True)
+
+            assert await subject.cancel("f-1", lab.ids["second"], force=force)
+            await asyncio.sleep(0.01)
+            assert not first.done()
+            lab.gates["first"].set()
+
+            assert isinstance(await first, Completed)
+            assert ((await second).kind, (await second).code) == (FailureKind.CANCELLED, 4208)
+            assert isinstance(await lab.call(subject), Completed)
+            assert len(lab.driver.made) == 2
+
+    run(scenario(Lab()))
+
+
+@in_lab
+async def test_what_may_have_begun_when_another_one_was_cancelled_is_the_platforms_fault(lab):
+    async with lab.dispatcher(wait_s=5) as subject:
+        await lab.make_short(subject)
+        first, second = await lab.pair(subject, first={"breaks": True})
+
+        # It has sent what no runtime may send: it may have begun with anything.
+        lab.gates["first"].set()
+        await subject.cancel("f-1", lab.ids["first"], force=True)
+
+        assert (await first).kind is FailureKind.CANCELLED
+        assert isinstance(await second, PlatformFailed)
 
 
 @in_lab

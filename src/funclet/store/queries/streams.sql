@@ -27,9 +27,16 @@ SET last_sequence = last_sequence + 1, bytes = bytes + :size
 WHERE project_id = :project_id AND name = :name
 RETURNING stream_id, last_sequence, bytes - max_bytes;
 
+-- name: find_record
+-- One that has the same key.
+SELECT r.sequence
+FROM stream AS s
+JOIN stream_record AS r ON r.stream_id = s.stream_id
+WHERE s.project_id = :project_id AND s.name = :name AND r.dedup_key = :dedup_key AND r.dedup_key <> '';
+
 -- name: add_record
-INSERT INTO stream_record (stream_id, sequence, partition_key, at, size, data)
-VALUES (:stream_id, :sequence, :partition_key, :at, :size, :data);
+INSERT INTO stream_record (stream_id, sequence, partition_key, at, size, data, dedup_key)
+VALUES (:stream_id, :sequence, :partition_key, :at, :size, :data, :dedup_key);
 
 -- name: oldest_records
 SELECT sequence, size FROM stream_record WHERE stream_id = :stream_id ORDER BY sequence LIMIT :limit;
