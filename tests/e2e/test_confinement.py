@@ -123,6 +123,7 @@ def handler(event, context):
     eventually(lambda: set(server.instances()) <= before, because="the bomb's instance is gone")
 
 
+@pytest.mark.proves("error:FSS.4205")
 def test_a_function_that_takes_too_much_memory_is_ended(server, neighbour):
     source = "def handler(event, context):\n    return len(bytearray(400 << 20))\n"
     hog = server.deploy("memory-hog", source, memory_size=128)
@@ -195,6 +196,7 @@ def test_a_full_tmp_is_the_functions_own_affair(server, neighbour):
     assert slowest_s < PROMPT_S
 
 
+@pytest.mark.proves("error:FSS.4207")
 def test_a_handler_that_fails_for_want_of_disk_is_told_so(server):
     filler = server.deploy("tmp-filler-2", FILL, memory_size=128)
 
@@ -226,6 +228,7 @@ def test_a_busy_loop_does_not_starve_the_neighbour(server, neighbour):
 # Noise
 
 
+@pytest.mark.proves("error:FSS.4204")
 @pytest.mark.parametrize(
     "noise",
     [

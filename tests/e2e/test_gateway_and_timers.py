@@ -76,6 +76,7 @@ def test_a_request_becomes_an_event_and_the_result_a_response(server):
     assert base64.b64decode(event["body"]) == b'{"sku":"A-1"}'
 
 
+@pytest.mark.proves("error:APIG.0101")
 def test_the_shown_address_works_and_stops_working(server):
     trigger = publish(server, "gw_gone", ECHO)
     url = urlsplit(trigger["event_data"]["invoke_url"])
@@ -98,6 +99,7 @@ def test_head_gets_the_length_but_no_body(server):
     assert int(headers["Content-Length"]) > 0
 
 
+@pytest.mark.proves("error:FSS.1202")
 def test_a_plain_string_is_refused_and_a_traceback_is_shown(server):
     source = (
         "def handler(event, context):\n"
@@ -131,6 +133,7 @@ def test_a_binary_answer_arrives_byte_for_byte(server):
     assert (status, headers["Content-Type"], body) == (200, "image/png", data[::-1])
 
 
+@pytest.mark.proves("quota:gateway-request")
 @pytest.mark.parametrize(("size", "status"), [(4 * 1024 * 1024, 200), (4 * 1024 * 1024 + 1, 413)])
 def test_four_megabytes_pass_and_no_more(server, size, status):
     name = f"gw_size_{status}"

@@ -177,6 +177,7 @@ def test_what_is_not_json_is_refused(lab, how, body):
     assert not lab.invoker.invocations
 
 
+@pytest.mark.proves("quota:async-request", "quota:sync-request")
 @pytest.mark.parametrize(("how", "limit", "status"), [(SYNC, 6_291_456, 200), (ASYNC, 262_144, 202)])
 def test_the_size_limit_is_exact(lab, how, limit, status):
     event = b'"' + b"x" * (limit - 2) + b'"'

@@ -185,10 +185,12 @@ def test_a_link_cannot_be_the_parent_of_a_file():
     assert "both" in refusal(data)
 
 
+@pytest.mark.proves("quota:code-entries")
 def test_30000_entries_are_accepted():
     assert len(inspect(raw_zip(f"f{index}" for index in range(30_000))).entries) == 30_000
 
 
+@pytest.mark.proves("quota:code-entries")
 def test_30001_entries_are_refused():
     assert "more than 30000 entries" in refusal(raw_zip(f"f{index}" for index in range(30_001)))
 

@@ -236,6 +236,7 @@ def test_other_answers_are_errors(bucket, path, code):
     assert caught.value.code == code
 
 
+@pytest.mark.proves("quota:code-object-store")
 def test_a_package_may_be_as_large_as_the_limit_and_no_larger(bucket):
     url = f"http://{bucket}/code.zip"
 
