@@ -46,7 +46,7 @@ def render(operations: Sequence[Operation], proofs: marks.Proofs) -> str:
     lines = [
         "# API coverage",
         "",
-        "<!-- Generated from src/funclet/api/operations.py and the marks of tests by tools/coverage.py. Do not edit. -->",
+        "<!-- Generated from src/funclet/api/operations.py and the marks of tests by tools/coverage.py. -->",
         "",
         f"Built: {_built(sdk)} of {len(sdk)} operations of the Python SDK,",
         f"and {_built(vendor)} of {len(vendor)} with those that only other clients use.",
