@@ -361,7 +361,9 @@ def build_services(
             on_change=triggers_changed,
         ),
         identity=IdentityService(store, clock, region=region),
-        observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+        observability=ObservabilityService(
+            store=store, logs=parts.logs, region=region, limits=limits, idle_release_s=settings.idle_release_s
+        ),
         topics=outside.topics(parts, region=region, api_url=listeners.api_url),
         streams=StreamService(store, clock),
         connections=outside.connections(parts),

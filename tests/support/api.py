@@ -107,7 +107,7 @@ class InProcessApi:
             invocations=None,
             triggers=None,
             identity=None,
-            observability=ObservabilityService(store=self.store, logs=None, region=REGION),
+            observability=ObservabilityService(store=self.store, logs=None, region=REGION, limits=self.limits),
             topics=None,
             streams=None,
             connections=None,
