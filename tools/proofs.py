@@ -80,9 +80,14 @@ def _marks(node: ast.AST, owner: str) -> Iterator[tuple[str, ast.Call]]:
         # What stands in a class is a test of its own; a function inside a function is not.
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             name = owner
-        if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute) and child.func.attr == "proves":
+        if isinstance(child, ast.Call) and _is_mark(child.func):
             yield owner, child
         yield from _marks(child, name)
+
+
+def _is_mark(function: ast.expr) -> bool:
+    """Tell whether something called is the mark: `pytest.mark.proves`, or a name `proves` for it."""
+    return getattr(function, "attr", getattr(function, "id", "")) == "proves"
 
 
 def _rows(call: ast.Call, place: str) -> Iterator[str]:

@@ -225,7 +225,7 @@ def test_a_timer_name_is_unique_on_its_version(stack):
     assert stack.create(urn.replace(":latest", ":v1"), "TIMER", **TIMER)["trigger_status"] == "ACTIVE"
 
 
-@pytest.mark.proves("error:FSS.1123", "quota:pull-triggers-of-a-version")
+@pytest.mark.proves("error:FSS.1123", "quota:pull triggers of a version")
 def test_a_version_has_at_most_ten_timers(stack):
     urn = stack.add_function(versions=["v1"])
     for number in range(10):

@@ -206,10 +206,15 @@ def test_entries_are_counted_also_behind_the_end_record_of_zip64():
     assert "more than 30000 entries" in refusal(data[:end] + record + locator + small_end)
 
 
+@pytest.mark.proves("quota:code-unpacked")
 def test_more_than_1500_mb_unpacked_is_refused():
-    big = patched_directory(raw_zip(["a"]), 24, struct.pack("<L", 1500 * 1024 * 1024 + 1))
+    largest, big = (
+        patched_directory(raw_zip(["a"]), 24, struct.pack("<L", 1500 * 1024 * 1024 + more)) for more in (0, 1)
+    )
 
     assert "more than 1500 MB" in refusal(big)
+    # Its size alone is no reason, so the next check is asked.
+    assert "200 times" in refusal(largest)
 
 
 def test_a_bomb_is_refused_by_its_ratio():
