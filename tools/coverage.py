@@ -22,7 +22,8 @@ def main(arguments: Sequence[str]) -> int:
         faults = list(faults_of(OPERATIONS, proofs))
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
             faults.append(f"{PAGE.name} is not up to date: run `make docs`")
-        print("\n".join(faults))
+        for fault in faults:
+            print(fault)
         return 1 if faults else 0
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(text, encoding="utf-8")

@@ -94,7 +94,8 @@ def main(arguments: Sequence[str]) -> int:
             if not _path(name).exists() or _path(name).read_text(encoding="utf-8") != text
         ]
         faults += [fault for page in PAGES for fault in faults_of(page, read_rows(page), proofs)]
-        print("\n".join(faults))
+        for fault in faults:
+            print(fault)
         return 1 if faults else 0
     for name, text in texts.items():
         _path(name).write_text(text, encoding="utf-8")

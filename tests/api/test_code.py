@@ -58,7 +58,7 @@ def test_an_unknown_dependency_is_404(api):
     assert put_code(api, code_type="zip", depend_version_list=["x"]).error == (404, "FSS.1056")
 
 
-@pytest.mark.proves("error:FSS.1006", "error:FSS.1012", "error:FSS.1078")
+@pytest.mark.proves("error:FSS.1006", "error:FSS.1012", "error:FSS.1078", "faq:FAQ-108")
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

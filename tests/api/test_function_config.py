@@ -56,6 +56,7 @@ def test_a_body_without_func_name_replaces_what_its_sender_drops_when_empty(api)
     assert (read["description"], read["app_xrole"], read["package"]) == ("d", "app", "default")
 
 
+@pytest.mark.proves("faq:FAQ-225")
 def test_name_and_package_of_the_body_are_ignored(api):
     api.create()
 
@@ -64,7 +65,7 @@ def test_name_and_package_of_the_body_are_ignored(api):
     assert (changed["func_name"], changed["package"], changed["timeout"]) == ("hello", "default", 9)
 
 
-@pytest.mark.proves("error:FSS.1005")
+@pytest.mark.proves("error:FSS.1005", "faq:FAQ-224")
 def test_the_runtime_cannot_be_changed(api):
     api.create()
 

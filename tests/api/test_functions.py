@@ -86,6 +86,7 @@ def test_create_answers_200_with_the_full_configuration(api):
     assert not {"mount_config", "func_vpc", "custom_image"} & created.keys()
 
 
+@pytest.mark.proves("faq:FAQ-124")
 def test_everything_that_is_sent_comes_back(api):
     assert api.create(**EVERYTHING).status == 200
 
@@ -391,6 +392,7 @@ def test_list_has_the_newest_change_first_and_pages(api):
     assert (beyond["functions"], beyond["next_marker"], beyond["count"]) == ([], 3, 3)
 
 
+@pytest.mark.proves("faq:FAQ-453")
 def test_list_filters_by_package_and_by_part_of_the_name(api):
     api.create("resize-image", package="media")
     api.create("resize", package="tools")

@@ -14,6 +14,7 @@ from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, Ser
 from huaweicloudsdkfunctiongraph import v2
 
 from funclet.api.operations import OPERATIONS
+from tests.support import sdk_resources
 from tests.support.packages import zip_base64
 from tests.support.sdk import UUID, refused, request_type
 from tests.support.server import PROJECT_ID, REGION
@@ -29,7 +30,7 @@ SDK_OPERATIONS = sorted(
 )
 SDK_OPERATION_COUNT = 92
 VERSION_TELLER = "def handler(event, context):\n    return context.getVersion()\n"
-CHECKS = {}
+CHECKS = dict(sdk_resources.CHECKS)
 
 
 def snake_case(name):
@@ -117,7 +118,7 @@ def show_function_config(sdk):
 
 
 @check
-@pytest.mark.proves("operation:UpdateFunctionConfig")
+@pytest.mark.proves("operation:UpdateFunctionConfig", "faq:FAQ-123")
 def update_function_config(sdk):
     """Changes are answered, stay, and act."""
     made = sdk.create("def handler(event, context):\n    return context.getUserData('COLOUR')\n")
@@ -638,7 +639,7 @@ def marked(operation):
     return pytest.param(operation, marks=getattr(CHECKS.get(operation), "pytestmark", ()))
 
 
-@pytest.mark.parametrize("operation", map(marked, SDK_OPERATIONS))
+@pytest.mark.parametrize("operation", [marked(operation) for operation in SDK_OPERATIONS])
 def test_each_operation_of_the_sdk_is_served_or_known_to_be_missing(operation, sdk):
     if operation in CHECKS:
         CHECKS[operation](sdk)

@@ -113,7 +113,7 @@ def test_an_application_is_its_functions(api):
     assert (shown["name"], shown["description"], shown["status"]) == ("mine", "about", "success")
     assert (shown["stack_name"], shown["stack_id"]) == ("mine", made.json["application_id"])
     assert shown["last_modified_time"] == 1_790_000_000_000
-    assert [(row["resource_name"], row["resource_status"]) for row in shown["stack_resources"]] == [
+    assert [(row["physical_resource_name"], row["resource_status"]) for row in shown["stack_resources"]] == [
         ("mine-page", "CREATE_COMPLETE"),
         ("mine-service", "CREATE_COMPLETE"),
     ]

@@ -276,6 +276,7 @@ def test_the_list_of_a_urn_is_a_bare_array_of_exactly_its_triggers(stack):
     assert stack.send("GET", "/triggers/nowhere")[0] == 404
 
 
+@pytest.mark.proves("operation:ListTriggers")
 def test_the_list_of_the_project_is_paged_and_names_functions(stack):
     urn = stack.add_function()
     for number in range(3):
@@ -292,6 +293,7 @@ def test_the_list_of_the_project_is_paged_and_names_functions(stack):
     assert beyond["triggers"] == []
 
 
+@pytest.mark.proves("operation:ListTriggerTypes")
 def test_the_types_are_a_bare_array(stack):
     assert stack.send("GET", "/triggertypes") == (200, ["TIMER", "APIG", "DEDICATEDGATEWAY"])
 

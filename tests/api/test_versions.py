@@ -15,6 +15,7 @@ def aliases(api, *bodies):
         assert api.send("POST", "/functions/hello/aliases", body).status == 200
 
 
+@pytest.mark.proves("faq:FAQ-207")
 def test_a_version_is_a_frozen_copy(api):
     created = api.create(user_data='{"a":"1"}').json
 

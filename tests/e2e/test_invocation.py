@@ -281,6 +281,7 @@ def test_the_log_of_a_failed_request_says_so(server, either):
     assert f"Finish invoke request '{request_id}'(invoke Failed), duration: " in text
 
 
+@pytest.mark.proves("faq:FAQ-222")
 def test_the_logger_writes_time_request_and_level(server, either):
     answer = ask(server, either, "log", headers=TAIL)
 

@@ -76,6 +76,7 @@ def begin_cold(server, urn, event):
 # Starts and reuse
 
 
+@pytest.mark.proves("faq:FAQ-112")
 @pytest.mark.parametrize("runtime", ["Python3.9", NODE])
 def test_a_second_request_finds_the_state_of_the_first(server, runtime):
     urn = server.deploy(f"counter-{runtime[:4]}", NODE_COUNTER if runtime == NODE else COUNTER, runtime=runtime)
@@ -86,6 +87,7 @@ def test_a_second_request_finds_the_state_of_the_first(server, runtime):
     assert ["Start load request" in log_of(answer) for answer in answers] == [True, False, False]
 
 
+@pytest.mark.proves("faq:FAQ-113")
 def test_requests_at_the_same_time_run_in_instances_of_their_own(server):
     urn = server.deploy("parallel", CLOCKED)
 
@@ -106,6 +108,7 @@ def test_an_instance_that_was_used_last_is_used_again(server):
     assert len(later) == 1
 
 
+@pytest.mark.proves("faq:FAQ-403")
 def test_tmp_belongs_to_one_instance(server):
     source = """
 import os, time
@@ -127,7 +130,7 @@ def handler(event, context):
     assert sorted(together) == [[], ["note"]]
 
 
-@pytest.mark.proves("quota:fgs_func_scale_down_timeout")
+@pytest.mark.proves("quota:fgs_func_scale_down_timeout", "faq:FAQ-114", "faq:FAQ-117")
 def test_an_idle_instance_is_released(strict_server):
     urn = strict_server.deploy("idle", COUNTER)
     before = set(strict_server.instances())
@@ -185,7 +188,7 @@ def test_a_disabled_function_is_refused_until_it_is_enabled(server):
     assert answered.status == 200
 
 
-@pytest.mark.proves("quota:sync-request")
+@pytest.mark.proves("quota:sync-request", "faq:FAQ-220")
 def test_a_request_body_of_the_limit_passes_and_one_byte_more_does_not(server):
     urn = server.deploy("measure", "def handler(event, context):\n    return len(event['x'])\n", memory_size=256)
     limit = 6_291_456
@@ -283,7 +286,7 @@ def ending(request, server):
     return urn, "call invoke timeout 3s" if runtime == NODE else "invoke timed out after 3 seconds"
 
 
-@pytest.mark.proves("error:FSS.4010")
+@pytest.mark.proves("error:FSS.4010", "faq:FAQ-111", "faq:FAQ-233")
 def test_a_function_is_ended_at_its_deadline(server, ending):
     urn, text = ending
     server.invoke(urn)
@@ -423,7 +426,7 @@ def handler(event, context):
     }
 
 
-@pytest.mark.proves("error:FSS.4211")
+@pytest.mark.proves("error:FSS.4211", "faq:FAQ-233")
 def test_an_initializer_has_a_deadline(server):
     source = "import time\n\ndef start(context):\n    time.sleep(60)\n\ndef handler(event, context):\n    return 1\n"
     urn = server.deploy("slow-init", source, initializer_handler="index.start", initializer_timeout=1)

@@ -260,6 +260,17 @@ def test_an_asynchronous_request_is_submitted_as_it_was_addressed(lab):
     assert submission.accepted_at == lab.clock.now()
 
 
+@pytest.mark.proves("operation:AsyncInvokeReservedFunction")
+def test_a_request_for_a_reserved_instance_is_submitted_as_any_other(lab):
+    response = lab.invoke(body=b'{"a":1}', how="reserved-invocations")
+
+    [submission] = lab.submitter.submissions
+    answer = json.loads(response.body)
+    assert (response.status, answer["request_id"]) == (202, submission.request_id)
+    assert answer["instance_id"]
+    assert submission.payload == b'{"a":1}'
+
+
 def test_a_short_urn_is_completed_for_the_queue(lab):
     lab.invoke("hello", how=ASYNC)
 

@@ -61,6 +61,7 @@ def test_a_jar_is_kept_as_it_was_uploaded(tmp_path):
     assert build(CodeUpload(code_type="jar", content=ARCHIVE), runtime) == ARCHIVE
 
 
+@pytest.mark.proves("faq:FAQ-108")
 @pytest.mark.parametrize(
     ("handler", "filename", "expected"),
     [
@@ -121,6 +122,7 @@ def test_what_cannot_become_a_package(tmp_path, upload, code):
     assert caught.value.code == code
 
 
+@pytest.mark.proves("faq:FAQ-108")
 @pytest.mark.parametrize(
     ("upload", "runtime", "code"),
     [

@@ -14,6 +14,7 @@ from funclet.services.applications import AppState, NewApplication
 DEFAULT_PAGE, MAX_PAGE = 100, 500
 # All functions are made in one transaction, so no client ever sees another state.
 STATUS = "success"
+SERVICE = "FunctionGraph"
 
 
 class ApplicationFields(msgspec.Struct):
@@ -102,10 +103,14 @@ def _resources(call: Call, state: AppState) -> list[dict[str, Any]]:
     applications = resources_of(call).applications
     return [
         {
-            "resource_type": "function",
-            "resource_name": function.name,
             "physical_resource_id": str(applications.urn_of(state.application, function)),
+            "physical_resource_name": function.name,
+            "logical_resource_name": function.name.removeprefix(f"{state.application.name}-"),
+            "logical_resource_type": "function",
             "resource_status": "CREATE_COMPLETE" if function.function_id in state.present else "DELETED",
+            "status_message": "",
+            "href": "",
+            "display_name": SERVICE,
         }
         for function in state.application.functions
     ]
