@@ -22,7 +22,8 @@ run "types" $bin/mypy
 run "import contracts" $bin/lint-imports
 run "docstrings" $bin/interrogate -q src/funclet
 run "spelling" $bin/codespell
-run "coverage page" $bin/python tools/coverage.py --check
+run "coverage page" $bin/python -m tools.coverage --check
 run "settings and error pages" $bin/python tools/settings.py --check
+run "pages of proofs" $bin/python -m tools.proof_pages --check
 run "size of modules" $bin/python tools/sizes.py
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

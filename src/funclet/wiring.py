@@ -60,6 +60,7 @@ from funclet.services.identity import IdentityService
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
+from funclet.services.resources import Resources
 from funclet.services.streams import StreamService
 from funclet.services.topics import TopicService
 from funclet.services.triggers import TriggerService
@@ -328,18 +329,19 @@ def build_services(
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
     kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
+    functions = FunctionService(
+        store,
+        parts.blobs,
+        parts.registry,
+        clock,
+        CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
+        CodeLinks(secrets.token_bytes(32), clock),
+        region=region,
+        limits=limits,
+        on_change=function_changed,
+    )
     return Services(
-        functions=FunctionService(
-            store,
-            parts.blobs,
-            parts.registry,
-            clock,
-            CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
-            CodeLinks(secrets.token_bytes(32), clock),
-            region=region,
-            limits=limits,
-            on_change=function_changed,
-        ),
+        functions=functions,
         versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
         invocations=InvocationService(
             store=store,
@@ -360,11 +362,14 @@ def build_services(
             on_change=triggers_changed,
         ),
         identity=IdentityService(store, clock, region=region),
-        observability=ObservabilityService(store=store, logs=parts.logs, region=region),
+        observability=ObservabilityService(
+            store=store, logs=parts.logs, region=region, limits=limits, idle_release_s=settings.idle_release_s
+        ),
         topics=outside.topics(parts, region=region, api_url=listeners.api_url),
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
         asynchronous=queue.service(settings, parts) if queue else None,
+        resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
     )
 
 

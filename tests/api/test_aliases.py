@@ -108,12 +108,14 @@ def test_create_accepts_at_the_limits(api, fields):
     assert create(api, **fields).status == 200
 
 
+@pytest.mark.proves("error:FSS.1063")
 def test_a_name_is_used_once(api):
     create(api)
 
     assert create(api, version="v2").error == (409, "FSS.1063")
 
 
+@pytest.mark.proves("error:FSS.1066", "quota:aliases-of-a-version")
 def test_a_version_has_one_alias(api):
     create(api)
 
@@ -123,6 +125,7 @@ def test_a_version_has_one_alias(api):
     assert update(api, "second", version="v2").status == 200
 
 
+@pytest.mark.proves("error:FSS.1043", "quota:function-aliases")
 def test_a_function_has_as_many_aliases_as_the_limit_says(new_api):
     api = new_api(limits=Limits(aliases=1))
     api.create()
@@ -143,6 +146,7 @@ def test_an_update_replaces_weights_and_strategy_and_keeps_the_description(api):
     assert update(api, version="v3", description="").json["description"] == ""
 
 
+@pytest.mark.proves("error:FSS.1091", "error:FSS.1093")
 @pytest.mark.parametrize(
     ("name", "fields", "status", "code"),
     [
@@ -161,6 +165,7 @@ def test_update_refuses(api, name, fields, status, code):
     assert api.send("GET", "/functions/hello/aliases").json == [before]
 
 
+@pytest.mark.proves("error:FSS.1053")
 def test_an_alias_is_deleted(api):
     create(api)
 
@@ -169,6 +174,7 @@ def test_an_alias_is_deleted(api):
     assert api.send("DELETE", "/functions/hello/aliases/prod").error == (404, "FSS.1053")
 
 
+@pytest.mark.proves("error:FSS.1154")
 def test_an_alias_with_triggers_cannot_be_deleted(api):
     create(api)
     trigger = Trigger(
@@ -189,11 +195,13 @@ def test_an_alias_with_triggers_cannot_be_deleted(api):
     assert api.send("DELETE", "/functions/hello/aliases/prod").status == 204
 
 
+@pytest.mark.proves("error:FSS.1014")
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_an_alias_name_in_the_path_is_checked(api, method):
     assert api.send(method, "/functions/hello/aliases/1").error == (400, "FSS.1014")
 
 
+@pytest.mark.proves("error:FSS.1051")
 def test_aliases_need_a_function(new_api):
     api = new_api()
 

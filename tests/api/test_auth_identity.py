@@ -82,6 +82,7 @@ def identity(tmp_path):
     opened.close()
 
 
+@pytest.mark.proves("operation:CreateToken", "faq:FAQ-204")
 def test_a_login_gives_a_token_in_the_shape_of_keystone(identity):
     given = identity.given
 
@@ -159,6 +160,7 @@ def test_too_many_failures_are_answered_with_429_until_a_minute_is_over(identity
     assert identity.login("right")[0] == 201
 
 
+@pytest.mark.proves("error:FSS.0401")
 def test_failures_that_come_at_once_are_counted_too(identity):
     service = identity.api._services.identity
 
@@ -196,6 +198,7 @@ def test_the_text_of_a_token_is_not_in_the_database(identity, tmp_path):
     assert not any(token.encode() in path.read_bytes() for path in tmp_path.iterdir())
 
 
+@pytest.mark.proves("operation:ValidateToken")
 def test_a_token_can_be_looked_at(identity):
     token = identity.token()
 
@@ -218,6 +221,7 @@ def test_a_token_of_a_token_does_not_live_longer(identity):
     assert headers["X-Subject-Token"] != token
 
 
+@pytest.mark.proves("operation:ListProjects")
 def test_a_region_has_exactly_one_project(identity):
     token = identity.token()
 
@@ -238,6 +242,7 @@ def test_projects_of_other_domains_are_not_shown(identity):
     assert len(body["projects"]) == 1
 
 
+@pytest.mark.proves("operation:ListAuthDomains")
 def test_what_else_clients_ask_for_at_their_start(identity):
     token = identity.token()
 
@@ -254,6 +259,7 @@ def test_what_else_clients_ask_for_at_their_start(identity):
     assert created[0] == 403
 
 
+@pytest.mark.proves("error:FSS.0501")
 def test_an_unbuilt_operation_is_501_for_those_who_are_known(identity):
     path = f"/v2/{identity.given.project_id}/fgs/workflows"
 

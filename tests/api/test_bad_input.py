@@ -116,6 +116,7 @@ WRONG_TYPES = {
 }
 
 
+@pytest.mark.proves("error:FSS.0400")
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, all_ in WRONG_TYPES.items() for value in all_])
 def test_a_member_of_the_wrong_type(server, unchanged, field, value):
     status, code, message = send(server, "POST", "/functions", GOOD | {field: value})
@@ -180,6 +181,7 @@ def test_a_change_to_a_value_outside_its_rule(server, unchanged, field, value, c
     assert send(server, "PUT", f"/functions/{NAME}/config", {field: value})[:2] == (400, code)
 
 
+@pytest.mark.proves("error:FSS.1011")
 @pytest.mark.parametrize("archive", hostile.archives())
 def test_an_archive_that_must_not_be_unpacked(server, unchanged, archive):
     file = {"file": hostile.archive_base64(archive)}
@@ -199,12 +201,14 @@ def test_code_that_is_not_base64(server, unchanged, text):
     assert "func_code.file" in message or "code package" in message
 
 
+@pytest.mark.proves("error:FSS.1071")
 def test_a_package_that_is_too_large(server, unchanged):
     file = base64.b64encode(b"PK\x03\x04" + bytes(50 * MIB)).decode()
 
     assert send(server, "POST", "/functions", GOOD | {"func_code": {"file": file}})[:2] == (413, "FSS.1071")
 
 
+@pytest.mark.proves("error:FSS.1010")
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/x.zip", "http://169.254.169.254/latest", "file:///etc/passwd", "x"]
 )
@@ -217,6 +221,7 @@ def test_code_from_an_address_that_is_not_allowed(server, unchanged, url):
     assert "code_url" in message
 
 
+@pytest.mark.proves("error:FSS.1092")
 @pytest.mark.parametrize(
     ("rest", "body", "status", "code", "word"),
     [
@@ -301,6 +306,7 @@ def test_a_limit_of_instances_outside_its_range(server, unchanged, count):
     assert "max_instance_num" in message
 
 
+@pytest.mark.proves("error:FSS.1001")
 @pytest.mark.parametrize(
     ("name", "value"),
     [("marker", "x"), ("marker", "-1"), ("maxitems", "-1"), ("maxitems", "1e3"), ("marker", "9" * 30)],
@@ -313,6 +319,7 @@ def test_a_page_that_does_not_exist(server, name, value):
     assert name in message
 
 
+@pytest.mark.proves("error:FSS.1309")
 @pytest.mark.parametrize(
     "urn",
     [
@@ -332,6 +339,7 @@ def test_urns_that_name_nothing(server, unchanged, urn, method):
     assert message
 
 
+@pytest.mark.proves("error:FSS.1201")
 def test_an_event_one_byte_too_large(server, victim, unchanged):
     largest = b'"' + b"x" * (6 * MIB - 2) + b'"'
 
@@ -343,6 +351,7 @@ def test_an_event_one_byte_too_large(server, victim, unchanged):
     assert server.invoke(victim, b'"' + b"x" * 1000 + b'"').status == 200
 
 
+@pytest.mark.proves("error:FSS.0406")
 @pytest.mark.parametrize("event", [b"{", b"\xff", b"x", b"{} {}", b"[" * 100_000, b"NaN"])
 def test_an_event_that_is_not_json(server, victim, unchanged, event):
     for rest in ("invocations", "invocations-async"):
@@ -366,6 +375,7 @@ def test_a_wrong_signature(server, unchanged):
     assert signed_by(server, ak="NOSUCHKEY")[:2] == (401, "APIG.0301")
 
 
+@pytest.mark.proves("error:FSS.0403")
 def test_another_project(server, unchanged):
     status, code, message = signed_by(server, project_id="f" * 32)
 

@@ -51,12 +51,14 @@ def test_dependencies_alone_keep_the_code(api):
     assert (answer.status, answer.json["digest"], api.revision()) == (200, before["digest"], 1)
 
 
+@pytest.mark.proves("error:FSS.1056")
 def test_an_unknown_dependency_is_404(api):
     api.create()
 
     assert put_code(api, code_type="zip", depend_version_list=["x"]).error == (404, "FSS.1056")
 
 
+@pytest.mark.proves("error:FSS.1006", "error:FSS.1012", "error:FSS.1078", "faq:FAQ-108")
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -82,6 +84,7 @@ def test_a_refused_upload_changes_nothing(api, body, status, code):
     assert api.config() == before
 
 
+@pytest.mark.proves("error:FSS.1015")
 def test_code_of_a_published_version_is_frozen(api):
     urn = api.create().json["func_urn"].replace(":latest", ":v1")
     api.publish("v1")
@@ -99,6 +102,7 @@ def test_uploads_above_the_limit_are_413(new_api):
     assert put_code(api, code_type="zip", func_code=too_large).error == (413, "FSS.1071")
 
 
+@pytest.mark.proves("error:FSS.1042")
 def test_a_larger_package_needs_room_in_the_quota(new_api):
     api = new_api(limits=Limits(code_bytes=400))
     api.create()
@@ -153,6 +157,7 @@ def test_an_image_function_has_no_code_to_show(api):
     assert api.send("GET", "/functions/hello/code").json["func_code"] == {"file": "", "link": ""}
 
 
+@pytest.mark.proves("error:FSS.1054")
 def test_a_package_that_is_lost_is_404(api):
     digest = api.create().json["digest"]
     link = api.send("GET", "/functions/hello/code").json["func_code"]["link"]

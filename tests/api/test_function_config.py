@@ -56,6 +56,7 @@ def test_a_body_without_func_name_replaces_what_its_sender_drops_when_empty(api)
     assert (read["description"], read["app_xrole"], read["package"]) == ("d", "app", "default")
 
 
+@pytest.mark.proves("faq:FAQ-225")
 def test_name_and_package_of_the_body_are_ignored(api):
     api.create()
 
@@ -64,6 +65,7 @@ def test_name_and_package_of_the_body_are_ignored(api):
     assert (changed["func_name"], changed["package"], changed["timeout"]) == ("hello", "default", 9)
 
 
+@pytest.mark.proves("error:FSS.1005", "faq:FAQ-224")
 def test_the_runtime_cannot_be_changed(api):
     api.create()
 
@@ -71,6 +73,7 @@ def test_the_runtime_cannot_be_changed(api):
     assert api.update(runtime="Python3.10", timeout=4).status == 200
 
 
+@pytest.mark.proves("error:FSS.1003", "error:FSS.1009")
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -205,6 +208,7 @@ def test_the_maximum_of_instances_is_the_concurrency_of_the_strategy(api, number
     assert api.config()["strategy_config"] == {"concurrency": number, "concurrent_num": 1}
 
 
+@pytest.mark.proves("error:FSS.1026")
 @pytest.mark.parametrize("body", [{"max_instance_num": -2}, {"max_instance_num": 1001}, {}])
 def test_the_maximum_of_instances_has_a_range(api, body):
     api.create()

@@ -86,6 +86,7 @@ def test_create_answers_200_with_the_full_configuration(api):
     assert not {"mount_config", "func_vpc", "custom_image"} & created.keys()
 
 
+@pytest.mark.proves("faq:FAQ-124")
 def test_everything_that_is_sent_comes_back(api):
     assert api.create(**EVERYTHING).status == 200
 
@@ -111,6 +112,17 @@ def test_an_empty_package_is_default(api):
     assert api.create("second", package=None).json["package"] == "default"
 
 
+@pytest.mark.proves(
+    "error:FSS.1004",
+    "error:FSS.1017",
+    "error:FSS.1018",
+    "error:FSS.1024",
+    "error:FSS.1039",
+    "error:FSS.1049",
+    "error:FSS.1075",
+    "error:FSS.1404",
+    "error:FSS.1405",
+)
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
@@ -287,6 +299,7 @@ def test_a_body_that_is_not_json_is_406(api):
     assert api.send("POST", "/functions", b"{").error == (406, "FSS.0406")
 
 
+@pytest.mark.proves("error:FSS.1061")
 def test_a_name_is_unique_in_the_project_across_packages(api):
     api.create(package="one")
 
@@ -308,6 +321,9 @@ def test_another_project_may_use_the_same_name_and_sees_nothing(api):
     assert api.create().status == 200
 
 
+@pytest.mark.proves(
+    "error:FSS.1041", "error:FSS.1044", "quota:fgs_func_num", "quota:fgs_func_code_size", "quota:packages"
+)
 @pytest.mark.parametrize(
     ("limits", "package", "code"),
     [
@@ -376,6 +392,7 @@ def test_list_has_the_newest_change_first_and_pages(api):
     assert (beyond["functions"], beyond["next_marker"], beyond["count"]) == ([], 3, 3)
 
 
+@pytest.mark.proves("faq:FAQ-453")
 def test_list_filters_by_package_and_by_part_of_the_name(api):
     api.create("resize-image", package="media")
     api.create("resize", package="tools")
@@ -406,6 +423,7 @@ def test_list_elements_have_the_members_of_lists(api):
     assert row["func_urn"] == f"{URN}:latest"
 
 
+@pytest.mark.proves("operation:ListRuntimeTypes", "faq:FAQ-205")
 def test_runtimes_say_what_runs_them(api):
     rows = {row["type"]: row for row in api.send("GET", "/runtimetypes").json}
 

@@ -95,6 +95,7 @@ def error_of(answer):
     return answer.status, error["error_code"]
 
 
+@pytest.mark.proves("error:APIG.0201")
 @pytest.mark.parametrize("name", SMUGGLED)
 def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_closed(url, connect, name):
     connection = connect(url)
@@ -119,6 +120,7 @@ def test_what_is_too_large_is_refused_before_it_is_whole(server, connect, name):
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.proves("error:FSS.0413")
 def test_chunks_that_become_too_many_are_refused(server, connect):
     connection = connect(server.api_url)
     chunk = b"fff\r\n" + b"a" * 0xFFF + b"\r\n"

@@ -14,6 +14,7 @@ from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, Ser
 from huaweicloudsdkfunctiongraph import v2
 
 from funclet.api.operations import OPERATIONS
+from tests.support import sdk_resources
 from tests.support.packages import zip_base64
 from tests.support.sdk import UUID, refused, request_type
 from tests.support.server import PROJECT_ID, REGION
@@ -29,7 +30,7 @@ SDK_OPERATIONS = sorted(
 )
 SDK_OPERATION_COUNT = 92
 VERSION_TELLER = "def handler(event, context):\n    return context.getVersion()\n"
-CHECKS = {}
+CHECKS = dict(sdk_resources.CHECKS)
 
 
 def snake_case(name):
@@ -50,6 +51,7 @@ CANCELLABLE = "import time\ndef handler(event, context):\n    time.sleep(event.g
 
 
 @check
+@pytest.mark.proves("operation:CreateFunction")
 def create_function(sdk):
     """What was set is what is answered."""
     settings = {
@@ -84,6 +86,7 @@ def create_function(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListFunctions")
 def list_functions(sdk):
     """Filters and pages are those that were asked for."""
     first, second = sdk.create(package="listed"), sdk.create(package="listed")
@@ -102,6 +105,7 @@ def list_functions(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ShowFunctionConfig")
 def show_function_config(sdk):
     """The configuration is the one that was set."""
     made = sdk.create(description="shown")
@@ -114,6 +118,7 @@ def show_function_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:UpdateFunctionConfig", "faq:FAQ-123")
 def update_function_config(sdk):
     """Changes are answered, stay, and act."""
     made = sdk.create("def handler(event, context):\n    return context.getUserData('COLOUR')\n")
@@ -137,6 +142,7 @@ def update_function_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ShowFunctionCode")
 def show_function_code(sdk):
     """The code is the one that was uploaded, and can be fetched."""
     made = sdk.create()
@@ -149,6 +155,7 @@ def show_function_code(sdk):
 
 
 @check
+@pytest.mark.proves("operation:UpdateFunctionCode")
 def update_function_code(sdk):
     """New code acts."""
     made = sdk.create()
@@ -165,6 +172,7 @@ def update_function_code(sdk):
 
 
 @check
+@pytest.mark.proves("operation:UpdateFunctionMaxInstanceConfig")
 def update_function_max_instance_config(sdk):
     """0 disables, -1 frees."""
     made = sdk.create()
@@ -180,6 +188,7 @@ def update_function_max_instance_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:UpdateFunctionCollectState")
 def update_function_collect_state(sdk):
     """It is accepted both ways."""
     made = sdk.create()
@@ -190,6 +199,7 @@ def update_function_collect_state(sdk):
 
 
 @check
+@pytest.mark.proves("operation:DeleteFunction")
 def delete_function(sdk):
     """It is gone afterwards; `latest` alone cannot go."""
     made = sdk.create()
@@ -203,6 +213,7 @@ def delete_function(sdk):
 
 
 @check
+@pytest.mark.proves("operation:CreateFunctionVersion")
 def create_function_version(sdk):
     """A version is a frozen copy."""
     made = sdk.create(VERSION_TELLER)
@@ -217,6 +228,7 @@ def create_function_version(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListFunctionVersions")
 def list_function_versions(sdk):
     """`latest` is one of them."""
     made = sdk.create()
@@ -241,6 +253,7 @@ def two_versions(sdk):
 
 
 @check
+@pytest.mark.proves("operation:CreateVersionAlias")
 def create_version_alias(sdk):
     """An alias with weights sends requests to both versions; its `!` travels percent-encoded."""
     urn = two_versions(sdk)
@@ -254,6 +267,7 @@ def create_version_alias(sdk):
 
 
 @check
+@pytest.mark.proves("operation:UpdateVersionAlias")
 def update_version_alias(sdk):
     """The alias names another version, by rules."""
     urn = two_versions(sdk)
@@ -273,6 +287,7 @@ def update_version_alias(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ShowVersionAlias")
 def show_version_alias(sdk):
     """The alias is shown as it was made, by the name of the alias."""
     urn = two_versions(sdk)
@@ -286,6 +301,7 @@ def show_version_alias(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListVersionAliases")
 def list_version_aliases(sdk):
     """The bare array lands in `body`."""
     urn = two_versions(sdk)
@@ -298,6 +314,7 @@ def list_version_aliases(sdk):
 
 
 @check
+@pytest.mark.proves("operation:DeleteVersionAlias")
 def delete_version_alias(sdk):
     """It is gone afterwards, the version is not."""
     urn = two_versions(sdk)
@@ -311,6 +328,7 @@ def delete_version_alias(sdk):
 
 
 @check
+@pytest.mark.proves("operation:InvokeFunction")
 def invoke_function(sdk):
     """v1 carries result, status and log; v0 the result itself."""
     urn = sdk.create().func_urn
@@ -327,6 +345,7 @@ def invoke_function(sdk):
 
 
 @check
+@pytest.mark.proves("operation:AsyncInvokeFunction")
 def async_invoke_function(sdk):
     """The request is accepted and runs; `list_async_invocations` tells how it ended."""
     urn = sdk.create().func_urn
@@ -344,6 +363,7 @@ def ended(sdk, urn, request_id):
 
 
 @check
+@pytest.mark.proves("operation:ListAsyncInvocations")
 def list_async_invocations(sdk):
     """Records are found by request and by status, and name the error."""
     urn = sdk.create("def handler(event, context):\n    return 1 / event['by']\n").func_urn
@@ -360,6 +380,7 @@ def list_async_invocations(sdk):
 
 
 @check
+@pytest.mark.proves("operation:CreateFunctionTrigger")
 def create_function_trigger(sdk):
     """A timer and a gateway trigger are answered as they were made."""
     urn = sdk.create().func_urn
@@ -392,6 +413,7 @@ def create_function_trigger(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListFunctionTriggers")
 def list_function_triggers(sdk):
     """The bare array lands in `body`."""
     urn = sdk.create().func_urn
@@ -409,6 +431,7 @@ def names_of(urn, trigger):
 
 
 @check
+@pytest.mark.proves("operation:ShowFunctionTrigger")
 def show_function_trigger(sdk):
     """The trigger is shown as it was made."""
     urn = sdk.create().func_urn
@@ -420,6 +443,7 @@ def show_function_trigger(sdk):
 
 
 @check
+@pytest.mark.proves("operation:UpdateTrigger")
 def update_trigger(sdk):
     """The status changes; the SDK sends data as an array."""
     urn = sdk.create().func_urn
@@ -433,6 +457,7 @@ def update_trigger(sdk):
 
 
 @check
+@pytest.mark.proves("operation:DeleteFunctionTrigger")
 def delete_function_trigger(sdk):
     """It is gone afterwards."""
     urn = sdk.create().func_urn
@@ -445,6 +470,7 @@ def delete_function_trigger(sdk):
 
 
 @check
+@pytest.mark.proves("operation:BatchDeleteFunctionTriggers")
 def batch_delete_function_triggers(sdk):
     """All are gone afterwards."""
     urn = sdk.create().func_urn
@@ -457,6 +483,7 @@ def batch_delete_function_triggers(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListQuotas")
 def list_quotas(sdk):
     """What is used is counted."""
     sdk.create()
@@ -482,6 +509,7 @@ def with_async_config(sdk, **fields):
 
 
 @check
+@pytest.mark.proves("operation:UpdateFunctionAsyncInvokeConfig")
 def update_function_async_invoke_config(sdk):
     """The settings are answered as they were sent, and those that were left out have defaults."""
     urn, answer = with_async_config(sdk, enable_async_status_log=True)
@@ -503,6 +531,7 @@ def update_function_async_invoke_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ShowFunctionAsyncInvokeConfig")
 def show_function_async_invoke_config(sdk):
     """What was stored is shown."""
     urn, answer = with_async_config(sdk)
@@ -511,6 +540,7 @@ def show_function_async_invoke_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListFunctionAsyncInvokeConfig")
 def list_function_async_invoke_config(sdk):
     """The settings of all versions are listed, page by page."""
     urn, _ = with_async_config(sdk)
@@ -529,6 +559,7 @@ def list_function_async_invoke_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:DeleteFunctionAsyncInvokeConfig")
 def delete_function_async_invoke_config(sdk):
     """The settings are gone afterwards."""
     urn, _ = with_async_config(sdk)
@@ -540,6 +571,7 @@ def delete_function_async_invoke_config(sdk):
 
 
 @check
+@pytest.mark.proves("operation:CancelAsyncInvocation", "error:FSS.4208")
 def cancel_async_invocation(sdk):
     """What runs is ended, and is not tried again."""
     urn, _ = with_async_config(sdk)
@@ -554,6 +586,7 @@ def cancel_async_invocation(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ListActiveAsyncInvocations")
 def list_active_async_invocations(sdk):
     """The requests that were asked for are listed."""
     urn = sdk.create().func_urn
@@ -567,6 +600,7 @@ def list_active_async_invocations(sdk):
 
 
 @check
+@pytest.mark.proves("operation:EnableAsyncStatusLog")
 def enable_async_status_log(sdk):
     """It can be enabled again and again."""
     for _ in range(2):
@@ -574,6 +608,7 @@ def enable_async_status_log(sdk):
 
 
 @check
+@pytest.mark.proves("operation:ShowProjectAsyncStatusLogInfo")
 def show_project_async_status_log_info(sdk):
     """Where the log is, is known once it is enabled."""
     sdk.call("enable_async_status_log")
@@ -599,7 +634,12 @@ def minimal_members(operation):
     return members | ({"body": {}} if "body" in types else {})
 
 
-@pytest.mark.parametrize("operation", SDK_OPERATIONS)
+def marked(operation):
+    """Return an operation with the marks of its check."""
+    return pytest.param(operation, marks=getattr(CHECKS.get(operation), "pytestmark", ()))
+
+
+@pytest.mark.parametrize("operation", [marked(operation) for operation in SDK_OPERATIONS])
 def test_each_operation_of_the_sdk_is_served_or_known_to_be_missing(operation, sdk):
     if operation in CHECKS:
         CHECKS[operation](sdk)

@@ -30,6 +30,7 @@ def test_a_client_without_project_is_told_so(server, new_client):
     assert refused(ClientRequestException, sdk.call, "list_functions") == (400, "FSS.0400")
 
 
+@pytest.mark.proves("error:APIG.0301")
 @pytest.mark.parametrize(
     ("credentials", "status", "code"),
     [
@@ -51,6 +52,7 @@ def test_a_stale_clock_is_refused(server, new_client):
     assert refused(ClientRequestException, sdk.call, "list_functions") == (401, "APIG.0301")
 
 
+@pytest.mark.proves("error:FSS.1002", "error:FSS.1007", "error:FSS.1008")
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
@@ -80,6 +82,7 @@ def test_a_failing_handler_is_a_result_and_not_an_exception(sdk):
     assert json.loads(answer.result)["errorType"] == "ValueError"
 
 
+@pytest.mark.proves("error:FSS.4001")
 def test_a_missing_handler_is_a_server_side_exception(sdk):
     urn = sdk.create(handler="index.nothing").func_urn
 

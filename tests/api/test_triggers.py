@@ -109,6 +109,7 @@ def test_the_function_must_exist(stack, urn, expected):
     assert stack.refused(urn, "TIMER", **TIMER) == expected
 
 
+@pytest.mark.proves("error:FSS.0426", "error:FSS.1101")
 @pytest.mark.parametrize(
     ("type_code", "expected"),
     [("KAFKA", (426, "FSS.0426")), ("obs", (426, "FSS.0426")), ("APIC", (426, "FSS.0426")), ("FAX", (400, "FSS.1101"))],
@@ -126,6 +127,7 @@ def test_a_type_that_is_not_connected_is_named(stack):
     assert "adapter is not built yet" in answer["error_msg"]
 
 
+@pytest.mark.proves("error:FSS.1153")
 def test_an_http_function_takes_gateway_triggers_only(stack):
     urn = stack.add_function(runtime="http")
 
@@ -135,6 +137,7 @@ def test_an_http_function_takes_gateway_triggers_only(stack):
     assert stack.create(urn, "APIG", **GATEWAY)["trigger_status"] == "ACTIVE"
 
 
+@pytest.mark.proves("error:FSS.1109")
 @pytest.mark.parametrize("data", [None, [], "x", 3])
 def test_event_data_must_be_an_object(stack, data):
     body = {"trigger_type_code": "TIMER", "event_data": data}
@@ -169,6 +172,7 @@ def test_timer_data_that_is_refused(stack, change):
     assert stack.refused(stack.add_function(), "TIMER", **data) == (400, "FSS.1109")
 
 
+@pytest.mark.proves("error:FSS.1417")
 @pytest.mark.parametrize(
     "change",
     [
@@ -212,6 +216,7 @@ def test_gateway_data_that_is_refused(stack, change, type_code, code):
     assert stack.refused(stack.add_function(), type_code, **data) == (400, code)
 
 
+@pytest.mark.proves("error:FSS.1148")
 def test_a_timer_name_is_unique_on_its_version(stack):
     urn = stack.add_function(versions=["v1"])
     stack.create(urn, "TIMER", **TIMER)
@@ -220,6 +225,7 @@ def test_a_timer_name_is_unique_on_its_version(stack):
     assert stack.create(urn.replace(":latest", ":v1"), "TIMER", **TIMER)["trigger_status"] == "ACTIVE"
 
 
+@pytest.mark.proves("error:FSS.1123", "quota:pull triggers of a version")
 def test_a_version_has_at_most_ten_timers(stack):
     urn = stack.add_function(versions=["v1"])
     for number in range(10):
@@ -230,6 +236,7 @@ def test_a_version_has_at_most_ten_timers(stack):
     assert stack.create(urn.replace(":latest", ":v1"), "TIMER", **TIMER)["trigger_status"] == "ACTIVE"
 
 
+@pytest.mark.proves("error:FSS.1146", "error:FSS.1147")
 def test_two_triggers_cannot_share_a_route(stack):
     urn = stack.add_function()
     stack.create(urn, "APIG", **{**GATEWAY, "path": "/orders/{id}"})
@@ -249,6 +256,7 @@ def test_method_stage_or_group_make_another_route(stack, change):
     assert created["trigger_status"] == "ACTIVE"
 
 
+@pytest.mark.proves("error:FSS.1107")
 def test_a_group_belongs_to_the_project_that_had_it_first(stack):
     stack.create(stack.add_function(), "APIG", **GATEWAY)
     theirs = stack.add_function(project=OTHER_PROJECT)
@@ -268,6 +276,7 @@ def test_the_list_of_a_urn_is_a_bare_array_of_exactly_its_triggers(stack):
     assert stack.send("GET", "/triggers/nowhere")[0] == 404
 
 
+@pytest.mark.proves("operation:ListTriggers")
 def test_the_list_of_the_project_is_paged_and_names_functions(stack):
     urn = stack.add_function()
     for number in range(3):
@@ -284,6 +293,7 @@ def test_the_list_of_the_project_is_paged_and_names_functions(stack):
     assert beyond["triggers"] == []
 
 
+@pytest.mark.proves("operation:ListTriggerTypes")
 def test_the_types_are_a_bare_array(stack):
     assert stack.send("GET", "/triggertypes") == (200, ["TIMER", "APIG", "DEDICATEDGATEWAY"])
 
@@ -348,6 +358,7 @@ def test_a_gateway_trigger_can_change_but_not_move(stack):
     assert (changed["event_data"]["auth"], changed["event_data"]["func_info"]["timeout"]) == ("IAM", 100)
 
 
+@pytest.mark.proves("error:FSS.1318")
 def test_a_gateway_trigger_cannot_be_disabled(stack):
     created = stack.create(stack.add_function(), "APIG", **GATEWAY)
 
@@ -358,6 +369,7 @@ def test_a_gateway_trigger_cannot_be_disabled(stack):
     assert stack.send("POST", "/triggers/orders", body)[1]["error_code"] == "FSS.1318"
 
 
+@pytest.mark.proves("error:FSS.1140")
 def test_a_trigger_can_be_deleted_once(stack):
     created = stack.create(stack.add_function(), "TIMER", **TIMER)
 
@@ -366,6 +378,7 @@ def test_a_trigger_can_be_deleted_once(stack):
     assert stack.send("DELETE", one_path(created))[0] == 404
 
 
+@pytest.mark.proves("error:FSS.1131", "error:FSS.1138")
 @pytest.mark.parametrize(
     ("type_code", "code"), [("TIMER", "FSS.1140"), ("APIG", "FSS.1138"), ("KAFKA", "FSS.1131"), ("FAX", "FSS.1131")]
 )

@@ -15,6 +15,7 @@ def aliases(api, *bodies):
         assert api.send("POST", "/functions/hello/aliases", body).status == 200
 
 
+@pytest.mark.proves("faq:FAQ-207")
 def test_a_version_is_a_frozen_copy(api):
     created = api.create(user_data='{"a":"1"}').json
 
@@ -60,6 +61,7 @@ def test_names_that_a_version_may_not_have(api, name):
     assert api.publish(name).error == (400, "FSS.1015")
 
 
+@pytest.mark.proves("error:FSS.1062")
 def test_a_name_can_be_used_once(api):
     api.create()
     api.publish("v1")
@@ -68,6 +70,7 @@ def test_a_name_can_be_used_once(api):
     assert api.publish("v1").error == (409, "FSS.1062")
 
 
+@pytest.mark.proves("error:FSS.1016")
 def test_nothing_is_published_twice(api):
     api.create()
     api.publish("v1")
@@ -107,6 +110,7 @@ def test_the_digest_must_be_the_one_of_the_code(api):
     assert api.publish("v1", digest=digest).status == 200
 
 
+@pytest.mark.proves("error:FSS.1019")
 def test_a_description_has_512_characters_at_most(api):
     api.create()
 
@@ -114,6 +118,7 @@ def test_a_description_has_512_characters_at_most(api):
     assert api.publish("v1", description="d" * 512).status == 200
 
 
+@pytest.mark.proves("quota:function-versions")
 def test_a_function_has_20_versions_with_latest(api):
     api.create()
     for number in range(19):
@@ -173,6 +178,7 @@ def test_list_pages_if_asked(api):
     assert api.send("GET", "/functions/other/versions").error == (404, "FSS.1051")
 
 
+@pytest.mark.proves("error:FSS.1052")
 def test_deleting_a_version_takes_its_alias_along(api):
     api.create()
     api.publish("v1")
@@ -195,6 +201,7 @@ def test_deleting_by_alias_deletes_the_version_that_it_names(api):
     assert api.send("GET", f"/functions/{urn_of(api, 'v1')}/config").error == (404, "FSS.1052")
 
 
+@pytest.mark.proves("error:FSS.1094")
 @pytest.mark.parametrize(
     "additional",
     [

@@ -670,6 +670,7 @@ def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks, collec
         assert {one["request_context"]["condition"] for one in documents} == {""}
 
 
+@pytest.mark.proves("faq:FAQ-236")
 def test_14_the_status_log_has_six_members_and_grows(process_server, urn, marks):
     server = process_server
     log = server.path("/functions/async-status-log-detail")

@@ -46,6 +46,7 @@ def name(shell, request):
     )  # fmt: skip
 
 
+@pytest.mark.proves("faq:FAQ-202")
 def test_first_minute(shell, tmp_path, name):
     """From an empty folder to a function with a version, an alias and a timer, and away again."""
     shell("init", name, "--template", "hello-world", "--runtime", "Python3.10", "--yes")
@@ -105,6 +106,7 @@ def test_edit_is_seen_by_the_next_invocation(shell, tmp_path, name):
     assert "Goodbye" in shell("invoke", name)
 
 
+@pytest.mark.proves("faq:FAQ-203")
 def test_file_of_the_vendors_component_deploys(shell, tmp_path, name):
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "index.py").write_text("def handler(event, context): return context.getUserData('test')\n")

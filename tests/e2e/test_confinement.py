@@ -123,6 +123,7 @@ def handler(event, context):
     eventually(lambda: set(server.instances()) <= before, because="the bomb's instance is gone")
 
 
+@pytest.mark.proves("error:FSS.4205", "faq:FAQ-120")
 def test_a_function_that_takes_too_much_memory_is_ended(server, neighbour):
     source = "def handler(event, context):\n    return len(bytearray(400 << 20))\n"
     hog = server.deploy("memory-hog", source, memory_size=128)
@@ -179,6 +180,7 @@ def handler(event, context):
 """
 
 
+@pytest.mark.proves("faq:FAQ-206")
 def test_a_full_tmp_is_the_functions_own_affair(server, neighbour):
     """It ends at the size of /tmp, not at the host's disk, and is not counted as memory."""
     filler = server.deploy("tmp-filler", FILL, memory_size=128)
@@ -195,6 +197,7 @@ def test_a_full_tmp_is_the_functions_own_affair(server, neighbour):
     assert slowest_s < PROMPT_S
 
 
+@pytest.mark.proves("error:FSS.4207")
 def test_a_handler_that_fails_for_want_of_disk_is_told_so(server):
     filler = server.deploy("tmp-filler-2", FILL, memory_size=128)
 
@@ -226,6 +229,7 @@ def test_a_busy_loop_does_not_starve_the_neighbour(server, neighbour):
 # Noise
 
 
+@pytest.mark.proves("error:FSS.4204")
 @pytest.mark.parametrize(
     "noise",
     [
@@ -335,6 +339,7 @@ def test_secrets_of_the_host_cannot_be_read(attack, path):
     assert answer.startswith(("FileNotFoundError", "PermissionError"))
 
 
+@pytest.mark.proves("faq:FAQ-403")
 def test_code_of_others_cannot_be_seen(server, attack):
     server.deploy("keeper", {"index.py": "def handler(event, context):\n    return 1\n", "secret-of-keeper.txt": "s"})
     server.invoke(f"urn:fss:{server.region}:{server.project_id}:function:default:keeper:latest")
@@ -410,6 +415,7 @@ def test_no_socket_of_the_host_has_a_name_inside(attack):
 # Processes
 
 
+@pytest.mark.proves("faq:FAQ-403")
 def test_it_sees_and_ends_only_its_own_processes(server, attack):
     statements = """
 result = {"pids": sorted(int(pid) for pid in os.listdir("/proc") if pid.isdigit()), "found": []}
@@ -615,6 +621,7 @@ def test_with_a_network_only_the_outside_can_be_reached(server, outside, host_li
     assert answer.json() == {"result": ["hello"] + [False] * len(inside)}
 
 
+@pytest.mark.proves("faq:FAQ-403")
 def test_instances_cannot_reach_each_other(server):
     listening = """
 import threading
@@ -634,6 +641,7 @@ socket.create_connection((result, 9000)).close()
     assert answer.json() == {"result": [False]}
 
 
+@pytest.mark.proves("faq:FAQ-237")
 def test_nobody_can_connect_to_a_function(server):
     """Not even from the host: a function answers requests of the platform and nothing else."""
     listening = """

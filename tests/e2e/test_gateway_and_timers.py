@@ -45,6 +45,7 @@ def publish(server, name, source, **data):
     return server.client.create_trigger(urn, {"trigger_type_code": "DEDICATEDGATEWAY", "event_data": event_data})
 
 
+@pytest.mark.proves("faq:FAQ-105", "faq:FAQ-118")
 def test_a_request_becomes_an_event_and_the_result_a_response(server):
     trigger = publish(server, "gw_echo", ECHO)
 
@@ -76,6 +77,7 @@ def test_a_request_becomes_an_event_and_the_result_a_response(server):
     assert base64.b64decode(event["body"]) == b'{"sku":"A-1"}'
 
 
+@pytest.mark.proves("error:APIG.0101", "faq:FAQ-413")
 def test_the_shown_address_works_and_stops_working(server):
     trigger = publish(server, "gw_gone", ECHO)
     url = urlsplit(trigger["event_data"]["invoke_url"])
@@ -98,6 +100,7 @@ def test_head_gets_the_length_but_no_body(server):
     assert int(headers["Content-Length"]) > 0
 
 
+@pytest.mark.proves("error:FSS.1202", "faq:FAQ-101")
 def test_a_plain_string_is_refused_and_a_traceback_is_shown(server):
     source = (
         "def handler(event, context):\n"
@@ -131,6 +134,7 @@ def test_a_binary_answer_arrives_byte_for_byte(server):
     assert (status, headers["Content-Type"], body) == (200, "image/png", data[::-1])
 
 
+@pytest.mark.proves("quota:gateway-request")
 @pytest.mark.parametrize(("size", "status"), [(4 * 1024 * 1024, 200), (4 * 1024 * 1024 + 1, 413)])
 def test_four_megabytes_pass_and_no_more(server, size, status):
     name = f"gw_size_{status}"
@@ -146,6 +150,7 @@ def test_four_megabytes_pass_and_no_more(server, size, status):
     assert status == 200 or json.loads(body)["error_code"] == "APIG.0201"
 
 
+@pytest.mark.proves("faq:FAQ-228")
 def test_the_gateway_waits_no_longer_than_the_trigger_says(server):
     source = "import time\ndef handler(event, context):\n    time.sleep(3)\n    print('went on to the end')\n"
     publish(server, "gw_slow", source, func_info={"timeout": 1000})
@@ -261,6 +266,7 @@ def cold_starts(server, name):
     return float(line.rsplit(" ", 1)[1])
 
 
+@pytest.mark.proves("faq:FAQ-115")
 @pytest.mark.parametrize("options", [[], ["--processes", "2"]], ids=["one process", "two processes"])
 def test_a_timer_meets_a_warm_instance(new_server, options):
     server = new_server("--idle-release-s", "1", *options)

@@ -226,6 +226,7 @@ def test_the_envelope_holds_the_result_as_text(server, python, node, value, pyth
         assert answer.json() == {"request_id": request_id, "result": result, "log": "", "status": 200}
 
 
+@pytest.mark.proves("error:FSS.4002")
 def test_the_envelope_of_a_failed_handler_says_so(server, either):
     answer = ask(server, either, "raise", headers=V1)
 
@@ -280,6 +281,7 @@ def test_the_log_of_a_failed_request_says_so(server, either):
     assert f"Finish invoke request '{request_id}'(invoke Failed), duration: " in text
 
 
+@pytest.mark.proves("faq:FAQ-222")
 def test_the_logger_writes_time_request_and_level(server, either):
     answer = ask(server, either, "log", headers=TAIL)
 
@@ -293,6 +295,7 @@ def test_the_last_line_printed_is_ended_if_the_function_did_not(server, python):
     assert re.search(rf"^no newline\n{TIME} Finish", text, re.MULTILINE)
 
 
+@pytest.mark.proves("quota:log-tail")
 def test_the_header_holds_the_last_2000_bytes_of_the_log_and_the_envelope_4_kb(server, either):
     answer = ask(server, either, "print", lines=200, headers=TAIL | V1)
 
@@ -398,6 +401,7 @@ def test_a_callback_with_text_fails_with_that_text(server, node):
     assert (answer.status, answer.json()["error_code"], answer.json()["error_msg"]) == (500, "FSS.4001", "plain")
 
 
+@pytest.mark.proves("error:FSS.4007")
 def test_a_cycle_cannot_be_returned(server, node):
     answer = ask(server, node, "cycle")
 

@@ -76,6 +76,7 @@ def begin_cold(server, urn, event):
 # Starts and reuse
 
 
+@pytest.mark.proves("faq:FAQ-112")
 @pytest.mark.parametrize("runtime", ["Python3.9", NODE])
 def test_a_second_request_finds_the_state_of_the_first(server, runtime):
     urn = server.deploy(f"counter-{runtime[:4]}", NODE_COUNTER if runtime == NODE else COUNTER, runtime=runtime)
@@ -86,6 +87,7 @@ def test_a_second_request_finds_the_state_of_the_first(server, runtime):
     assert ["Start load request" in log_of(answer) for answer in answers] == [True, False, False]
 
 
+@pytest.mark.proves("faq:FAQ-113")
 def test_requests_at_the_same_time_run_in_instances_of_their_own(server):
     urn = server.deploy("parallel", CLOCKED)
 
@@ -106,6 +108,7 @@ def test_an_instance_that_was_used_last_is_used_again(server):
     assert len(later) == 1
 
 
+@pytest.mark.proves("faq:FAQ-403")
 def test_tmp_belongs_to_one_instance(server):
     source = """
 import os, time
@@ -127,6 +130,7 @@ def handler(event, context):
     assert sorted(together) == [[], ["note"]]
 
 
+@pytest.mark.proves("quota:fgs_func_scale_down_timeout", "faq:FAQ-114", "faq:FAQ-117")
 def test_an_idle_instance_is_released(strict_server):
     urn = strict_server.deploy("idle", COUNTER)
     before = set(strict_server.instances())
@@ -142,6 +146,7 @@ def test_an_idle_instance_is_released(strict_server):
 # Limits
 
 
+@pytest.mark.proves("error:FSS.0429")
 def test_beyond_the_maximum_of_instances_requests_are_refused(strict_server):
     urn = strict_server.deploy("limited", CLOCKED)
     limit_instances(strict_server, urn, 1)
@@ -183,6 +188,7 @@ def test_a_disabled_function_is_refused_until_it_is_enabled(server):
     assert answered.status == 200
 
 
+@pytest.mark.proves("quota:sync-request", "faq:FAQ-220")
 def test_a_request_body_of_the_limit_passes_and_one_byte_more_does_not(server):
     urn = server.deploy("measure", "def handler(event, context):\n    return len(event['x'])\n", memory_size=256)
     limit = 6_291_456
@@ -194,6 +200,7 @@ def test_a_request_body_of_the_limit_passes_and_one_byte_more_does_not(server):
     assert (refused.status, refused.json()["error_code"]) == (413, "FSS.1201")
 
 
+@pytest.mark.proves("error:FSS.4004", "quota:sync-response")
 @pytest.mark.parametrize("runtime", ["Python3.9", NODE])
 def test_an_answer_of_the_limit_passes_and_one_byte_more_does_not(server, runtime):
     python = "def handler(event, context):\n    return 'y' * event['size']\n"
@@ -279,6 +286,7 @@ def ending(request, server):
     return urn, "call invoke timeout 3s" if runtime == NODE else "invoke timed out after 3 seconds"
 
 
+@pytest.mark.proves("error:FSS.4010", "faq:FAQ-111", "faq:FAQ-233")
 def test_a_function_is_ended_at_its_deadline(server, ending):
     urn, text = ending
     server.invoke(urn)
@@ -388,6 +396,7 @@ def handler(event, context):
     assert "getting ready" not in log_of(answers[1])
 
 
+@pytest.mark.proves("error:FSS.4009")
 def test_a_failed_initializer_is_tried_on_three_instances(server):
     source = """
 import time
@@ -417,6 +426,7 @@ def handler(event, context):
     }
 
 
+@pytest.mark.proves("error:FSS.4211", "faq:FAQ-233")
 def test_an_initializer_has_a_deadline(server):
     source = "import time\n\ndef start(context):\n    time.sleep(60)\n\ndef handler(event, context):\n    return 1\n"
     urn = server.deploy("slow-init", source, initializer_handler="index.start", initializer_timeout=1)
@@ -426,6 +436,7 @@ def test_an_initializer_has_a_deadline(server):
     assert (answer.status, answer.json()["error_code"]) == (500, "FSS.4211")
 
 
+@pytest.mark.proves("error:FSS.4201")
 def test_a_runtime_that_is_not_there_is_named(server):
     urn = server.deploy("java", {"index.jar": "x"}, runtime="Java11", handler="com.example.Demo.handle")
 

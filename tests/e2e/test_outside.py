@@ -114,6 +114,7 @@ def pushes(server):
             return database.execute("SELECT attempts, due_at FROM topic_push ORDER BY push_id").fetchall()
 
 
+@pytest.mark.proves("error:FSS.1171")
 def test_a_topic_is_created_listed_and_deleted(topics):
     urn = create_topic(topics, "created-here")
     assert urn == f"urn:smn:{REGION}:{PROJECT_ID}:created-here"
@@ -181,6 +182,7 @@ def test_subscribing_again_renews_what_is_pending_and_keeps_what_is_confirmed(ou
     assert subscribe(outside_server, urn, receiver.url) == (first, None)
 
 
+@pytest.mark.proves("error:FSS.0404")
 def test_subscriptions_are_listed_without_secrets_and_cancelled(outside_server, topics, receiver):
     urn = create_topic(topics, "listed")
     subscription_urn, secret = subscribe(outside_server, urn, receiver.url, remark="mine")
@@ -390,6 +392,7 @@ def test_a_stream_keeps_records_in_order_and_is_read_by_cursor(streams):
     assert consume(streams, cursor_of(streams, "ordered", "AFTER_SEQUENCE_NUMBER", "3"))[0] == [b"later"]
 
 
+@pytest.mark.proves("error:FSS.1130")
 def test_streams_are_listed_and_deleted(streams):
     create_stream(streams, "listed-stream", data_duration=48)
     assert refused(create_stream, streams, "listed-stream") == (409, "FSS.0409")
@@ -473,6 +476,7 @@ def test_connections_are_tested_listed_and_deleted_and_show_no_secret(outside_se
     assert NATS_PASSWORD not in shown
 
 
+@pytest.mark.proves("error:FSS.0409")
 def test_two_connections_cannot_stand_for_the_same(outside_server, s3):
     call(outside_server, "PUT", "funclet/connections/first", s3.connection(resources=["shared", "*"]))
     for resources in (["shared"], ["other", "*"]):

@@ -16,8 +16,11 @@ from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.limits import Limits
+from funclet.services.observability import ObservabilityService
+from funclet.services.resources import Resources
 from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
+from funclet.vault import Vault
 from tests.support.packages import zip_base64
 
 PROJECT = Project(project_id="0123456789abcdef0123456789abcdef", name="test-1", domain_id="d" * 32, domain_name="home")
@@ -104,10 +107,18 @@ class InProcessApi:
             invocations=None,
             triggers=None,
             identity=None,
-            observability=None,
+            observability=ObservabilityService(store=self.store, logs=None, region=REGION, limits=self.limits),
             topics=None,
             streams=None,
             connections=None,
+            resources=Resources.build(
+                self.store,
+                self.clock,
+                Vault.open(folder / "secret-key"),
+                self.functions,
+                region=REGION,
+                api_url="http://host:8000",
+            ),
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

@@ -146,6 +146,7 @@ def test_the_root_belongs_to_the_first_project(stack):
     assert stack.get(f"/_apig/{OTHER_PROJECT.project_id}/orders").status == 200
 
 
+@pytest.mark.proves("error:APIG.0302")
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [

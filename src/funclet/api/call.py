@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
+    from funclet.services.resources import Resources
     from funclet.services.streams import StreamService
     from funclet.services.topics import TopicService
     from funclet.services.triggers import TriggerService
@@ -35,6 +36,8 @@ class Services:
     connections: "ConnectionService"
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
+    resources: "Resources | None" = None
+    """None where a test has no need of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,12 @@ class Call:
     request: Request
     request_id: str
     """Sent back as X-Request-Id."""
+
+
+def resources_of(call: Call) -> "Resources":
+    """Return the use cases of the smaller groups."""
+    assert call.services.resources is not None
+    return call.services.resources
 
 
 Serve = Callable[[Call], Awaitable[Response]]

@@ -9,13 +9,18 @@ from dataclasses import replace
 
 from funclet.api.call import Operation, Serve
 from funclet.api.wire import (
+    applications,
     asynchronous,
     connections,
+    events,
     functions,
     identity,
     invocations,
     observability,
     streams,
+    switches,
+    tags,
+    templates,
     topics,
     triggers,
     versions,
@@ -56,12 +61,12 @@ def _ours(name: str, method: str, path: str, serve: Serve, *, is_public: bool = 
 
 
 _APPLICATIONS = (
-    _row("CreateFunctionApp", "POST", "fgs/applications"),
-    _row("DeleteFunctionApp", "DELETE", "fgs/applications/{id}"),
-    _row("ListAppTemplates", "GET", "fgs/application/templates"),
-    _row("ListFunctionApplications", "GET", "fgs/applications"),
-    _row("ShowAppTemplate", "GET", "fgs/application/templates/{id}"),
-    _row("ShowFunctionApp", "GET", "fgs/applications/{id}"),
+    _row("CreateFunctionApp", "POST", "fgs/applications", applications.create_application),
+    _row("DeleteFunctionApp", "DELETE", "fgs/applications/{id}", applications.delete_application),
+    _row("ListAppTemplates", "GET", "fgs/application/templates", templates.list_app_templates),
+    _row("ListFunctionApplications", "GET", "fgs/applications", applications.list_applications),
+    _row("ShowAppTemplate", "GET", "fgs/application/templates/{id}", templates.show_app_template),
+    _row("ShowFunctionApp", "GET", "fgs/applications/{id}", applications.show_application),
 )
 
 _ASYNC = (
@@ -122,8 +127,13 @@ _ASYNC = (
 )
 
 _BRIDGE_FUNCTIONS = (
-    _row("ListBridgeFunctions", "GET", "fgs/functions/{function_urn}/servicebridge/relation"),
-    _row("ListBridgeVersions", "GET", "fgs/servicebridge/version"),
+    _row(
+        "ListBridgeFunctions",
+        "GET",
+        "fgs/functions/{function_urn}/servicebridge/relation",
+        switches.list_bridge_functions,
+    ),
+    _row("ListBridgeVersions", "GET", "fgs/servicebridge/version", switches.list_bridge_versions),
 )
 
 _DEPENDENCIES = (
@@ -215,8 +225,8 @@ _INVOCATION = (
 )
 
 _LOGS = (
-    _row("EnableLtsLogs", "POST", "fgs/functions/enable-lts-logs"),
-    _row("ShowLtsLogDetails", "GET", "fgs/functions/{function_urn}/lts-log-detail"),
+    _row("EnableLtsLogs", "POST", "fgs/functions/enable-lts-logs", switches.enable_lts_logs),
+    _row("ShowLtsLogDetails", "GET", "fgs/functions/{function_urn}/lts-log-detail", switches.show_lts_log_details),
 )
 
 _METRICS = (
@@ -245,34 +255,34 @@ _RESERVED_INSTANCES = (
 )
 
 _SNAPSHOTS = (
-    _row("ShowFuncSnapshotState", "GET", "fgs/functions/{function_urn}/snapshots/{action}"),
-    _row("UpdateFuncSnapshot", "POST", "fgs/functions/{function_urn}/snapshots/{action}"),
+    _row("ShowFuncSnapshotState", "GET", "fgs/functions/{function_urn}/snapshots/{action}", switches.show_snapshot),
+    _row("UpdateFuncSnapshot", "POST", "fgs/functions/{function_urn}/snapshots/{action}", switches.update_snapshot),
 )
 
 _TAGS = (
-    _row("CreateTags", "POST", "{resource_type}/{resource_id}/tags/create"),
-    _row("DeleteTags", "DELETE", "{resource_type}/{resource_id}/tags/delete"),
-    _row("ListFunctionTags", "GET", "{resource_type}/{resource_id}/tags"),
-    _row("ShowProjectTagsList", "GET", "{resource_type}/tags"),
-    _row("ShowResInstanceInfo", "POST", "{resource_type}/resource-instances/{action}"),
+    _row("CreateTags", "POST", "{resource_type}/{resource_id}/tags/create", tags.create_tags),
+    _row("DeleteTags", "DELETE", "{resource_type}/{resource_id}/tags/delete", tags.delete_tags),
+    _row("ListFunctionTags", "GET", "{resource_type}/{resource_id}/tags", tags.list_function_tags),
+    _row("ShowProjectTagsList", "GET", "{resource_type}/tags", tags.show_project_tags),
+    _row("ShowResInstanceInfo", "POST", "{resource_type}/resource-instances/{action}", tags.find_tagged),
 )
 
 _TEMPLATES = (
-    _row("ListFunctionTemplate", "GET", "fgs/templates"),
-    _row("ShowFunctionTemplate", "GET", "fgs/templates/{template_id}"),
+    _row("ListFunctionTemplate", "GET", "fgs/templates", templates.list_function_templates),
+    _row("ShowFunctionTemplate", "GET", "fgs/templates/{template_id}", templates.show_function_template),
 )
 
 _TEST_EVENTS = (
-    _row("CreateEvent", "POST", "fgs/functions/{function_urn}/events"),
-    _row("DeleteEvent", "DELETE", "fgs/functions/{function_urn}/events/{event_id}"),
-    _row("ListEvents", "GET", "fgs/functions/{function_urn}/events"),
-    _row("ShowEvent", "GET", "fgs/functions/{function_urn}/events/{event_id}"),
-    _row("UpdateEvent", "PUT", "fgs/functions/{function_urn}/events/{event_id}"),
+    _row("CreateEvent", "POST", "fgs/functions/{function_urn}/events", events.create_event),
+    _row("DeleteEvent", "DELETE", "fgs/functions/{function_urn}/events/{event_id}", events.delete_event),
+    _row("ListEvents", "GET", "fgs/functions/{function_urn}/events", events.list_events),
+    _row("ShowEvent", "GET", "fgs/functions/{function_urn}/events/{event_id}", events.show_event),
+    _row("UpdateEvent", "PUT", "fgs/functions/{function_urn}/events/{event_id}", events.update_event),
 )
 
 _TRACING = (
-    _row("ShowTracing", "GET", "fgs/functions/{function_urn}/tracing"),
-    _row("UpdateTracing", "PUT", "fgs/functions/{function_urn}/tracing"),
+    _row("ShowTracing", "GET", "fgs/functions/{function_urn}/tracing", switches.show_tracing),
+    _row("UpdateTracing", "PUT", "fgs/functions/{function_urn}/tracing", switches.update_tracing),
 )
 
 _TRIGGERS = (
@@ -301,8 +311,8 @@ _TRIGGERS = (
 )
 
 _VPC_ENDPOINT = (
-    _row("CreateVpcEndpoint", "POST", "fgs/vpc-endpoint"),
-    _row("DeleteVpcEndpoint", "DELETE", "fgs/vpc-endpoint/{vpc_id}/{subnet_id}"),
+    _row("CreateVpcEndpoint", "POST", "fgs/vpc-endpoint", switches.create_vpc_endpoint),
+    _row("DeleteVpcEndpoint", "DELETE", "fgs/vpc-endpoint/{vpc_id}/{subnet_id}", switches.delete_vpc_endpoint),
 )
 
 _VERSIONS_AND_ALIASES = (

@@ -111,13 +111,24 @@ class FunctionService:
             ModelError: the code of the field that is wrong; FSS.1061 if the name is taken in the project,
                 FSS.1041, FSS.1042 or FSS.1044 if a quota is used up.
         """
+        version = await self.prepare(principal, new)
+        await self._store.write(lambda tx: self.add(tx, version))
+        self.announce(version)
+        return version
+
+    async def prepare(self, principal: Principal, new: NewFunction) -> FunctionVersion:
+        """Return `latest` of a function to be created, with its code stored: what `create` does before it writes.
+
+        Raises:
+            ModelError: the code of the field that is wrong.
+        """
         check_name(new.name)
         package = check_package(new.package)
         runtime = self._registry.require(new.settings.runtime)
         self._check(new.settings)
         check_upload(new.upload, runtime.name, self._limits)
         code = await self._store_code(new.upload, runtime, new.settings.handler)
-        version = FunctionVersion(
+        return FunctionVersion(
             project_id=principal.project.project_id,
             region=self._region,
             package=package,
@@ -128,9 +139,6 @@ class FunctionService:
             code=code,
             modified_at=self._clock.now(),
         )
-        await self._store.write(lambda tx: self._add(tx, version))
-        self._changed(version)
-        return version
 
     async def get(self, principal: Principal, urn: str) -> FunctionVersion:
         """Return the version that a urn names; for an alias, its main version.
@@ -202,7 +210,7 @@ class FunctionService:
                 _delete_version(tx, version)
             return version
 
-        self._changed(await self._store.write(work))
+        self.announce(await self._store.write(work))
 
     async def read_code(self, digest: str) -> bytes:
         """Return a stored package.
@@ -263,7 +271,13 @@ class FunctionService:
             raise ModelError("FSS.0503", "The code package cannot be stored now.", retry_after_s=1.0) from error
         return Code(digest=digest, size=len(data), code_type=upload.code_type, filename=upload.filename, url=upload.url)
 
-    def _add(self, tx: Tx, version: FunctionVersion) -> None:
+    def add(self, tx: Tx, version: FunctionVersion) -> None:
+        """Store a function that was prepared; `announce` it when the transaction has ended.
+
+        Raises:
+            ModelError: FSS.1061 if the name is taken in the project, FSS.1041, FSS.1042 or FSS.1044 if a quota is
+                used up.
+        """
         try:
             tx.functions.add(version)
         except Duplicate as error:
@@ -295,7 +309,7 @@ class FunctionService:
 
         version, has_changed = await self._store.write(work)
         if has_changed:
-            self._changed(version)
+            self.announce(version)
         return version
 
     def _reconfigured(self, old: FunctionVersion, change: ConfigChange) -> FunctionVersion:
@@ -323,7 +337,8 @@ class FunctionService:
         is_visible = new.digest != old.code.digest or dependencies != old.settings.dependency_ids
         return replace(old, settings=settings, code=new, revision=old.revision + is_visible)
 
-    def _changed(self, version: FunctionVersion) -> None:
+    def announce(self, version: FunctionVersion) -> None:
+        """Tell whoever must know that a function was changed, created or deleted."""
         self._on_change(version.project_id, version.package, version.name)
 
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from funclet.model import urn as urns
 from funclet.model.errors import ModelError
+from funclet.model.function import DEFAULT_MAX_INSTANCES
 from funclet.model.identity import Principal
 from funclet.model.invocation import Report
+from funclet.services.limits import MIB, Limits
 from funclet.store.protocol import LogStore, Store
 
-_BYTES_PER_MIB = 1024 * 1024
+DEFAULT_IDLE_RELEASE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +39,20 @@ class Quota:
 class ObservabilityService:
     """Use cases of logs and quotas."""
 
-    def __init__(self, *, store: Store, logs: LogStore, region: str) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        logs: LogStore,
+        region: str,
+        limits: Limits | None = None,
+        idle_release_s: float = DEFAULT_IDLE_RELEASE_S,
+    ) -> None:
         self._store = store
         self._logs = logs
         self._region = region
+        self._limits = limits or Limits()
+        self._idle_release_s = idle_release_s
 
     async def logs(self, principal: Principal, urn_text: str, wanted: LogFilter) -> Sequence[tuple[int, Report]]:
         """Return log records of all versions of a function with their ids, oldest first.
@@ -68,12 +80,17 @@ class ObservabilityService:
         project_id = principal.project.project_id
         functions, code_bytes = await self._store.read(lambda tx: tx.functions.totals(project_id))
         return (
-            Quota(kind="fgs_func_scale_down_timeout", limit=60, used=0),
+            Quota(kind="fgs_func_scale_down_timeout", limit=int(self._idle_release_s), used=0),
             Quota(kind="fgs_func_occurs", limit=100, used=0),
             Quota(kind="fgs_func_pat_idle_time", limit=100, used=0),
-            Quota(kind="fgs_func_num", limit=400, used=functions),
-            Quota(kind="fgs_func_code_size", limit=10240, used=-(-code_bytes // _BYTES_PER_MIB), unit="MB"),
+            Quota(kind="fgs_func_num", limit=self._limits.functions, used=functions),
+            Quota(
+                kind="fgs_func_code_size",
+                limit=self._limits.code_bytes // MIB,
+                used=-(-code_bytes // MIB),
+                unit="MB",
+            ),
             Quota(kind="fgs_workflow_num", limit=512, used=0),
-            Quota(kind="fgs_on_demand_instance_limit", limit=400, used=0),
+            Quota(kind="fgs_on_demand_instance_limit", limit=DEFAULT_MAX_INSTANCES, used=0),
             Quota(kind="fgs_func_qos_limit", limit=1000, used=0),
         )

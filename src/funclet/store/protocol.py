@@ -15,6 +15,7 @@ from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
 from funclet.store.messaging import Connections, Objects, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
+from funclet.store.resources import Applications, Events, Remembered, Tags
 
 T = TypeVar("T")
 
@@ -226,6 +227,10 @@ class Tx(Protocol):
     streams: Streams
     objects: Objects
     connections: Connections
+    events: Events
+    tags: Tags
+    applications: Applications
+    remembered: Remembered
 
 
 class Store(Protocol):

@@ -30,9 +30,10 @@ from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
+from funclet.store.sql_resources import SqlApplications, SqlEvents, SqlRemembered, SqlTags
 
 if TYPE_CHECKING:
-    from funclet.store import messaging
+    from funclet.store import messaging, resources
 
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -53,6 +54,10 @@ class SqlTx:
         self.streams: messaging.Streams = SqlStreams(session)
         self.objects: messaging.Objects = SqlObjects(session)
         self.connections: messaging.Connections = SqlConnections(session)
+        self.events: resources.Events = SqlEvents(session)
+        self.tags: resources.Tags = SqlTags(session)
+        self.applications: resources.Applications = SqlApplications(session)
+        self.remembered: resources.Remembered = SqlRemembered(session)
 
 
 def _encode(value: object) -> str:

@@ -104,6 +104,7 @@ def test_unknown_paths_are_404(path):
     assert error("GET", path) == (404, "APIG.0101")
 
 
+@pytest.mark.proves("error:FSS.0405")
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "PUT", "NONSENSE"])
 def test_other_methods_are_405(method):
     assert error(method, f"/v2/{P}/fgs/functions") == (405, "FSS.0405")
@@ -162,6 +163,7 @@ def test_an_error_has_code_message_and_request_id():
     assert body == {"error_code": "FSS.0429", "error_msg": "Too many.", "request_id": headers["X-Request-Id"]}
 
 
+@pytest.mark.proves("error:FSS.0503")
 def test_a_failing_database_is_503_without_its_words():
     status, body, headers = send("GET", "/down")
 

@@ -166,6 +166,7 @@ def test_refusals(is_overload, status, code, inner):
     assert (response.headers["X-Is-Func-Err"], response.headers["X-Cff-Request-Id"]) == ("false", "r-1")
 
 
+@pytest.mark.proves("error:FSS.0500")
 def test_a_fault_of_ours():
     response = render(PlatformFailed(reason="the node is gone"), V0)
 

@@ -177,6 +177,7 @@ def test_what_is_not_json_is_refused(lab, how, body):
     assert not lab.invoker.invocations
 
 
+@pytest.mark.proves("quota:async-request", "quota:sync-request")
 @pytest.mark.parametrize(("how", "limit", "status"), [(SYNC, 6_291_456, 200), (ASYNC, 262_144, 202)])
 def test_the_size_limit_is_exact(lab, how, limit, status):
     event = b'"' + b"x" * (limit - 2) + b'"'
@@ -257,6 +258,17 @@ def test_an_asynchronous_request_is_submitted_as_it_was_addressed(lab):
     assert submission.urn == f"urn:fss:{REGION}:{P}:function:default:hello:!dev"
     assert (submission.function_id, submission.payload) == ("fid", b'{"a":1}')
     assert submission.accepted_at == lab.clock.now()
+
+
+@pytest.mark.proves("operation:AsyncInvokeReservedFunction")
+def test_a_request_for_a_reserved_instance_is_submitted_as_any_other(lab):
+    response = lab.invoke(body=b'{"a":1}', how="reserved-invocations")
+
+    [submission] = lab.submitter.submissions
+    answer = json.loads(response.body)
+    assert (response.status, answer["request_id"]) == (202, submission.request_id)
+    assert answer["instance_id"]
+    assert submission.payload == b'{"a":1}'
 
 
 def test_a_short_urn_is_completed_for_the_queue(lab):

@@ -150,6 +150,7 @@ def test_lost_post_is_not_repeated():
             listener.accept()
 
 
+@pytest.mark.proves("faq:FAQ-209")
 def test_http_goes_through_the_proxy_with_its_credentials(stub):
     client = Client(
         "http://fgs.example.test:1234",
@@ -215,6 +216,7 @@ def test_own_certificate_is_accepted_when_asked_to(secure_stub, certificate, by)
     assert found == []
 
 
+@pytest.mark.proves("faq:FAQ-209")
 def test_https_goes_through_a_tunnel_of_the_proxy(secure_stub, certificate):
     """The proxy sees CONNECT with its own credentials, and nothing of the request."""
     port = int(secure_stub.url.rpartition(":")[2])

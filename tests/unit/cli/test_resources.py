@@ -299,6 +299,7 @@ def test_remove_dry_run_deletes_nothing(fgs, stub):
     assert {seen.method for seen in stub.seen} == {"GET"}
 
 
+@pytest.mark.proves("faq:FAQ-301")
 def test_explain_knows_every_code_and_a_remedy(fgs_alone):
     found = fgs_alone("explain", "1066", "-o", "json").json
 

@@ -185,10 +185,12 @@ def test_a_link_cannot_be_the_parent_of_a_file():
     assert "both" in refusal(data)
 
 
+@pytest.mark.proves("quota:code-entries")
 def test_30000_entries_are_accepted():
     assert len(inspect(raw_zip(f"f{index}" for index in range(30_000))).entries) == 30_000
 
 
+@pytest.mark.proves("quota:code-entries")
 def test_30001_entries_are_refused():
     assert "more than 30000 entries" in refusal(raw_zip(f"f{index}" for index in range(30_001)))
 
@@ -204,10 +206,15 @@ def test_entries_are_counted_also_behind_the_end_record_of_zip64():
     assert "more than 30000 entries" in refusal(data[:end] + record + locator + small_end)
 
 
+@pytest.mark.proves("quota:code-unpacked")
 def test_more_than_1500_mb_unpacked_is_refused():
-    big = patched_directory(raw_zip(["a"]), 24, struct.pack("<L", 1500 * 1024 * 1024 + 1))
+    largest, big = (
+        patched_directory(raw_zip(["a"]), 24, struct.pack("<L", 1500 * 1024 * 1024 + more)) for more in (0, 1)
+    )
 
     assert "more than 1500 MB" in refusal(big)
+    # Its size alone is no reason, so the next check is asked.
+    assert "200 times" in refusal(largest)
 
 
 def test_a_bomb_is_refused_by_its_ratio():

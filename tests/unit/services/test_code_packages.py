@@ -61,6 +61,7 @@ def test_a_jar_is_kept_as_it_was_uploaded(tmp_path):
     assert build(CodeUpload(code_type="jar", content=ARCHIVE), runtime) == ARCHIVE
 
 
+@pytest.mark.proves("faq:FAQ-108")
 @pytest.mark.parametrize(
     ("handler", "filename", "expected"),
     [
@@ -121,6 +122,7 @@ def test_what_cannot_become_a_package(tmp_path, upload, code):
     assert caught.value.code == code
 
 
+@pytest.mark.proves("faq:FAQ-108")
 @pytest.mark.parametrize(
     ("upload", "runtime", "code"),
     [
@@ -236,6 +238,7 @@ def test_other_answers_are_errors(bucket, path, code):
     assert caught.value.code == code
 
 
+@pytest.mark.proves("quota:code-object-store")
 def test_a_package_may_be_as_large_as_the_limit_and_no_larger(bucket):
     url = f"http://{bucket}/code.zip"
 

@@ -223,6 +223,7 @@ def test_a_result_without_status_code_is_refused(text):
     assert len(refusal.value.message) < 500
 
 
+@pytest.mark.proves("error:FSS.1206")
 @pytest.mark.parametrize(
     "members",
     [
