@@ -115,6 +115,7 @@ class Stack:
             self.clock,
             on_queued=self._wake,
             queue_time=self.clock.now,
+            grace_s=60.0,
             default_zone=self.default_zone,
             announce=self._note_announced,
         )

@@ -159,6 +159,14 @@ class Triggers(Protocol):
         """Set the position without firing: what lies before it is never fired. No trigger: nothing happens."""
         ...
 
+    def skip(self, trigger_id: str, position: float) -> None:
+        """Move the position forward without firing; nothing happens if it is further already or none is ACTIVE."""
+        ...
+
+    def is_running(self, request_id: str) -> bool:
+        """Tell whether a submission has not come to its end."""
+        ...
+
     def fire(self, trigger_id: str, position: float, submission: Submission, *, queued_at: float | None = None) -> bool:
         """Move the position forward to `position` and queue `submission` as `Queue.add` does, both or neither.
 

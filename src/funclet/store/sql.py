@@ -260,12 +260,24 @@ class SqlTriggers:
         """Move the position forward to `position` and queue `submission`, both or neither; tell whether it was done."""
         if self._session.one("submission_exists", request_id=submission.request_id):
             return False
-        advanced = self._session.run(
-            "advance_trigger", trigger_id=trigger_id, position=position, active=TriggerStatus.ACTIVE.value
-        ).rowcount
+        advanced = self._advance(trigger_id, position)
         if advanced:
             self._queue.add(submission, queued_at=queued_at)
-        return bool(advanced)
+        return advanced
+
+    def skip(self, trigger_id: str, position: float) -> None:
+        """Move the position forward without firing; nothing happens if it is further already or none is ACTIVE."""
+        self._advance(trigger_id, position)
+
+    def is_running(self, request_id: str) -> bool:
+        """Tell whether a submission has not come to its end."""
+        return self._session.one("submission_waits", request_id=request_id) is not None
+
+    def _advance(self, trigger_id: str, position: float) -> bool:
+        active = TriggerStatus.ACTIVE.value
+        return bool(
+            self._session.run("advance_trigger", trigger_id=trigger_id, position=position, active=active).rowcount
+        )
 
     def _decoded(self, rows: list[tuple[Any, ...]]) -> list[Trigger]:
         return [self._decode(document) for (document,) in rows]

@@ -57,3 +57,7 @@ UPDATE function_trigger SET position = :position WHERE trigger_id = :trigger_id;
 UPDATE function_trigger
 SET position = :position
 WHERE trigger_id = :trigger_id AND status = :active AND (position IS NULL OR position < :position);
+
+-- name: submission_waits
+-- Whether a firing has not come to its end; one that runs waits as well.
+SELECT 1 FROM submission WHERE request_id = :request_id AND status = 'WAIT';
