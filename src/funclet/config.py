@@ -108,6 +108,9 @@ class Settings:
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
     )
+    echo_secrets: str = _setting(
+        "off", "Whether answers hold the passwords of triggers, as those of the cloud do.", choices=SWITCH
+    )
     target_networks: tuple[str, ...] = _setting(
         (), "Private networks that connections and topics may address, such as 10.0.0.0/8 or 127.0.0.1/32; * for all."
     )

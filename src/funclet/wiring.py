@@ -62,11 +62,11 @@ from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
 from funclet.services.streams import StreamService
 from funclet.services.topics import TopicService
+from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.protocol import LogStore, Store
-from funclet.triggers import apig
-from funclet.triggers.timer import TimerType
+from funclet.triggers.catalogue import all_types
 from funclet.vault import Vault
 
 GC_THRESHOLD = (20_000, 20, 20)
@@ -326,7 +326,6 @@ def build_services(
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
-    kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
     return Services(
         functions=FunctionService(
             store,
@@ -354,7 +353,8 @@ def build_services(
         triggers=TriggerService(
             store,
             clock,
-            [*kinds, TimerType(default_zone=settings.timezone)],
+            all_types(default_zone=settings.timezone, gateway_url=listeners.gateway_url),
+            TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on"),
             region=region,
             on_change=triggers_changed,
         ),

@@ -15,12 +15,13 @@ from funclet.model.errors import ModelError
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.identity import Principal, Project, User
 from funclet.model.invocation import Completed, Report
+from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
-from funclet.triggers.apig import GatewayType
+from funclet.triggers.catalogue import all_types
 from funclet.triggers.host import TimerHost
-from funclet.triggers.timer import TimerType
+from funclet.vault import Vault
 from tests.support.store import due
 
 PROJECT_ID = "0123456789abcdef0123456789abcdef"
@@ -60,21 +61,26 @@ class HeaderAuthenticator:
 class Stack:
     """All of it. `close` it at the end."""
 
-    def __init__(self, folder, *, default_zone="UTC"):
+    def __init__(self, folder, *, default_zone="UTC", echo_secrets=False):
         self.runner = asyncio.Runner()
         self.clock = FakeClock(START)
-        self.store = SqliteStore.open(folder / "state.db")
+        self.store_path = folder / "state.db"
+        self.store = SqliteStore.open(self.store_path)
         self.changes = 0
         self.wakes = 0
         self.invoker = FakeInvoker(completed({"statusCode": 200, "body": "ok"}))
         self.queue = FakeSubmitter()
         self.catalog = Catalog(self.store, self.clock)
         self.routes = RouteSource(self.store, self.clock)
-        kinds = [
-            TimerType(default_zone=default_zone),
-            *(GatewayType(code, gateway_url=GATEWAY_URL) for code in ("APIG", "DEDICATEDGATEWAY")),
-        ]
-        self.triggers = TriggerService(self.store, self.clock, kinds, region=REGION, on_change=self._on_change)
+        self.vault = Vault.open(folder / "secrets.key")
+        self.triggers = TriggerService(
+            self.store,
+            self.clock,
+            all_types(default_zone=default_zone, gateway_url=GATEWAY_URL),
+            TriggerSecrets(self.vault, echoes=echo_secrets),
+            region=REGION,
+            on_change=self._on_change,
+        )
         self.default_zone = default_zone
         self.host = None
         self.new_host()

@@ -13,7 +13,7 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
-from funclet.store.messaging import Connections, Objects, Streams, Topics
+from funclet.store.messaging import Connections, Objects, Reseal, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 
 T = TypeVar("T")
@@ -149,6 +149,10 @@ class Triggers(Protocol):
 
     def delete(self, trigger_id: str) -> None:
         """Delete a trigger; nothing happens if there is none."""
+        ...
+
+    def reseal(self, reseal: Reseal) -> None:
+        """Seal all secrets anew."""
         ...
 
     def position(self, trigger_id: str) -> float | None:

@@ -7,6 +7,7 @@ members that a document lacks take their defaults.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,9 +15,10 @@ import msgspec
 from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Submission
-from funclet.model.trigger import Trigger, TriggerStatus
+from funclet.model.trigger import Trigger, TriggerStatus, secret_context
 from funclet.model.urn import LATEST
 from funclet.store.connection import Session
+from funclet.store.messaging import Reseal
 from funclet.store.protocol import (
     Aliases,
     Duplicate,
@@ -246,6 +248,15 @@ class SqlTriggers:
     def delete(self, trigger_id: str) -> None:
         """Delete a trigger; nothing happens if there is none."""
         self._session.run("delete_trigger", trigger_id=trigger_id)
+
+    def reseal(self, reseal: Reseal) -> None:
+        """Seal all secrets anew."""
+        for trigger in self._decoded(self._session.all("list_sealed_triggers")):
+            sealed = {
+                name: reseal(secret, secret_context(trigger.trigger_id, name))
+                for name, secret in trigger.sealed.items()
+            }
+            self.put(replace(trigger, sealed=sealed))
 
     def position(self, trigger_id: str) -> float | None:
         """Return up to when the trigger has fired, as `fire` or `seek` last left it; None if neither was called."""

@@ -16,7 +16,7 @@ from funclet.model.errors import ModelError
 from funclet.model.trigger import Trigger
 from funclet.triggers.protocol import Circumstances, EventData, Traits, text_member
 
-CODES = ("APIG", "DEDICATEDGATEWAY")
+CODES = ("APIG", "DEDICATEDGATEWAY", "APIC")
 PREFIX = "/_apig"
 """Path style of the gateway: `/_apig/<group>/<path>`, for when no DNS names lead to it."""
 
@@ -56,10 +56,9 @@ class GatewayType:
     def __init__(self, code: str, *, gateway_url: str) -> None:
         self.traits = Traits(
             code=code,
-            invalid_code="FSS.1107" if code == "APIG" else "FSS.1417",
+            invalid_code="FSS.1417" if code == "DEDICATEDGATEWAY" else "FSS.1107",
             missing_code="FSS.1138",
             can_be_disabled=False,
-            is_pull=False,
             is_gateway=True,
             rival_codes=CODES,
         )

@@ -30,7 +30,6 @@ class TimerType:
         missing_code="FSS.1140",
         can_be_disabled=True,
         is_pull=True,
-        is_gateway=False,
         phase_members=("schedule_type", "schedule"),
     )
 

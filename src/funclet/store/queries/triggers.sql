@@ -40,6 +40,10 @@ FROM function_trigger
 WHERE type_code IN (SELECT value FROM json_each(:type_codes))
 ORDER BY created_at, ordinal;
 
+-- name: list_sealed_triggers
+-- Those with secrets.
+SELECT document FROM function_trigger WHERE json_extract(document, '$.sealed') <> '{}';
+
 -- name: delete_trigger
 -- Nothing happens if there is none.
 DELETE FROM function_trigger WHERE trigger_id = :trigger_id;
