@@ -193,7 +193,7 @@ class Server:
             await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs))
             await self._mesh.join()
         http = HttpSide(self._stop, self._settings, self._listeners)
-        await http.open(stack, parts, queue, handle, api)
+        await http.open(stack, parts, queue, handle, api, outside.vault)
         return identity
 
     def _make_timers(self, parts: Parts, queue: AsyncQueue) -> TimerHost:

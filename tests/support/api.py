@@ -108,6 +108,7 @@ class InProcessApi:
             topics=None,
             streams=None,
             connections=None,
+            gateway=None,
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

@@ -13,6 +13,7 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
+from funclet.store.gateway_protocol import GatewayAccess
 from funclet.store.messaging import Connections, Objects, Reseal, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 
@@ -238,6 +239,7 @@ class Tx(Protocol):
     streams: Streams
     objects: Objects
     connections: Connections
+    gateway: GatewayAccess
 
 
 class Store(Protocol):

@@ -30,11 +30,13 @@ from funclet.store.protocol import (
 )
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
+from funclet.store.sql_gateway import SqlGatewayAccess
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
 
 if TYPE_CHECKING:
     from funclet.store import messaging
+    from funclet.store.gateway_protocol import GatewayAccess
 
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -55,6 +57,7 @@ class SqlTx:
         self.streams: messaging.Streams = SqlStreams(session)
         self.objects: messaging.Objects = SqlObjects(session)
         self.connections: messaging.Connections = SqlConnections(session)
+        self.gateway: GatewayAccess = SqlGatewayAccess(session)
 
 
 def _encode(value: object) -> str:

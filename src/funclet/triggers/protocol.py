@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from funclet.model.errors import ModelError
+from funclet.model.gateway import AuthorizerKind
 from funclet.model.trigger import Trigger
 
 EventData = Mapping[str, Any]
@@ -64,6 +65,10 @@ class Sources(Protocol):
 
     def has_stream(self, name: str) -> bool:
         """Tell whether there is a stream of this name."""
+        ...
+
+    def has_authorizer(self, authorizer_id: str, kind: AuthorizerKind) -> bool:
+        """Tell whether there is a custom authorizer of this kind with this id."""
         ...
 
 
