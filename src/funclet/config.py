@@ -102,9 +102,14 @@ class Settings:
     )
     max_stems: int = _setting(-1, "Most runtimes started ahead of one kind. -1: a fortieth of the host's memory.")
     drain_s: float = _setting(30.0, "Seconds that running requests get at shutdown.")
-    timezone: str = _setting("UTC", "Time zone of functions that set no TZ.")
+    timezone: str = _setting("UTC", "Time zone of functions that set no TZ, and of timers that name none.")
+    timer_grace_s: float = _setting(60.0, "How late a timer still fires that was due while the server was down.")
+    timer_event_version: str = _setting("v1.0", "What events of timers say in version.", choices=("v1.0", "v2.0"))
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
+    )
+    echo_secrets: str = _setting(
+        "off", "Whether answers hold the passwords of triggers, as those of the cloud do.", choices=SWITCH
     )
     target_networks: tuple[str, ...] = _setting(
         (), "Private networks that connections and topics may address, such as 10.0.0.0/8 or 127.0.0.1/32; * for all."
@@ -188,6 +193,7 @@ def _check(settings: Settings) -> None:
     _check_range("async_max_queue", settings.async_max_queue, 1, 10_000_000)
     _check_range("async_max_project_mb", settings.async_max_project_mb, 1, 10_000_000)
     _check_range("async_drain_s", settings.async_drain_s, 0, 3600)
+    _check_range("timer_grace_s", settings.timer_grace_s, 0, 86_400)
     _check_range("max_stems", settings.max_stems, -1, 1024)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")

@@ -169,12 +169,13 @@ class DataProcess:
         following.start(follow(), name="follow process 0")
 
     async def _open_http(self, stack: AsyncExitStack, parts: Parts, head: Head, listeners: Listeners) -> None:
+        outside = build_outside(self._settings, parts.store, parts.clock)
         services = build_services(
             self._settings,
             listeners,
             parts,
             head,
-            build_outside(self._settings, parts.store, parts.clock),
+            outside,
             function_changed=_nothing_changes_here,
             triggers_changed=_nothing_changes_here,
         )
@@ -188,7 +189,7 @@ class DataProcess:
             except ModelError as error:
                 return from_error(error, path=request.raw_path, request_id=new_uuid())
 
-        await HttpSide(self._stop, self._settings, listeners).open(stack, parts, head, handle, api)
+        await HttpSide(self._stop, self._settings, listeners).open(stack, parts, head, handle, api, outside.vault)
 
 
 async def _read_number(descriptor: int) -> int | None:

@@ -9,6 +9,7 @@ triggers with `protocol: HTTPS` are served here as well.
 import asyncio
 import functools
 import math
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.catalog import Catalog
 from funclet.model.errors import ModelError
+from funclet.model.gateway import Authorizer
 from funclet.model.identity import Principal
 from funclet.model.invocation import (
     MAX_ASYNC_BODY_BYTES,
@@ -34,7 +36,9 @@ from funclet.model.invocation import (
     Submitter,
 )
 from funclet.store.protocol import Store, StoreUnavailable, Tx
+from funclet.triggers import http_cors
 from funclet.triggers.apig import CODES, PREFIX
+from funclet.triggers.http_authorizer import AuthorizerFailed
 from funclet.triggers.http_event import build_event, render_result
 from funclet.triggers.http_routes import Match, Route, Routes
 
@@ -52,6 +56,33 @@ class Authenticator(Protocol):
 
         Raises:
             ModelError: the credentials are missing or wrong.
+        """
+        ...
+
+
+class AppChecker(Protocol):
+    """Tells whether a request is of an app that may call an API."""
+
+    async def check(self, request: Request, api_id: str) -> None:
+        """Let it pass, or raise.
+
+        Raises:
+            ModelError: the credentials are missing or wrong, or the app has no grant.
+        """
+        ...
+
+
+class Deciders(Protocol):
+    """Asks custom authorizers."""
+
+    async def decide(
+        self, authorizer: Authorizer, match: Match, request: Request, *, gateway_id: str, scheme: str
+    ) -> Mapping[str, str]:
+        """Let a request pass and return what the authorizer says about it.
+
+        Raises:
+            ModelError: the request does not pass.
+            AuthorizerFailed: nobody knows whether it may.
         """
         ...
 
@@ -102,6 +133,34 @@ class RouteSource:
         self._routes, self._seen_changes, self._read_at = routes, changes, read_at
 
 
+class _Exchange:
+    """A request and how it is answered."""
+
+    __slots__ = ("cors", "gateway_id", "is_late", "request", "request_id")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.request_id = new_uuid()
+        self.gateway_id = self.request_id.replace("-", "")
+        self.cors: http_cors.Cors | None = None
+        """Of the route, once it is known."""
+        self.is_late = False
+        """Whether the client was told that it takes too long."""
+
+    def finish(self, response: Response) -> Response:
+        """Return the response with our ids, and with what browsers are to know."""
+        response.headers["X-Request-Id"] = self.gateway_id
+        response.headers["X-Cff-Request-Id"] = self.request_id
+        if self.cors is not None:
+            http_cors.allow(self.cors, self.request, response)
+        return response
+
+    def answer_early(self, response: Response) -> None:
+        """Answer now, if the client can still be answered."""
+        if self.request.answer_early is not None:
+            self.request.answer_early(self.finish(response))
+
+
 class Gateway:
     """Answers the requests of the gateway's listener."""
 
@@ -113,6 +172,8 @@ class Gateway:
         invoker: Invoker,
         submitter: Submitter,
         authenticator: Authenticator,
+        apps: AppChecker,
+        authorizers: Deciders,
         clock: Clock,
         gateway_url: str,
     ) -> None:
@@ -124,6 +185,8 @@ class Gateway:
             invoker: runs them now.
             submitter: takes requests of asynchronous triggers.
             authenticator: checks requests of triggers with IAM.
+            apps: checks those of triggers with APP.
+            authorizers: ask functions about requests.
             clock: time of acceptance.
             gateway_url: how clients reach this listener; its scheme is told to functions.
         """
@@ -132,6 +195,8 @@ class Gateway:
         self._invoker = invoker
         self._submitter = submitter
         self._authenticator = authenticator
+        self._apps = apps
+        self._authorizers = authorizers
         self._clock = clock
         self._deadlines = Deadlines()
         self._scheme = urlsplit(gateway_url).scheme
@@ -141,73 +206,102 @@ class Gateway:
 
         The answer carries X-Request-Id and X-Cff-Request-Id, also when it is an error.
         """
-        request_id = new_uuid()
-        gateway_id = request_id.replace("-", "")
+        exchange = _Exchange(request)
+        gateway_id = exchange.gateway_id
         try:
-            response = await self._answer(request, request_id, gateway_id)
+            response = await self._answer(exchange)
         except ModelError as error:
             response = _error(gateway_id, error.status, error.code, error.message, error.retry_after_s)
+        except AuthorizerFailed as error:
+            response = _error(gateway_id, 500, "APIG.0305", str(error))
         except StoreUnavailable:
             response = _error(gateway_id, 503, "FSS.0503", "The database cannot be used now; try again later.", 1.0)
-        return _finish(response, request_id, gateway_id)
+        return exchange.finish(response)
 
-    async def _answer(self, request: Request, request_id: str, gateway_id: str) -> Response:
+    async def _answer(self, exchange: _Exchange) -> Response:
+        request = exchange.request
         if len(request.body) > MAX_BODY_BYTES:
             message = f"The body is larger than the {MAX_BODY_BYTES} bytes allowed."
-            return _error(gateway_id, 413, _GATEWAY_FAULT, message)
-        match = await self._match(request)
-        if match.route.needs_iam:
-            await self._check_caller(match.route, request)
-        event = build_event(match, request, gateway_id=gateway_id, scheme=self._scheme)
-        if match.route.is_async:
-            return await self._submit(match.route, event, request_id, gateway_id)
-        version = await self._catalog.resolve(match.route.urn, headers=request.headers)
-        alias = match.route.urn.alias
-        on_answer = None
-        if request.answer_early is not None:
-            on_answer = functools.partial(self._answer_now, request, request_id, gateway_id)
-        invocation = Invocation(request_id=request_id, version=version, payload=event, alias=alias, on_answer=on_answer)
-        late = functools.partial(self._answer_late, request, match.route, request_id, gateway_id)
-        self._deadlines.add(request_id, match.route.timeout_s, late)
+            return _error(exchange.gateway_id, 413, _GATEWAY_FAULT, message)
+        routes = await self._routes.current()
+        if request.method == "OPTIONS":
+            answer = _preflight(routes, request)
+            if answer is not None:
+                return answer
+        match = _match(routes, request, request.method)
+        if match is None:
+            raise ModelError("APIG.0101", f"No trigger answers {request.method} {request.raw_path[:200]}.")
+        route = match.route
+        exchange.cors = route.cors
+        late = functools.partial(self._answer_late, exchange, route)
+        self._deadlines.add(exchange.request_id, route.timeout_s, late)
         try:
-            outcome = await self._invoker.invoke(invocation)
+            return await self._pass_on(match, exchange)
         finally:
-            self._deadlines.discard(request_id)
+            self._deadlines.discard(exchange.request_id)
+
+    async def _pass_on(self, match: Match, exchange: _Exchange) -> Response:
+        """Let the function answer, if the caller may call it."""
+        route, request = match.route, exchange.request
+        if route.auth != "NONE":
+            await self._check_caller(route, request)
+        context = await self._context(match, exchange) if route.has_context else None
+        if exchange.is_late:
+            # An authorizer took all the time there was: the function has nobody to answer.
+            return Response(status=504)
+        event = build_event(match, request, gateway_id=exchange.gateway_id, scheme=self._scheme, context=context)
+        if route.is_async:
+            return await self._submit(route, event, exchange.request_id, exchange.gateway_id)
+        version = await self._catalog.resolve(route.urn, headers=request.headers)
+        on_answer = None if request.answer_early is None else functools.partial(self._answer_now, exchange)
+        invocation = Invocation(
+            request_id=exchange.request_id, version=version, payload=event, alias=route.urn.alias, on_answer=on_answer
+        )
+        outcome = await self._invoker.invoke(invocation)
         if on_answer is not None and request.answer_early is None:
             # It has its answer, see `_answer_now` and `_answer_late`.
             return Response(status=200)
-        return _render(outcome, gateway_id)
+        return _render(outcome, exchange.gateway_id)
 
-    def _answer_now(self, request: Request, request_id: str, gateway_id: str, result: bytes) -> None:
+    def _answer_now(self, exchange: _Exchange, result: bytes) -> None:
         """Give the client its answer before the invocation is recorded: nothing of the record is in it."""
         try:
             response = render_result(result)
         except ModelError:
             # No answer that could be given; the client is told so in the usual way.
             return
-        if request.answer_early is not None:
-            request.answer_early(_finish(response, request_id, gateway_id))
+        exchange.answer_early(response)
 
-    def _answer_late(self, request: Request, route: Route, request_id: str, gateway_id: str) -> None:
+    def _answer_late(self, exchange: _Exchange, route: Route) -> None:
         """Tell the client that it takes too long; the invocation goes on even so."""
+        exchange.is_late = True
         message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
-        response = _error(gateway_id, 504, _GATEWAY_FAULT, message)
-        if request.answer_early is not None:
-            request.answer_early(_finish(response, request_id, gateway_id))
-
-    async def _match(self, request: Request) -> Match:
-        routes = await self._routes.current()
-        group_id, path = _address(request, routes)
-        stage = request.headers.get("x-stage", "")
-        match = routes.find(group_id=group_id, method=request.method, stage=stage, path=path)
-        if match is None:
-            raise ModelError("APIG.0101", f"No trigger answers {request.method} {request.raw_path[:200]}.")
-        return match
+        exchange.answer_early(_error(exchange.gateway_id, 504, _GATEWAY_FAULT, message))
 
     async def _check_caller(self, route: Route, request: Request) -> None:
-        principal = await self._authenticator.authenticate(request)
-        if principal.project.project_id != route.trigger.project_id:
-            raise ModelError("APIG.0302", "The credentials are of another project than the function.")
+        if route.auth == "APP":
+            await self._apps.check(request, route.api_id)
+        elif route.auth == "IAM":
+            principal = await self._authenticator.authenticate(request)
+            if principal.project.project_id != route.trigger.project_id:
+                raise ModelError("APIG.0302", "The credentials are of another project than the function.")
+
+    async def _context(self, match: Match, exchange: _Exchange) -> Mapping[str, str] | None:
+        """Ask the authorizers; return what they say, if the function is to know."""
+        route = match.route
+        said: dict[str, str] = {}
+        if route.auth == "AUTHORIZER":
+            said |= await self._decide(route.authorizer, match, exchange)
+        if route.needs_backend_authorizer and not exchange.is_late:
+            said |= await self._decide(route.backend_authorizer, match, exchange)
+        return said if route.forwards_context else None
+
+    async def _decide(self, authorizer: Authorizer | None, match: Match, exchange: _Exchange) -> Mapping[str, str]:
+        if authorizer is None:
+            raise AuthorizerFailed("The custom authorizer of this API does not exist any more.")
+        return await self._authorizers.decide(
+            authorizer, match, exchange.request, gateway_id=exchange.gateway_id, scheme=self._scheme
+        )
 
     async def _submit(self, route: Route, event: bytes, request_id: str, gateway_id: str) -> Response:
         if len(event) > MAX_ASYNC_BODY_BYTES:
@@ -229,7 +323,20 @@ class Gateway:
 def _read_routes(tx: Tx) -> Routes:
     projects = tx.identities.projects()
     root_project_id = projects[0].project_id if projects else ""
-    return Routes(tx.triggers.of_type(*CODES), root_project_id=root_project_id)
+    authorizers = tx.gateway.authorizers()
+    return Routes(tx.triggers.of_type(*CODES), root_project_id=root_project_id, authorizers=authorizers)
+
+
+def _match(routes: Routes, request: Request, method: str) -> Match | None:
+    group_id, path = _address(request, routes)
+    return routes.find(group_id=group_id, method=method, stage=request.headers.get("x-stage", ""), path=path)
+
+
+def _preflight(routes: Routes, request: Request) -> Response | None:
+    """Return the answer to a browser that asks what it may do; None if the gateway does not answer that itself."""
+    asked = request.headers.get("access-control-request-method", "")
+    match = _match(routes, request, asked) if asked in http_cors.METHODS else None
+    return http_cors.answer(match.route.cors, request) if match is not None and match.route.cors else None
 
 
 def _address(request: Request, routes: Routes) -> tuple[str, str]:
@@ -268,10 +375,3 @@ def _error(gateway_id: str, status: int, code: str, message: str, retry_after_s:
     headers = {} if retry_after_s is None else {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
     body = msgspec.json.encode({"error_code": code, "error_msg": message, "request_id": gateway_id})
     return Response(status=status, body=body, headers=headers)
-
-
-def _finish(response: Response, request_id: str, gateway_id: str) -> Response:
-    """Return the response with our ids."""
-    response.headers["X-Request-Id"] = gateway_id
-    response.headers["X-Cff-Request-Id"] = request_id
-    return response

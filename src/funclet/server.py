@@ -149,7 +149,6 @@ class Server:
         outside = await self._open_outside(stack, parts)
         side = QueueSide(self._settings, parts, outside)
         queue = side.queue
-        probes.more_metrics = side.metrics_text
         stack.push_async_callback(side.close, deadline_s=min(self._settings.async_drain_s, self._settings.drain_s))
         await side.open()
 
@@ -157,6 +156,11 @@ class Server:
         stack.push_async_callback(loops.close)
         timers = self._make_timers(parts, queue)
         loops.start(timers.run(), name="timers")
+
+        async def more_metrics() -> bytes:
+            return await side.metrics_text() + timers.metrics_text()
+
+        probes.more_metrics = more_metrics
         changes = Changes(parts, dispatcher, loops, self._mesh)
 
         def triggers_changed() -> None:
@@ -189,7 +193,7 @@ class Server:
             await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs))
             await self._mesh.join()
         http = HttpSide(self._stop, self._settings, self._listeners)
-        await http.open(stack, parts, queue, handle, api)
+        await http.open(stack, parts, queue, handle, api, outside.vault)
         return identity
 
     def _make_timers(self, parts: Parts, queue: AsyncQueue) -> TimerHost:
@@ -201,6 +205,8 @@ class Server:
             on_queued=queue.noticed,
             queue_time=queue.steady.now,
             default_zone=settings.timezone,
+            grace_s=settings.timer_grace_s,
+            event_version=settings.timer_event_version,
             announce=prewarm.announce if settings.prewarm_timers == "on" else None,
         )
 

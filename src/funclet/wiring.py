@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from funclet.api.app import Api
+from funclet.api.app_auth import AppAuthenticator
 from funclet.api.auth import Authenticator
 from funclet.api.call import Services
 from funclet.asyncq.attempt import AttemptOptions, Attempts
@@ -56,6 +57,7 @@ from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.connections import ConnectionService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
+from funclet.services.gateway_access import GatewayAccessService
 from funclet.services.identity import IdentityService
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
@@ -63,11 +65,12 @@ from funclet.services.observability import ObservabilityService
 from funclet.services.resources import Resources
 from funclet.services.streams import StreamService
 from funclet.services.topics import TopicService
+from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.protocol import LogStore, Store
-from funclet.triggers import apig
-from funclet.triggers.timer import TimerType
+from funclet.triggers.catalogue import all_types
+from funclet.triggers.http_authorizer import Authorizers
 from funclet.vault import Vault
 
 GC_THRESHOLD = (20_000, 20, 20)
@@ -211,7 +214,9 @@ class HttpSide:
         self._connections = settings.max_connections
         self._listeners = listeners
 
-    async def open(self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api) -> None:
+    async def open(
+        self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api, vault: Vault
+    ) -> None:
         """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
         gateway = Gateway(
             routes=parts.routes,
@@ -219,6 +224,8 @@ class HttpSide:
             invoker=parts.invoker,
             submitter=submitter,
             authenticator=parts.authenticator,
+            apps=AppAuthenticator(parts.store, parts.clock, vault),
+            authorizers=Authorizers(parts.catalog, parts.invoker, parts.clock),
             clock=parts.clock,
             gateway_url=self._listeners.gateway_url,
         )
@@ -328,7 +335,6 @@ def build_services(
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
-    kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
     functions = FunctionService(
         store,
         parts.blobs,
@@ -357,7 +363,8 @@ def build_services(
         triggers=TriggerService(
             store,
             clock,
-            [*kinds, TimerType(default_zone=settings.timezone)],
+            all_types(default_zone=settings.timezone, gateway_url=listeners.gateway_url),
+            TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on"),
             region=region,
             on_change=triggers_changed,
         ),
@@ -368,6 +375,7 @@ def build_services(
         topics=outside.topics(parts, region=region, api_url=listeners.api_url),
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
+        gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
         asynchronous=queue.service(settings, parts) if queue else None,
         resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
     )

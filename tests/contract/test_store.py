@@ -19,6 +19,7 @@ from funclet.store.protocol import (
     StoreUnavailable,
     Tx,
 )
+from funclet.store.queue_protocol import Settlement
 from funclet.store.sqlite import SqliteStore
 from tests.support.store import (
     FUNCTION_ID,
@@ -321,6 +322,31 @@ def test_a_request_that_was_submitted_before_does_not_move_the_trigger(db):
     assert db.write(lambda tx: tx.triggers.fire("t1", 10.0, a_submission("r1"))) is False
 
     assert db.read(lambda tx: tx.triggers.position("t1")) is None
+
+
+def test_skipping_moves_the_position_forward_only_and_only_of_active_triggers(db):
+    db.write(lambda tx: tx.functions.add(a_version()))
+    db.write(lambda tx: tx.triggers.put(a_trigger()))
+    db.write(lambda tx: tx.triggers.put(a_trigger("disabled", status=TriggerStatus.DISABLED)))
+
+    for position in (10.0, 9.0):
+        db.write(lambda tx, p=position: tx.triggers.skip("t1", p))
+    db.write(lambda tx: tx.triggers.skip("disabled", 10.0))
+
+    assert db.read(lambda tx: tx.triggers.position("t1")) == 10.0
+    assert db.read(lambda tx: tx.triggers.position("disabled")) is None
+    assert db.read(due) == []
+
+
+def test_a_submission_runs_until_it_has_ended(db):
+    db.write(lambda tx: tx.functions.add(a_version()))
+    db.write(lambda tx: tx.queue.add(a_submission("r1")))
+    assert db.read(lambda tx: (tx.triggers.is_running("r1"), tx.triggers.is_running("r2"))) == (True, False)
+
+    settle = [Settlement(request=one, status="SUCCESS", at=1.0, attempts=1) for one in db.read(due)]
+    db.write(lambda tx: tx.queue.settle_all(settle))
+
+    assert db.read(lambda tx: tx.triggers.is_running("r1")) is False
 
 
 @pytest.mark.parametrize("trigger_id", ["disabled", "gone"])

@@ -285,3 +285,72 @@ def test_without_prewarming_a_timer_starts_an_instance(new_server):
 
     assert fire_once_soon(server, "tm_cold") < 0.2
     assert cold_starts(server, "tm_cold") == 1
+
+
+DECIDER = """
+import base64, json
+
+def handler(event, context):
+    given = event["headers"].get("authorization", "")
+    name, _, password = base64.b64decode(given.removeprefix("Basic ")).decode().partition(":")
+    if (name, password) != ("alice", "s3cr3t"):
+        return {"statusCode": 200, "body": json.dumps({"status": "deny"})}
+    context = {"user_name": name, "realm": event["user_data"]}
+    return {"statusCode": 200, "body": json.dumps({"status": "allow", "context": context})}
+"""
+
+
+def test_a_function_decides_who_may_call_another(server):
+    decider = server.deploy("gw_decider", DECIDER)
+    body = {
+        "name": "gw_basic",
+        "type": "FRONTEND",
+        "authorizer_uri": decider,
+        "identities": [{"name": "Authorization", "location": "HEADER", "validation": "Basic [A-Za-z0-9+/=]+"}],
+        "ttl": 60,
+        "user_data": "orders",
+    }
+    path = f"/v2/{server.project_id}/apigw/instances/any/authorizers"
+    authorizer = server.client.call("POST", path, body=json.dumps(body).encode()).json()
+    names = {"auth": "AUTHORIZER", "x_authorizer_id": authorizer["id"], "x_authorizer_forward": True, "x_cors": True}
+    publish(server, "gw_guarded", ECHO, **names)
+
+    def get(credentials=None, **headers):
+        if credentials:
+            headers["Authorization"] = "Basic " + base64.b64encode(credentials.encode()).decode()
+        return send(server.gateway_url, "GET", "/gw_guarded", headers=headers)
+
+    missing, wrong, right = get(), get("eve:x"), get("alice:s3cr3t", **{"X-Authorizer-Realm": "forged"})
+    question = {"Origin": "https://a.example.test", "Access-Control-Request-Method": "GET"}
+    asked = send(server.gateway_url, "OPTIONS", "/gw_guarded", headers=question)
+
+    assert [(one[0], json.loads(one[2])["error_code"]) for one in (missing, wrong)] == [(401, "APIG.0305")] * 2
+    assert right[0] == 200, right
+    headers = json.loads(right[2])["event"]["headers"]
+    assert (headers["x-authorizer-user_name"], headers["x-authorizer-realm"]) == ("alice", "orders")
+    assert (asked[0], asked[1]["Access-Control-Allow-Origin"], asked[2]) == (204, "*", b"")
+
+
+def test_an_app_calls_what_it_was_granted(server):
+    trigger = publish(server, "gw_app", ECHO, auth="APP")
+    base = f"/v2/{server.project_id}/apigw/instances/any"
+
+    def post(path, body):
+        return server.client.call("POST", base + path, body=json.dumps(body).encode()).json()
+
+    app = post("/apps", {"name": "gw_shop"})
+    code = post(f"/apps/{app['id']}/app-codes", {})["app_code"]
+    before = send(server.gateway_url, "GET", "/gw_app", headers={"X-Apig-AppCode": code})
+    post("/app-auths", {"app_ids": [app["id"]], "api_ids": [trigger["event_data"]["api_id"]]})
+    server.client.call("POST", f"/v2/{server.project_id}/funclet/secret-key/rotate")
+
+    def passes():
+        return send(server.gateway_url, "GET", "/gw_app", headers={"X-Apig-AppCode": code})[0] == 200
+
+    eventually(passes, within_s=10)
+    signed = Client(server.gateway_url, Credentials(project_id="", ak=app["app_key"], sk=app["app_secret"]), Link())
+    try:
+        assert signed.call("GET", "/gw_app").status == 200
+    finally:
+        signed.close()
+    assert (before[0], json.loads(before[2])["error_code"]) == (403, "APIG.0304")

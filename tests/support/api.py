@@ -119,6 +119,7 @@ class InProcessApi:
                 region=REGION,
                 api_url="http://host:8000",
             ),
+            gateway=None,
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from funclet.api.app import Api
+from funclet.api.app_auth import AppAuthenticator
 from funclet.api.call import Operation, Services
+from funclet.api.operations import OPERATIONS
 from funclet.api.wire import triggers
 from funclet.base.http import Request
 from funclet.catalog import Catalog
@@ -15,12 +17,15 @@ from funclet.model.errors import ModelError
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.identity import Principal, Project, User
 from funclet.model.invocation import Completed, Report
+from funclet.services.gateway_access import GatewayAccessService
+from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
-from funclet.triggers.apig import GatewayType
+from funclet.triggers.catalogue import all_types
 from funclet.triggers.host import TimerHost
-from funclet.triggers.timer import TimerType
+from funclet.triggers.http_authorizer import Authorizers
+from funclet.vault import Vault
 from tests.support.store import due
 
 PROJECT_ID = "0123456789abcdef0123456789abcdef"
@@ -60,21 +65,26 @@ class HeaderAuthenticator:
 class Stack:
     """All of it. `close` it at the end."""
 
-    def __init__(self, folder, *, default_zone="UTC"):
+    def __init__(self, folder, *, default_zone="UTC", echo_secrets=False):
         self.runner = asyncio.Runner()
         self.clock = FakeClock(START)
-        self.store = SqliteStore.open(folder / "state.db")
+        self.store_path = folder / "state.db"
+        self.store = SqliteStore.open(self.store_path)
         self.changes = 0
         self.wakes = 0
         self.invoker = FakeInvoker(completed({"statusCode": 200, "body": "ok"}))
         self.queue = FakeSubmitter()
         self.catalog = Catalog(self.store, self.clock)
         self.routes = RouteSource(self.store, self.clock)
-        kinds = [
-            TimerType(default_zone=default_zone),
-            *(GatewayType(code, gateway_url=GATEWAY_URL) for code in ("APIG", "DEDICATEDGATEWAY")),
-        ]
-        self.triggers = TriggerService(self.store, self.clock, kinds, region=REGION, on_change=self._on_change)
+        self.vault = Vault.open(folder / "secrets.key")
+        self.triggers = TriggerService(
+            self.store,
+            self.clock,
+            all_types(default_zone=default_zone, gateway_url=GATEWAY_URL),
+            TriggerSecrets(self.vault, echoes=echo_secrets),
+            region=REGION,
+            on_change=self._on_change,
+        )
         self.default_zone = default_zone
         self.host = None
         self.new_host()
@@ -86,6 +96,8 @@ class Stack:
             invoker=self.invoker,
             submitter=self.queue,
             authenticator=HeaderAuthenticator(),
+            apps=AppAuthenticator(self.store, self.clock, self.vault),
+            authorizers=Authorizers(self.catalog, self.invoker, self.clock),
             clock=self.clock,
             gateway_url=GATEWAY_URL,
         )
@@ -99,10 +111,12 @@ class Stack:
             topics=None,
             streams=None,
             connections=None,
+            gateway=GatewayAccessService(self.store, self.clock, self.vault, region=REGION, on_change=self._on_change),
         )
         operations = [
             Operation(name=serve.__name__, method=method, path=path, serve=serve) for method, path, serve in _OPERATIONS
         ]
+        operations += [one for one in OPERATIONS if "/apigw/" in one.path]
         self.api = Api(operations=operations, services=services, authenticator=HeaderAuthenticator())
         for project in (PROJECT, OTHER_PROJECT):
             self.write(lambda tx, project=project: tx.identities.add_project(project))
@@ -115,6 +129,7 @@ class Stack:
             self.clock,
             on_queued=self._wake,
             queue_time=self.clock.now,
+            grace_s=60.0,
             default_zone=self.default_zone,
             announce=self._note_announced,
         )
@@ -181,7 +196,9 @@ class Stack:
     def send(self, method, path, body=None, *, token="home"):
         """Send an API request; return its status and JSON."""
         project = OTHER_PROJECT if token == "other" else PROJECT
-        url = urlsplit(f"/v2/{project.project_id}/fgs{path}")
+        url = urlsplit(
+            f"/v2/{project.project_id}{path}" if "/apigw/" in path else f"/v2/{project.project_id}/fgs{path}"
+        )
         data = b"" if body is None else json.dumps(body).encode()
         request = Request(
             method=method, raw_path=url.path, raw_query=url.query, headers={"x-auth-token": token}, body=data

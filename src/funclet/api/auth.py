@@ -50,7 +50,7 @@ class _Credential(Generic[T]):
     principal: Principal
 
 
-class _Remembered(Generic[T]):
+class Remembered(Generic[T]):
     """What was read a moment ago, hits and misses, each bounded so that neither can crowd out the other."""
 
     def __init__(self, clock: Clock) -> None:
@@ -101,11 +101,13 @@ class _Remembered(Generic[T]):
 class Authenticator:
     """Turns the credentials of a request into its caller. Safe to use from many tasks of one loop."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, *, find_key: "FindKey | None" = None) -> None:
+        """Take the parts; `find_key` looks up the keys of others than users."""
         self._store = store
         self._clock = clock
-        self._keys = _Remembered[_Credential[AccessKey]](clock)
-        self._tokens = _Remembered[_Credential[Token]](clock)
+        self._find_key = _find_key if find_key is None else _credential_of(find_key)
+        self._keys = Remembered[_Credential[AccessKey]](clock)
+        self._tokens = Remembered[_Credential[Token]](clock)
 
     async def authenticate(self, request: Request) -> Principal:
         """Return the caller of `request`.
@@ -134,7 +136,7 @@ class Authenticator:
             )
         access, signed_headers, given = parts.groups()
         self._check_date(request, signed_headers)
-        credential = await self._lookup(self._keys, access, _find_key)
+        credential = await self._lookup(self._keys, access, self._find_key)
         secret = credential.proof.secret if credential else _NO_SECRET
         if len(request.body) > LARGE_BODY_BYTES:
             payload_hash = await asyncio.to_thread(_hash_payload, request)
@@ -168,7 +170,7 @@ class Authenticator:
 
     async def _lookup(
         self,
-        remembered: _Remembered[_Credential[T]],
+        remembered: Remembered[_Credential[T]],
         name: str,
         find: Callable[[Tx, str], _Credential[T] | None],
     ) -> _Credential[T] | None:
@@ -244,6 +246,17 @@ def _hash_payload(request: Request) -> str:
     if request.headers.get("x-sdk-content-sha256") == UNSIGNED_PAYLOAD:
         return UNSIGNED_PAYLOAD
     return hashlib.sha256(request.body).hexdigest()
+
+
+FindKey = Callable[[Tx, str], tuple[AccessKey, Principal] | None]
+
+
+def _credential_of(find_key: FindKey) -> Callable[[Tx, str], _Credential[AccessKey] | None]:
+    def find(tx: Tx, access: str) -> _Credential[AccessKey] | None:
+        found = find_key(tx, access)
+        return _Credential(*found) if found else None
+
+    return find
 
 
 def _find_key(tx: Tx, access: str) -> _Credential[AccessKey] | None:

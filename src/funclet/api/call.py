@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from funclet.services.asynchronous import AsyncService
     from funclet.services.connections import ConnectionService
     from funclet.services.functions import FunctionService
+    from funclet.services.gateway_access import GatewayAccessService
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
@@ -34,6 +35,7 @@ class Services:
     topics: "TopicService"
     streams: "StreamService"
     connections: "ConnectionService"
+    gateway: "GatewayAccessService"
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
     resources: "Resources | None" = None

@@ -158,6 +158,19 @@ def latest_between(schedule: Schedule, after: float, until: float) -> float | No
     return due
 
 
+def count_between(schedule: Schedule, after: float, until: float, *, most: int) -> int:
+    """Return how many due times are later than `after` and not later than `until`; of a cron expression up to `most`.
+
+    Intervals are counted from `after`.
+    """
+    if isinstance(schedule, Interval):
+        return max(0, int((until - after) // schedule.seconds))
+    count, due = 0, next_after(schedule, after)
+    while due is not None and due <= until and count < most:
+        count, due = count + 1, next_after(schedule, due)
+    return count
+
+
 def local_text(schedule: Schedule, at: float) -> str:
     """Return `at` in the zone of the schedule, such as `2026-03-10T08:30:00+08:00`."""
     return datetime.fromtimestamp(int(at), schedule.zone).isoformat(timespec="seconds")

@@ -121,6 +121,8 @@ class ConnectionService:
             tx.connections.reseal(reseal)
             tx.topics.reseal(reseal)
             tx.remembered.reseal(reseal)
+            tx.triggers.reseal(reseal)
+            tx.gateway.reseal(reseal)
 
         await self._store.write(reseal_all)
         await asyncio.to_thread(vault.drop_old_keys)

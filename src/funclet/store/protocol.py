@@ -13,7 +13,8 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
-from funclet.store.messaging import Connections, Objects, Streams, Topics
+from funclet.store.gateway_protocol import GatewayAccess
+from funclet.store.messaging import Connections, Objects, Reseal, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.resources import Applications, Events, Remembered, Tags
 
@@ -152,12 +153,24 @@ class Triggers(Protocol):
         """Delete a trigger; nothing happens if there is none."""
         ...
 
+    def reseal(self, reseal: Reseal) -> None:
+        """Seal all secrets anew."""
+        ...
+
     def position(self, trigger_id: str) -> float | None:
         """Return up to when the trigger has fired, as `fire` or `seek` last left it; None if neither was called."""
         ...
 
     def seek(self, trigger_id: str, position: float) -> None:
         """Set the position without firing: what lies before it is never fired. No trigger: nothing happens."""
+        ...
+
+    def skip(self, trigger_id: str, position: float) -> None:
+        """Move the position forward without firing; nothing happens if it is further already or none is ACTIVE."""
+        ...
+
+    def is_running(self, request_id: str) -> bool:
+        """Tell whether a submission has not come to its end."""
         ...
 
     def fire(self, trigger_id: str, position: float, submission: Submission, *, queued_at: float | None = None) -> bool:
@@ -231,6 +244,7 @@ class Tx(Protocol):
     tags: Tags
     applications: Applications
     remembered: Remembered
+    gateway: GatewayAccess
 
 
 class Store(Protocol):

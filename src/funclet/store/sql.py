@@ -7,6 +7,7 @@ members that a document lacks take their defaults.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,9 +15,10 @@ import msgspec
 from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Submission
-from funclet.model.trigger import Trigger, TriggerStatus
+from funclet.model.trigger import Trigger, TriggerStatus, secret_context
 from funclet.model.urn import LATEST
 from funclet.store.connection import Session
+from funclet.store.messaging import Reseal
 from funclet.store.protocol import (
     Aliases,
     Duplicate,
@@ -28,12 +30,14 @@ from funclet.store.protocol import (
 )
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
+from funclet.store.sql_gateway import SqlGatewayAccess
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
 from funclet.store.sql_resources import SqlApplications, SqlEvents, SqlRemembered, SqlTags
 
 if TYPE_CHECKING:
     from funclet.store import messaging, resources
+    from funclet.store.gateway_protocol import GatewayAccess
 
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -58,6 +62,7 @@ class SqlTx:
         self.tags: resources.Tags = SqlTags(session)
         self.applications: resources.Applications = SqlApplications(session)
         self.remembered: resources.Remembered = SqlRemembered(session)
+        self.gateway: GatewayAccess = SqlGatewayAccess(session)
 
 
 def _encode(value: object) -> str:
@@ -252,6 +257,15 @@ class SqlTriggers:
         """Delete a trigger; nothing happens if there is none."""
         self._session.run("delete_trigger", trigger_id=trigger_id)
 
+    def reseal(self, reseal: Reseal) -> None:
+        """Seal all secrets anew."""
+        for trigger in self._decoded(self._session.all("list_sealed_triggers")):
+            sealed = {
+                name: reseal(secret, secret_context(trigger.trigger_id, name))
+                for name, secret in trigger.sealed.items()
+            }
+            self.put(replace(trigger, sealed=sealed))
+
     def position(self, trigger_id: str) -> float | None:
         """Return up to when the trigger has fired, as `fire` or `seek` last left it; None if neither was called."""
         row = self._session.one("get_position", trigger_id=trigger_id)
@@ -265,12 +279,24 @@ class SqlTriggers:
         """Move the position forward to `position` and queue `submission`, both or neither; tell whether it was done."""
         if self._session.one("submission_exists", request_id=submission.request_id):
             return False
-        advanced = self._session.run(
-            "advance_trigger", trigger_id=trigger_id, position=position, active=TriggerStatus.ACTIVE.value
-        ).rowcount
+        advanced = self._advance(trigger_id, position)
         if advanced:
             self._queue.add(submission, queued_at=queued_at)
-        return bool(advanced)
+        return advanced
+
+    def skip(self, trigger_id: str, position: float) -> None:
+        """Move the position forward without firing; nothing happens if it is further already or none is ACTIVE."""
+        self._advance(trigger_id, position)
+
+    def is_running(self, request_id: str) -> bool:
+        """Tell whether a submission has not come to its end."""
+        return self._session.one("submission_waits", request_id=request_id) is not None
+
+    def _advance(self, trigger_id: str, position: float) -> bool:
+        active = TriggerStatus.ACTIVE.value
+        return bool(
+            self._session.run("advance_trigger", trigger_id=trigger_id, position=position, active=active).rowcount
+        )
 
     def _decoded(self, rows: list[tuple[Any, ...]]) -> list[Trigger]:
         return [self._decode(document) for (document,) in rows]

@@ -13,10 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from funclet.model.errors import ModelError
+from funclet.model.gateway import AuthorizerKind
 from funclet.model.trigger import Trigger
-from funclet.triggers.protocol import Circumstances, EventData, Traits, text_member
+from funclet.triggers import fields, http_cors
+from funclet.triggers.fields import Field, Flag, Text
+from funclet.triggers.protocol import Circumstances, EventData, Quota, Traits, text_member
 
-CODES = ("APIG", "DEDICATEDGATEWAY")
+CODES = ("APIG", "DEDICATEDGATEWAY", "APIC")
 PREFIX = "/_apig"
 """Path style of the gateway: `/_apig/<group>/<path>`, for when no DNS names lead to it."""
 
@@ -34,7 +37,7 @@ DEFAULTS: Mapping[str, Any] = {
     "type": 1,
 }
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "auth": ("NONE", "IAM"),
+    "auth": ("NONE", "IAM", "APP", "AUTHORIZER"),
     "backend_type": ("FUNCTION",),
     "match_mode": ("SWA", "NORMAL"),
     "protocol": ("HTTP", "HTTPS"),
@@ -46,6 +49,18 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{2,63}")
 _GROUP = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_.~%!$&'()*+,;=:@-]*|\{[A-Za-z][A-Za-z0-9_-]{0,31}\}")
 _PARAMETER = re.compile(r"\{[^/]*\}")
+_AUTHORIZERS = {
+    "x_authorizer_id": AuthorizerKind.FRONTEND,
+    "x_backend_authorizer_id": AuthorizerKind.BACKEND,
+}
+_EXTENSIONS: tuple[Field, ...] = (
+    Flag("x_body_base64"),
+    Flag("x_authorizer_forward"),
+    Text("x_authorizer_id", least=0, most=64),
+    Text("x_backend_authorizer_id", least=0, most=64),
+)
+MAX_APIS = 1000
+"""Gateway triggers of a project."""
 MAX_PATH_LENGTH = 512
 MAX_DOMAIN_LENGTH = 255
 
@@ -56,12 +71,12 @@ class GatewayType:
     def __init__(self, code: str, *, gateway_url: str) -> None:
         self.traits = Traits(
             code=code,
-            invalid_code="FSS.1107" if code == "APIG" else "FSS.1417",
+            invalid_code="FSS.1417" if code == "DEDICATEDGATEWAY" else "FSS.1107",
             missing_code="FSS.1138",
             can_be_disabled=False,
-            is_pull=False,
             is_gateway=True,
             rival_codes=CODES,
+            quota=Quota(CODES, MAX_APIS, "FSS.1124"),
         )
         self._gateway_url = gateway_url.rstrip("/")
 
@@ -82,10 +97,9 @@ class GatewayType:
             raise ModelError(code, "event_data.group_id is invalid: 1 to 64 letters, digits, '-' or '_'.")
         for member in ("env_id", "env_name", "group_name", "instance_id", "sl_domain"):
             text_member(event_data, member, code, default="", most=MAX_DOMAIN_LENGTH)
-        if not isinstance(event_data.get("x_body_base64", True), bool):
-            raise ModelError(code, "event_data.x_body_base64 must be true or false.")
         _check_path(text_member(event_data, "path", code, default=f"/{name}", most=MAX_PATH_LENGTH), code)
         self._check_backend(event_data, circumstances)
+        self._check_extensions(event_data, circumstances)
 
     def check_change(self, old: EventData, new: EventData) -> None:
         """Refuse another group, path or instance.
@@ -138,6 +152,8 @@ class GatewayType:
         data["api_id"] = hashlib.sha256(trigger.trigger_id.encode()).hexdigest()[:32]
         data["api_name"] = data["name"]
         data.pop("invoke_url", None)
+        if trigger.type_code == "APIC":
+            data.setdefault("roma_app_id", trigger.project_id)
         return replace(trigger, event_data=data)
 
     def shown(self, trigger: Trigger) -> EventData:
@@ -152,14 +168,23 @@ class GatewayType:
 
     def _check_choices(self, event_data: EventData) -> None:
         code = self.traits.invalid_code
-        if event_data.get("auth") == "APP":
-            raise ModelError(code, "event_data.auth 'APP' is not offered yet; use 'IAM' or 'NONE'.")
         for member, choices in _CHOICES.items():
             value = event_data.get(member, DEFAULTS[member])
             # `True` equals 1, but is no number to a client.
             if isinstance(value, bool) or value not in choices:
                 listed = ", ".join(map(str, choices))
                 raise ModelError(code, f"event_data.{member} is invalid: use one of {listed}.")
+
+    def _check_extensions(self, event_data: EventData, circumstances: Circumstances) -> None:
+        code = self.traits.invalid_code
+        fields.check(_EXTENSIONS, event_data, code)
+        http_cors.check(event_data.get("x_cors"), code)
+        if event_data.get("auth") == "AUTHORIZER" and not event_data.get("x_authorizer_id"):
+            raise ModelError(code, "event_data.x_authorizer_id is missing: auth is 'AUTHORIZER'.")
+        for member, kind in _AUTHORIZERS.items():
+            named = event_data.get(member)
+            if named and not circumstances.sources.has_authorizer(named, kind):
+                raise ModelError(code, f"event_data.{member}: there is no {kind} authorizer '{named}'.")
 
     def _check_backend(self, event_data: EventData, circumstances: Circumstances) -> None:
         code = self.traits.invalid_code

@@ -2,9 +2,10 @@
 
 A firing is one transaction: the position of the trigger moves to the due time
 and the submission is queued, so a crash or a restart neither loses nor doubles
-one. Of the due times that passed while nobody watched, only the latest is
-fired, whatever its age; a timer that is new, enabled again or has a new
-schedule starts from that moment.
+one. While the host watches, everything that becomes due fires, however late the
+loop is. Of the due times that passed while nobody watched, only the first fires,
+and only if it is not older than the grace; the others are dropped and counted.
+A timer that is new, enabled again or has a new schedule starts from that moment.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import heapq
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from funclet.base.clock import Clock
@@ -30,6 +31,11 @@ MAX_AGE_S = 60.0
 MAX_SLEEP_S = 5.0
 RETRY_S = 1.0
 MAX_BATCH = 500
+MAX_LAG_S = 10.0
+"""A host whose looks are not further apart than this has watched without a break."""
+DEFAULT_GRACE_S = 60.0
+MAX_COUNTED = 10
+"""Dropped due times of a cron expression that are counted in one go: each has to be looked for."""
 ANNOUNCE_AHEAD_S = 60.0
 """How long before it is due a firing is announced: longer than most functions take to start."""
 MAX_ANNOUNCED = 100
@@ -52,11 +58,10 @@ class _Timer:
     due: float | None
     """First due time after the position; None if there is none."""
 
-    def latest(self, now: float) -> float:
-        """Return the last due time that is not later than `now`, which is `due` or later."""
-        latest = schedule.latest_between(self.schedule, self.position, now)
-        assert latest is not None
-        return latest
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a firing waits for the end of the run before it: what falls due during a run does not fire."""
+        return self.trigger.event_data.get("sync_execution") is True
 
     def advance(self, position: float) -> None:
         """Move on behind a due time."""
@@ -64,8 +69,32 @@ class _Timer:
         self.due = schedule.next_after(self.schedule, position)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What becomes of a timer that is due."""
+
+    timer: _Timer
+    fires: float | None
+    """The due time that fires; None: none does, all were missed too long ago."""
+    position: float
+    """The last due time that is over with this."""
+    dropped: int
+    """Due times that never fire."""
+    is_busy: bool = False
+    """Its last run has not ended, so nothing is done but wait for the next due time."""
+
+
+@dataclass(slots=True)
+class TimerCounts:
+    """What the timers have done since the start."""
+
+    fired: int = 0
+    dropped: int = 0
+    """Due times that passed while nobody watched; of a cron expression at most `MAX_COUNTED` in one go."""
+
+
 class TimerHost:
-    """Owns all active timers of the store. There must be one host per store."""
+    """Owns all active timers of the store. Two hosts on one store fire everything once, but each reads all."""
 
     def __init__(
         self,
@@ -75,6 +104,8 @@ class TimerHost:
         on_queued: Callable[[Sequence[Submission]], None],
         queue_time: Callable[[], float],
         default_zone: str,
+        grace_s: float = DEFAULT_GRACE_S,
+        event_version: str = timer.EVENT_VERSIONS[0],
         announce: Announce | None = None,
     ) -> None:
         """Wire the host.
@@ -85,6 +116,8 @@ class TimerHost:
             on_queued: called with submissions once they are queued.
             queue_time: tells the time on the clock of the queue.
             default_zone: IANA name of the zone of schedules that name none.
+            grace_s: how late a firing may be that was missed, in seconds.
+            event_version: what events say in `version`.
             announce: told of every firing ahead, most of them `ANNOUNCE_AHEAD_S` seconds, some more than once.
         """
         self._store = store
@@ -92,7 +125,11 @@ class TimerHost:
         self._on_queued = on_queued
         self._queue_time = queue_time
         self._default_zone = default_zone
+        self._grace_s = grace_s
+        self._event_version = event_version
         self._announce = announce
+        self.counts = TimerCounts()
+        self._looked_at = -math.inf
         self._timers: dict[str, _Timer] = {}
         self._heap: list[tuple[float, str]] = []
         self._unannounced: list[tuple[float, str]] = []
@@ -129,15 +166,27 @@ class TimerHost:
         now = self._clock.now()
         count = 0
         while batch := self._take_due(now):
-            work = partial(_fire, batch=batch, now=now, queued_at=self._queue_time())
-            fired = await self._store.write(work)
+            work = partial(self._write, turns=batch, now=now, queued_at=self._queue_time())
+            turns, fired = await self._store.write(work)
             count += len(fired)
-            for one, due in batch:
-                one.advance(due)
-                self._push(one)
+            for turn in turns:
+                self._finish(turn, now)
             if fired:
+                self.counts.fired += len(fired)
                 self._on_queued(fired)
+        self._looked_at = now
         return count
+
+    def metrics_text(self) -> bytes:
+        """Return what has been counted, in the text format of Prometheus."""
+        lines = (
+            "# TYPE fgs_timer_firings_total counter",
+            f"fgs_timer_firings_total {self.counts.fired}",
+            "# TYPE fgs_timer_dropped_firings_total counter",
+            f"fgs_timer_dropped_firings_total {self.counts.dropped}",
+            "",
+        )
+        return "\n".join(lines).encode()
 
     async def announce_due(self) -> int:
         """Announce the firings of the next time, not too many in one go; return how many."""
@@ -186,12 +235,60 @@ class TimerHost:
             if self._announce is not None:
                 heapq.heappush(self._unannounced, (one.due, one.trigger.trigger_id))
 
-    def _take_due(self, now: float) -> list[tuple[_Timer, float]]:
-        batch: list[tuple[_Timer, float]] = []
+    def _take_due(self, now: float) -> list[_Turn]:
+        batch: list[_Turn] = []
         while self._heap and self._heap[0][0] <= now and len(batch) < MAX_BATCH:
-            one = self._timers[heapq.heappop(self._heap)[1]]
-            batch.append((one, one.latest(now)))
+            due, trigger_id = heapq.heappop(self._heap)
+            batch.append(self._turn(self._timers[trigger_id], due, now))
         return batch
+
+    def _turn(self, one: _Timer, due: float, now: float) -> _Turn:
+        """Decide what becomes of a timer whose first due time has come."""
+        has_watched = 0 <= now - self._looked_at <= MAX_LAG_S
+        if has_watched and due > self._looked_at:
+            return _Turn(one, fires=due, position=due, dropped=0)
+        # From behind the first due time, which keeps the phase of an interval.
+        latest = schedule.latest_between(one.schedule, due, now)
+        fires = due if now - due <= self._grace_s else None
+        dropped = schedule.count_between(one.schedule, due, now, most=MAX_COUNTED) + (fires is None)
+        return _Turn(one, fires=fires, position=due if latest is None else latest, dropped=dropped)
+
+    def _write(
+        self, tx: Tx, turns: Sequence[_Turn], now: float, queued_at: float
+    ) -> tuple[Sequence[_Turn], Sequence[Submission]]:
+        """Queue what fires and move the positions; return the turns as they are now, and what was queued."""
+        done, fired = [], []
+        for turn in turns:
+            one = turn.timer
+            trigger_id = one.trigger.trigger_id
+            if one.is_sequential and tx.triggers.is_running(timer.request_id(one.trigger, one.position)):
+                done.append(replace(turn, is_busy=True))
+                continue
+            done.append(turn)
+            if turn.fires is not None:
+                submission = timer.build_submission(
+                    one.trigger, one.schedule, turn.fires, now=now, version=self._event_version
+                )
+                if not tx.triggers.fire(trigger_id, turn.fires, submission, queued_at=queued_at):
+                    continue
+                fired.append(submission)
+            if turn.position != turn.fires:
+                tx.triggers.skip(trigger_id, turn.position)
+        return done, fired
+
+    def _finish(self, turn: _Turn, now: float) -> None:
+        one = turn.timer
+        if turn.is_busy:
+            one.due = schedule.next_after(one.schedule, now, anchor=one.due)
+        else:
+            one.advance(turn.position)
+            self._note_dropped(one, turn.dropped)
+        self._push(one)
+
+    def _note_dropped(self, one: _Timer, dropped: int) -> None:
+        if dropped:
+            self.counts.dropped += dropped
+            log.warning("timer_firings_dropped trigger_id=%s count=%d", one.trigger.trigger_id, dropped)
 
     async def _sleep(self) -> None:
         delay_s = min(MAX_SLEEP_S, self._heap[0][0] - self._clock.now() if self._heap else MAX_SLEEP_S)
@@ -214,13 +311,3 @@ def _read_timers(tx: Tx) -> Sequence[tuple[Trigger, float | None]]:
         for trigger in tx.triggers.of_type(timer.CODE)
         if trigger.status is TriggerStatus.ACTIVE
     ]
-
-
-def _fire(tx: Tx, batch: Sequence[tuple[_Timer, float]], now: float, queued_at: float) -> Sequence[Submission]:
-    """Queue one submission for each timer of the batch that has not fired for this time; return them."""
-    fired = []
-    for one, due in batch:
-        submission = timer.build_submission(one.trigger, one.schedule, due, now=now)
-        if tx.triggers.fire(one.trigger.trigger_id, due, submission, queued_at=queued_at):
-            fired.append(submission)
-    return fired

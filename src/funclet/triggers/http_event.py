@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -16,12 +17,14 @@ import msgspec
 
 from funclet.base.http import JSON, TEXT, Request, Response
 from funclet.model.errors import ModelError
+from funclet.model.gateway import Authorizer, AuthorizerKind
 from funclet.triggers.http_result import decode_plain
 from funclet.triggers.http_routes import MAX_REMEMBERED_LENGTH, Match
 
 MAX_QUERY_PARAMETERS = 1000
 MAX_HEADERS_BYTES = 64 * 1024
 BINARY = "application/octet-stream"
+AUTHORIZER_PREFIX = "x-authorizer-"
 
 _NO_STATUS = "FSS.1202"
 _NOT_USABLE = "FSS.1206"
@@ -48,7 +51,9 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str) -> bytes:
+def build_event(
+    match: Match, request: Request, *, gateway_id: str, scheme: str, context: Mapping[str, str] | None = None
+) -> bytes:
     """Return the event as JSON text.
 
     Args:
@@ -56,10 +61,15 @@ def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str)
         request: as received.
         gateway_id: id of this request, 32 hexadecimal digits.
         scheme: `http` or `https`, as clients see the gateway.
+        context: what authorizers have said, for headers `x-authorizer-...`, which clients cannot send then.
 
     Raises:
         ModelError: APIG.0201 if the query has too many parameters.
     """
+    headers = _event_headers(request, gateway_id, scheme)
+    if context is not None:
+        headers = {name: value for name, value in headers.items() if not name.startswith(AUTHORIZER_PREFIX)}
+        headers |= {f"{AUTHORIZER_PREFIX}{name.lower()}": value for name, value in context.items()}
     return b"".join(
         (
             match.event_start,
@@ -67,11 +77,45 @@ def build_event(match: Match, request: Request, *, gateway_id: str, scheme: str)
             b'"},"queryStringParameters":',
             msgspec.json.encode(_query(request.raw_query)) if request.raw_query else b"{}",
             b',"headers":',
-            msgspec.json.encode(_event_headers(request, gateway_id, scheme)),
+            msgspec.json.encode(headers),
             b',"body":',
             _event_body(match, request),
         )
     )
+
+
+def build_authorizer_event(
+    match: Match, request: Request, authorizer: Authorizer, *, gateway_id: str, scheme: str
+) -> bytes:
+    """Return the event with which the function of a custom authorizer is asked, as JSON text.
+
+    Args:
+        match: the route of the request.
+        request: as received; an authorizer of the back end sees only its method and path.
+        authorizer: says what its function gets.
+        gateway_id: id of this request, 32 hexadecimal digits.
+        scheme: `http` or `https`, as clients see the gateway.
+
+    Raises:
+        ModelError: APIG.0201 if the query has too many parameters.
+    """
+    user_data = b',"user_data":' + msgspec.json.encode(authorizer.user_data) + b"}"
+    if authorizer.kind is AuthorizerKind.BACKEND:
+        route = match.route
+        context = {"requestId": gateway_id, "apiId": route.api_id, "stage": route.stage}
+        known = {
+            "requestContext": context,
+            "httpMethod": request.method,
+            "path": match.path,
+            "pathParameters": {},
+            "queryStringParameters": {},
+            "headers": {},
+            "body": "",
+            "isBase64Encoded": True,
+        }
+        return msgspec.json.encode(known)[:-1] + user_data
+    shown = request if authorizer.sends_body else replace(request, body=b"")
+    return build_event(match, shown, gateway_id=gateway_id, scheme=scheme)[:-1] + user_data
 
 
 def render_result(result: bytes) -> Response:

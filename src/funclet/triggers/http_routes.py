@@ -12,9 +12,12 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from funclet.model import urn as urns
+from funclet.model.gateway import Authorizer
 from funclet.model.trigger import Trigger
 from funclet.model.urn import Urn
+from funclet.triggers import http_cors
 from funclet.triggers.apig import DEFAULT_TIMEOUT_MS, DEFAULTS
+from funclet.triggers.http_cors import Cors
 
 DEFAULT_STAGE = str(DEFAULTS["env_name"])
 _ANY = "ANY"
@@ -36,7 +39,19 @@ class Route:
     segments: tuple[str, ...]
     """Decoded; `{name}` for a parameter."""
     is_prefix: bool
-    needs_iam: bool
+    auth: str
+    """`NONE`, `IAM`, `APP`, or `AUTHORIZER`."""
+    authorizer: Authorizer | None
+    """Asked first, if `auth` says so; None then: it is gone, and nobody passes."""
+    backend_authorizer: Authorizer | None
+    """Asked right before the function."""
+    needs_backend_authorizer: bool
+    forwards_context: bool
+    """Whether the function gets what authorizers say."""
+    has_context: bool
+    """Whether authorizers have a say, or the function gets nothing in their name but what they say."""
+    cors: Cors | None
+    """What browsers are told; None: nothing."""
     timeout_s: float
     is_async: bool
     encodes_body: bool
@@ -62,18 +77,22 @@ class Match:
 class Routes:
     """All routes of the gateway; never changes."""
 
-    def __init__(self, triggers: Iterable[Trigger], *, root_project_id: str) -> None:
+    def __init__(
+        self, triggers: Iterable[Trigger], *, root_project_id: str, authorizers: Iterable[Authorizer] = ()
+    ) -> None:
         """Prepare `triggers`, oldest first.
 
         Args:
             triggers: gateway triggers of all projects.
             root_project_id: the project whose routes answer requests that name no group.
+            authorizers: of all projects.
         """
+        known = {(one.project_id, one.authorizer_id): one for one in authorizers}
         self._groups: dict[str, _Group] = {}
         self._root = _Group()
         self._found: dict[tuple[str, str, str, str], Match] = {}
         for age, trigger in enumerate(triggers):
-            route = _prepare(trigger, age)
+            route = _prepare(trigger, age, known)
             self._groups.setdefault(route.group_id, _Group()).add(route)
             if trigger.project_id == root_project_id:
                 self._root.add(route)
@@ -159,7 +178,7 @@ def decode(text: str) -> str:
     return unquote_to_bytes(text.encode("latin-1", errors="replace")).decode(errors="replace")
 
 
-def _prepare(trigger: Trigger, age: int) -> Route:
+def _prepare(trigger: Trigger, age: int, authorizers: Mapping[tuple[str, str], Authorizer]) -> Route:
     data = trigger.event_data
     info = data.get("func_info", {})
     is_prefix = data.get("match_mode", DEFAULTS["match_mode"]) == "SWA"
@@ -167,6 +186,7 @@ def _prepare(trigger: Trigger, age: int) -> Route:
     segments = tuple(s if _is_parameter(s) else decode(s) for s in path.split("/")[1:])
     method = data.get("req_method", _ANY)
     region = trigger.function_urn.split(":")[2]
+    forwards = data.get("x_authorizer_forward") is True
     return Route(
         trigger=trigger,
         urn=urns.parse(trigger.function_urn, region=region, project_id=trigger.project_id),
@@ -176,10 +196,16 @@ def _prepare(trigger: Trigger, age: int) -> Route:
         method=method,
         segments=segments,
         is_prefix=is_prefix,
-        needs_iam=data.get("auth") != "NONE",
+        auth=data.get("auth", DEFAULTS["auth"]),
+        authorizer=authorizers.get((trigger.project_id, data.get("x_authorizer_id", ""))),
+        backend_authorizer=authorizers.get((trigger.project_id, data.get("x_backend_authorizer_id", ""))),
+        needs_backend_authorizer=bool(data.get("x_backend_authorizer_id")),
+        forwards_context=forwards,
+        has_context=forwards or data.get("auth") == "AUTHORIZER" or bool(data.get("x_backend_authorizer_id")),
+        cors=http_cors.parse(data.get("x_cors")),
         timeout_s=info.get("timeout", DEFAULT_TIMEOUT_MS) / 1000,
         is_async=info.get("invocation_type") == "async",
-        encodes_body=data.get("x_body_base64", True),
+        encodes_body=data.get("x_body_base64") is not False,
         rank=(method == _ANY, any(map(_is_parameter, segments)), is_prefix, -len(segments), age),
     )
 

@@ -9,32 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from funclet.model.errors import ModelError
+from funclet.model.gateway import AuthorizerKind
 from funclet.model.trigger import Trigger
 
 EventData = Mapping[str, Any]
 
-# All codes of the API. The ones that no given `TriggerType` serves are answered as not connected.
-KNOWN_CODES = (
-    "APIC",
-    "APIG",
-    "CTS",
-    "DDS",
-    "DEDICATEDGATEWAY",
-    "DIS",
-    "DMS",
-    "DYNAMODB",
-    "EVENTGRID",
-    "GAUSSMONGO",
-    "IOTDA",
-    "KAFKA",
-    "LTS",
-    "OBS",
-    "OPENSOURCEKAFKA",
-    "RABBITMQ",
-    "ROCKETMQ",
-    "SMN",
-    "TIMER",
-)
+# Codes of kinds that have none of their own.
+INVALID, EXISTS, MISSING = "FSS.0400", "FSS.0409", "FSS.1131"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +29,47 @@ class Traits:
     missing_code: str
     """Error code when there is no such trigger."""
     can_be_disabled: bool
-    is_pull: bool
+    is_pull: bool = False
     """Whether it counts for the quota of pull triggers."""
-    is_gateway: bool
+    is_gateway: bool = False
     """Whether it answers HTTP requests: the only kinds that an HTTP function may have."""
+    starts_disabled: bool = False
+    """Whether a new one does not fire until it is enabled."""
+    secrets: tuple[str, ...] = ()
+    """Members of the data that are sealed at rest and left out of answers."""
+    unconnected: str = ""
+    """Why triggers of this kind do not fire on this server, whatever their status; empty: they do."""
+    quota: "Quota | None" = None
+    """Of the kind in a project; None: only the general ones count."""
     phase_members: tuple[str, ...] = ()
     """Members of the data whose change starts the trigger afresh: nothing that was due before is fired."""
     rival_codes: tuple[str, ...] = ()
     """Kinds whose triggers, of all projects, may clash with a new one; empty: only those of the same function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many triggers of some kinds a project may have."""
+
+    codes: tuple[str, ...]
+    most: int
+    error_code: str
+
+
+class Sources(Protocol):
+    """What the project has of systems that triggers listen to."""
+
+    def has_topic(self, urn: str) -> bool:
+        """Tell whether there is a topic with this urn."""
+        ...
+
+    def has_stream(self, name: str) -> bool:
+        """Tell whether there is a stream of this name."""
+        ...
+
+    def has_authorizer(self, authorizer_id: str, kind: AuthorizerKind) -> bool:
+        """Tell whether there is a custom authorizer of this kind with this id."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +79,7 @@ class Circumstances:
     is_http_function: bool
     now: float
     """Seconds since the epoch."""
+    sources: Sources
 
 
 class TriggerType(Protocol):

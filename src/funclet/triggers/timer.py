@@ -14,8 +14,8 @@ from funclet.triggers.protocol import Circumstances, EventData, Traits, text_mem
 
 CODE = "TIMER"
 MAX_USER_EVENT_BYTES = 4096
-# Newer samples of the vendor are said to print v2.0; all that were read print this.
-EVENT_VERSION = "v1.0"
+# Newer samples of the vendor are said to print v2.0; all that were read print the first.
+EVENT_VERSIONS = ("v1.0", "v2.0")
 
 _INVALID = "FSS.1109"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -30,7 +30,6 @@ class TimerType:
         missing_code="FSS.1140",
         can_be_disabled=True,
         is_pull=True,
-        is_gateway=False,
         phase_members=("schedule_type", "schedule"),
     )
 
@@ -52,6 +51,8 @@ class TimerType:
         user_event = text_member(event_data, "user_event", _INVALID, default="", most=MAX_USER_EVENT_BYTES)
         if len(user_event.encode()) > MAX_USER_EVENT_BYTES:
             raise ModelError(_INVALID, f"event_data.user_event is larger than {MAX_USER_EVENT_BYTES} bytes.")
+        if not isinstance(event_data.get("sync_execution", False), bool):
+            raise ModelError(_INVALID, "event_data.sync_execution must be true or false.")
         timetable = parse_schedule(event_data, default_zone=self._default_zone)
         if schedule.next_after(timetable, circumstances.now) is None:
             raise ModelError(_INVALID, f"schedule '{event_data['schedule']}' is invalid: it never fires.")
@@ -93,10 +94,10 @@ def parse_schedule(event_data: EventData, *, default_zone: str) -> Schedule:
     )
 
 
-def build_event(trigger: Trigger, timetable: Schedule, due: float) -> bytes:
+def build_event(trigger: Trigger, timetable: Schedule, due: float, *, version: str) -> bytes:
     """Return the event of the firing that was due at `due`, seconds since the epoch, as JSON text."""
     event = {
-        "version": EVENT_VERSION,
+        "version": version,
         "time": schedule.local_text(timetable, due),
         "trigger_type": CODE,
         "trigger_name": trigger.event_data["name"],
@@ -105,17 +106,19 @@ def build_event(trigger: Trigger, timetable: Schedule, due: float) -> bytes:
     return json.dumps(event, ensure_ascii=False).encode()
 
 
-def build_submission(trigger: Trigger, timetable: Schedule, due: float, *, now: float) -> Submission:
-    """Return what is queued for the firing that was due at `due`.
+def request_id(trigger: Trigger, due: float) -> str:
+    """Return the request id of a firing: it depends on trigger and due time only, so the queue takes none twice."""
+    return str(uuid.uuid5(uuid.UUID(trigger.trigger_id), str(int(due))))
 
-    Its request id depends on trigger and due time only, so that the queue takes no firing twice.
-    """
+
+def build_submission(trigger: Trigger, timetable: Schedule, due: float, *, now: float, version: str) -> Submission:
+    """Return what is queued for the firing that was due at `due`; its event says `version`."""
     return Submission(
-        request_id=str(uuid.uuid5(uuid.UUID(trigger.trigger_id), str(int(due)))),
+        request_id=request_id(trigger, due),
         project_id=trigger.project_id,
         function_id=trigger.function_id,
         urn=trigger.function_urn,
-        payload=build_event(trigger, timetable, due),
+        payload=build_event(trigger, timetable, due, version=version),
         accepted_at=now,
         source=trigger.trigger_id,
     )

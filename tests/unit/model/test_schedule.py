@@ -1,5 +1,6 @@
 import contextlib
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -101,6 +102,34 @@ EXAMPLES = [
 @pytest.mark.parametrize(("text", "reference", "expected"), EXAMPLES, ids=[row[0] + " @ " + row[1] for row in EXAMPLES])
 def test_worked_examples_of_cron(text, reference, expected):
     assert fires("Cron", text, reference) == expected.split(", ")
+
+
+@pytest.mark.parametrize("local", ["Asia/Shanghai", "America/New_York", "Europe/Berlin"])
+def test_the_zone_of_the_machine_changes_nothing(local, monkeypatch):
+    expected = [fires("Cron", text, reference) for text, reference, _ in EXAMPLES]
+
+    monkeypatch.setenv("TZ", local)
+    time.tzset()
+    try:
+        found = [fires("Cron", text, reference) for text, reference, _ in EXAMPLES]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "until", "count"),
+    [
+        ("@every 10s", "2026-03-10 10:00:00", "2026-03-10 11:00:00.5", 360),
+        ("@every 10s", "2026-03-10 10:00:00", "2026-03-10 10:00:09", 0),
+        ("0 0 * * * *", "2026-03-10 10:00:00", "2026-03-10 12:59:00", 2),
+        ("* * * * * *", "2026-03-10 10:00:00", "2026-03-10 12:59:00", 7),
+    ],
+)
+def test_due_times_are_counted_up_to_a_bound(text, after, until, count):
+    assert schedule.count_between(schedule.parse("Cron", text), at(after), at(until), most=7) == count
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ import pytest
 
 from funclet.base.http import Request
 from funclet.services.triggers import NewTrigger
+from funclet.store.queue_protocol import Settlement
+from funclet.triggers.host import MAX_COUNTED, MAX_LAG_S, TimerHost
 from tests.support.gateway import PROJECT_ID, START, HeaderAuthenticator
+from tests.support.store import due
 
 
 def timer(stack, urn, schedule="* * * * * ?", *, kind="Cron", name="tick", **more):
@@ -92,15 +95,113 @@ def test_intervals_keep_their_phase_over_a_restart(stack):
     assert times(stack.queued()) == ["2026-03-10T10:10:00+00:00", "2026-03-10T10:20:00+00:00"]
 
 
-def test_after_a_pause_only_the_latest_missed_time_fires(stack):
-    timer(stack, stack.add_function(), "0 0 * * * ?")
+@pytest.mark.parametrize(("pause_s", "fired", "dropped"), [(60, 1, 5), (70, 1, 6), (70.5, 0, 7), (7200, 0, 720)])
+def test_after_a_pause_the_first_missed_time_fires_if_it_is_not_too_late(stack, pause_s, fired, dropped):
+    timer(stack, stack.add_function(), "@every 10s")
 
-    stack.clock.advance(5 * 3600 + 120)
-    fired = fire(stack, stack.new_host())
-    again = fire(stack, stack.new_host())
+    stack.clock.advance(pause_s)
+    host = stack.new_host()
 
-    assert (fired, again) == (1, 0)
-    assert times(stack.queued()) == ["2026-03-10T15:00:00+00:00"]
+    assert (fire(stack, host), fire(stack, host), fire(stack, stack.new_host())) == (fired, 0, 0)
+    assert times(stack.queued()) == ["2026-03-10T10:00:10+00:00"][:fired]
+    assert host.counts.dropped == dropped
+    text = host.metrics_text().decode()
+    assert f"fgs_timer_firings_total {fired}\n" in text
+    assert f"fgs_timer_dropped_firings_total {dropped}\n" in text
+
+
+def test_dropped_times_of_a_cron_expression_are_counted_up_to_a_bound(stack):
+    timer(stack, stack.add_function(), "* * * * * ?")
+
+    stack.clock.advance(50_000)
+    host = stack.new_host()
+
+    assert (fire(stack, host), host.counts.dropped) == (0, MAX_COUNTED + 1)
+
+
+def test_the_phase_stays_after_dropped_firings(stack):
+    timer(stack, stack.add_function(), "7m", kind="Rate")
+
+    stack.clock.advance(6000)
+    host = stack.new_host()
+    fire(stack, host)
+    stack.clock.advance(300)
+
+    assert fire(stack, host) == 1
+    # 15 times 7 minutes after ten o'clock.
+    assert times(stack.queued()) == ["2026-03-10T11:45:00+00:00"]
+
+
+def test_a_busy_host_fires_late_but_drops_nothing(stack):
+    timer(stack, stack.add_function())
+    fire(stack)
+
+    stack.clock.advance(MAX_LAG_S - 0.5)
+
+    assert (fire(stack), stack.host.counts.dropped) == (9, 0)
+    assert times(stack.queued()) == [f"2026-03-10T10:00:0{second}+00:00" for second in range(1, 10)]
+
+
+def test_a_clock_that_jumps_ahead_fires_no_backlog(stack):
+    timer(stack, stack.add_function(), "0 * * * * ?")
+    fire(stack)
+
+    stack.clock.step(3600 + 30)
+
+    assert (fire(stack), stack.queued()) == (0, [])
+    stack.clock.advance(30)
+    assert fire(stack) == 1
+
+
+def test_a_sequential_timer_waits_for_the_end_of_its_run(stack):
+    urn = stack.add_function()
+    timer(stack, urn, "@every 10s", sync_execution=True)
+    stack.clock.advance(10)
+    first = fire(stack)
+    stack.clock.advance(10)
+    during = fire(stack)
+
+    stack.run(end_all(stack))
+    after = fire(stack)
+    stack.clock.advance(10)
+
+    assert (first, during, after, fire(stack)) == (1, 0, 0, 1)
+    assert times(stack.queued()) == ["2026-03-10T10:00:30+00:00"]
+
+
+async def end_all(stack):
+    def work(tx):
+        requests = due(tx, function_id="id-of-test-1-orders")
+        tx.queue.settle_all(
+            [Settlement(request=one, status="SUCCESS", at=stack.clock.now(), attempts=1) for one in requests]
+        )
+
+    await stack.store.write(work)
+
+
+def test_a_sequential_timer_waits_over_a_restart(stack):
+    timer(stack, stack.add_function(), "@every 10s", sync_execution=True)
+    stack.clock.advance(10)
+    fire(stack)
+    stack.clock.advance(10)
+
+    assert fire(stack, stack.new_host()) == 0
+
+
+def test_the_version_of_events_can_be_chosen(stack):
+    timer(stack, stack.add_function())
+    host = TimerHost(
+        stack.store,
+        stack.clock,
+        on_queued=lambda _: None,
+        queue_time=stack.clock.now,
+        default_zone="UTC",
+        event_version="v2.0",
+    )
+    stack.clock.advance(1)
+    fire(stack, host)
+
+    assert json.loads(stack.queued()[0].payload)["version"] == "v2.0"
 
 
 def test_two_hosts_on_one_store_fire_once(stack):

@@ -8,8 +8,7 @@ import msgspec
 from funclet.api.call import Call
 from funclet.api.wire import codec
 from funclet.base.http import Response
-from funclet.model.trigger import Trigger
-from funclet.services.triggers import NewTrigger, TriggerChange
+from funclet.services.triggers import NewTrigger, ShownTrigger, TriggerChange
 
 MAX_PAGE = 500
 
@@ -20,6 +19,8 @@ class CreateBody(msgspec.Struct):
     trigger_type_code: str
     event_data: Any = None
     trigger_status: str | None = None
+    status: str | None = None
+    """What some clients call the status."""
 
 
 class UpdateBody(msgspec.Struct):
@@ -27,12 +28,14 @@ class UpdateBody(msgspec.Struct):
 
     event_data: Any = None
     trigger_status: str | None = None
+    status: str | None = None
+    """What some clients call the status."""
 
 
 async def create_function_trigger(call: Call) -> Response:
     """Serve CreateFunctionTrigger."""
     body = codec.decode(CreateBody, call)
-    new = NewTrigger(type_code=body.trigger_type_code, event_data=body.event_data, status=body.trigger_status or "")
+    new = NewTrigger(type_code=body.trigger_type_code, event_data=body.event_data, status=_status(body))
     trigger = await call.services.triggers.create(call.principal, call.parameters["function_urn"], new)
     return codec.json_response(201, _render(trigger))
 
@@ -52,7 +55,7 @@ async def show_function_trigger(call: Call) -> Response:
 async def update_trigger(call: Call) -> Response:
     """Serve UpdateTrigger."""
     body = codec.decode(UpdateBody, call)
-    change = TriggerChange(event_data=body.event_data, status=body.trigger_status or "")
+    change = TriggerChange(event_data=body.event_data, status=_status(body))
     trigger = await call.services.triggers.update(call.principal, *_names(call), change)
     return codec.json_response(200, _render(trigger))
 
@@ -74,7 +77,7 @@ async def list_triggers(call: Call) -> Response:
     offset, limit = codec.page(call, "maxitems", default=MAX_PAGE, maximum=MAX_PAGE)
     triggers, count = await call.services.triggers.of_project(call.principal, offset=offset, limit=limit)
     body = {
-        "triggers": [{**_render(trigger), "func_urn": trigger.function_urn} for trigger in triggers],
+        "triggers": [{**_render(shown), "func_urn": shown.trigger.function_urn} for shown in triggers],
         "count": count,
         "next_marker": offset + len(triggers),
     }
@@ -82,7 +85,7 @@ async def list_triggers(call: Call) -> Response:
 
 
 async def list_trigger_types(call: Call) -> Response:
-    """Serve the list of the types that can be created: a bare array."""
+    """Serve the list of the types that fire here: a bare array."""
     return codec.json_response(200, call.services.triggers.type_codes)
 
 
@@ -91,15 +94,22 @@ def _names(call: Call) -> tuple[str, str, str]:
     return parameters["function_urn"], parameters["trigger_type_code"], parameters["trigger_id"]
 
 
-def _render(trigger: Trigger) -> dict[str, Any]:
-    return {
+def _status(body: CreateBody | UpdateBody) -> str:
+    return body.trigger_status or body.status or ""
+
+
+def _render(shown: ShownTrigger) -> dict[str, Any]:
+    trigger = shown.trigger
+    answer = {
         "trigger_id": trigger.trigger_id,
         "trigger_type_code": trigger.type_code,
-        "trigger_status": trigger.status,
+        "trigger_status": shown.status,
         "event_data": trigger.event_data,
         "last_updated_time": _time_text(trigger.updated_at),
         "created_time": _time_text(trigger.created_at),
     }
+    # Beside the data, which clients compare with what they sent; SDK objects pass over members that they do not know.
+    return answer | ({"x_status_reason": shown.status_reason} if shown.status_reason else {})
 
 
 def _time_text(at: float) -> str:

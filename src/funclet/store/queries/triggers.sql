@@ -40,6 +40,10 @@ FROM function_trigger
 WHERE type_code IN (SELECT value FROM json_each(:type_codes))
 ORDER BY created_at, ordinal;
 
+-- name: list_sealed_triggers
+-- Those with secrets.
+SELECT document FROM function_trigger WHERE json_extract(document, '$.sealed') <> '{}';
+
 -- name: delete_trigger
 -- Nothing happens if there is none.
 DELETE FROM function_trigger WHERE trigger_id = :trigger_id;
@@ -57,3 +61,7 @@ UPDATE function_trigger SET position = :position WHERE trigger_id = :trigger_id;
 UPDATE function_trigger
 SET position = :position
 WHERE trigger_id = :trigger_id AND status = :active AND (position IS NULL OR position < :position);
+
+-- name: submission_waits
+-- Whether a firing has not come to its end; one that runs waits as well.
+SELECT 1 FROM submission WHERE request_id = :request_id AND status = 'WAIT';
