@@ -40,16 +40,7 @@ class Vault:
             vault = cls(path, _new_key())
             vault._write()
             return vault
-        if path.stat().st_mode & 0o077:
-            raise VaultError(f"Others may read the key file {path}; make it private: chmod 600 {path}")
-        try:
-            lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
-            keys = {bytes.fromhex(name): bytes.fromhex(key) for name, key in lines}
-        except ValueError as error:
-            raise VaultError(f"The key file {path} is damaged; restore it from a backup.") from error
-        if not keys or any(len(name) != _KEY_ID_BYTES or len(key) != _KEY_BYTES for name, key in keys.items()):
-            raise VaultError(f"The key file {path} is damaged; restore it from a backup.")
-        return cls(path, keys)
+        return cls(path, _read(path))
 
     def seal(self, secret: str, *, context: str) -> bytes:
         """Return a secret encrypted; `context` says whose it is and must be given again to open it."""
@@ -63,7 +54,7 @@ class Vault:
         Raises:
             VaultError: the key is gone, the bytes are damaged, or the context is another.
         """
-        key = self._keys.get(sealed[:_KEY_ID_BYTES])
+        key = self._keys.get(sealed[:_KEY_ID_BYTES]) or self._key_in_file(sealed[:_KEY_ID_BYTES])
         if key is None:
             raise VaultError(f"A secret is sealed with a key that {self._path} does not hold.")
         rest = sealed[_KEY_ID_BYTES:]
@@ -84,6 +75,16 @@ class Vault:
             self._keys = dict([next(iter(self._keys.items()))])
             self._write()
 
+    def _key_in_file(self, name: bytes) -> bytes | None:
+        """Look for a key that another process of the server has added; None if there is none."""
+        if not self._path.exists():
+            return None
+        with self._lock:
+            found = _read(self._path)
+            # The order says which one seals, and that is for whoever added keys.
+            self._keys |= {other: key for other, key in found.items() if other not in self._keys}
+        return self._keys.get(name)
+
     def _write(self) -> None:
         partial = self._path.with_name(self._path.name + ".part")
         partial.unlink(missing_ok=True)
@@ -98,6 +99,24 @@ class Vault:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _read(path: Path) -> dict[bytes, bytes]:
+    """Return the keys in a file.
+
+    Raises:
+        VaultError: it is damaged, or others may read it.
+    """
+    if path.stat().st_mode & 0o077:
+        raise VaultError(f"Others may read the key file {path}; make it private: chmod 600 {path}")
+    try:
+        lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        keys = {bytes.fromhex(name): bytes.fromhex(key) for name, key in lines}
+    except ValueError as error:
+        raise VaultError(f"The key file {path} is damaged; restore it from a backup.") from error
+    if not keys or any(len(name) != _KEY_ID_BYTES or len(key) != _KEY_BYTES for name, key in keys.items()):
+        raise VaultError(f"The key file {path} is damaged; restore it from a backup.")
+    return keys
 
 
 def _new_key() -> dict[bytes, bytes]:

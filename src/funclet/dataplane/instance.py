@@ -34,7 +34,7 @@ from funclet.model.invocation import (
     Report,
 )
 from funclet.runtimes.frames import Answer, FrameConnection, FrameType, RuntimeGone, request_bytes
-from funclet.sandbox.protocol import ExitReason, Sandbox, SandboxSpec, Usage
+from funclet.sandbox.protocol import ExitReason, MountFailed, Sandbox, SandboxSpec, Usage
 
 # The loading of code has the initializer's deadline at least, and never less than small hosts need (runtimes.md 3.1).
 MIN_LOAD_DEADLINE_S = 30.0
@@ -53,6 +53,8 @@ _KINDS: dict[int, FailureKind] = {
     InnerCode.NOT_SERIALISABLE: FailureKind.BAD_RESPONSE,
     InnerCode.INITIALIZER: FailureKind.INIT,
 }
+
+_NOTHING_USED = Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
 
 _ENDING = frozenset(
     {
@@ -160,7 +162,10 @@ class Instance:
             SandboxError: the platform could not make the sandbox.
         """
         began = self._clock.monotonic()
-        streams = await self._sandbox.start(dataclasses.replace(spec, greet=self._greeting))
+        try:
+            streams = await self._sandbox.start(dataclasses.replace(spec, greet=self._greeting))
+        except MountFailed as error:
+            return self._failed(_mount_fault(error), _NOTHING_USED)
         self._output = OutputReader(streams.log_fd)
         greeted = (self._load_id, self._load_id) if streams.is_greeted else ()
         self._connection = await FrameConnection.open(streams.connection, greeted)
@@ -274,7 +279,8 @@ class Instance:
     async def stop(self, *, run_pre_stop: bool) -> None:
         """End the instance and wait until nothing of it is left. Safe to call twice."""
         if self.state in (InstanceState.STOPPING, InstanceState.GONE):
-            await self._sandbox.wait()
+            if self._output is not None:
+                await self._sandbox.wait()
             return
         was_idle = self.state is InstanceState.IDLE
         self._enter(InstanceState.STOPPING)
@@ -282,8 +288,9 @@ class Instance:
             await self._pre_stop()
         if self._connection is not None:
             self._connection.close()
-        await self._sandbox.stop(grace_s=STOP_GRACE_S if was_idle else 0.0)
+        # Without output there is no sandbox: it could not be made.
         if self._output is not None:
+            await self._sandbox.stop(grace_s=STOP_GRACE_S if was_idle else 0.0)
             self._output.close()
         self._enter(InstanceState.GONE)
 
@@ -374,7 +381,8 @@ class Instance:
     async def _exchange(self, invocation: Invocation) -> "Answer | _Fault":
         """Hand the event to the runtime and wait for its answer, within the time that the function has."""
         assert self._connection is not None
-        timeout_s = self.version.settings.timeout_s
+        # Of the invocation, not of the instance: a new timeout holds for every request that starts after it was set.
+        timeout_s = invocation.version.settings.timeout_s
         is_behind = self._connection.is_waiting
         future = None
         try:
@@ -474,6 +482,11 @@ class Instance:
             # What was killed at the limit had reached it, whatever could still be read afterwards.
             return replace(usage, memory_peak_bytes=self.memory_mib * 1024 * 1024)
         return usage
+
+
+def _mount_fault(error: MountFailed) -> _Fault:
+    text = f"failed to mount volumes for function: {error}"
+    return _Fault(FailureKind.LOAD, InnerCode.MOUNT, text.encode())
 
 
 def _fault_of(answer: Answer) -> _Fault | None:

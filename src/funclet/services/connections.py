@@ -120,6 +120,7 @@ class ConnectionService:
         def reseal_all(tx: Tx) -> None:
             tx.connections.reseal(reseal)
             tx.topics.reseal(reseal)
+            tx.functions.reseal(reseal)
 
         await self._store.write(reseal_all)
         await asyncio.to_thread(vault.drop_old_keys)

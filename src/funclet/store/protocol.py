@@ -13,7 +13,7 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
-from funclet.store.messaging import Connections, Objects, Streams, Topics
+from funclet.store.messaging import Connections, Objects, Reseal, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 
 T = TypeVar("T")
@@ -99,8 +99,16 @@ class Functions(Protocol):
         """Return the names of all packages that hold functions."""
         ...
 
+    def subnets(self, project_id: str) -> frozenset[tuple[str, str]]:
+        """Return the VPC and subnet of all versions in one."""
+        ...
+
     def code_digests(self) -> frozenset[str]:
         """Return the digests of all packages in use, for the clean-up of blobs."""
+        ...
+
+    def reseal(self, reseal: Reseal) -> None:
+        """Seal the encrypted variables of all versions anew."""
         ...
 
 

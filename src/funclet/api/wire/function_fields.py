@@ -5,6 +5,7 @@ clears it: one client always sends empty texts and zeros for what is not set.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +18,15 @@ from funclet.model.function import (
     DEFAULT_INITIALIZER_TIMEOUT_S,
     DEFAULT_MAX_INSTANCES,
     DEFAULT_TMP_MIB,
+    MAX_HANDLER_LENGTH,
 )
+from funclet.model.inventory import MAX_ZONES, MOUNT_TYPES, check_mount_path
 
 Text = str | UnsetType | None
 Number = int | UnsetType | None
 Flag = bool | UnsetType | None
 
 MAX_MOUNTS = 5
-MAX_MOUNT_PATH_LENGTH = 255
 MAX_LTS_TAGS = 10
 MAX_PEERING_CIDRS = 5
 MAX_IMAGE_TEXT_LENGTH = 5120
@@ -34,10 +36,9 @@ MAX_USER_ID = 65_534
 MAX_GPU_MIB, GPU_STEP_MIB = 16_384, 1024
 MAX_RESTORE_TIMEOUT_S = 300
 _REFUSED_USER_IDS = (0, 1000, 1002)
-_MOUNT_TYPES = ("sfs", "sfsTurbo", "ecs")
 _LTS_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _IMAGE_USER = "1003"
-_GPU_RUNTIMES = ("Custom", "Custom Image")
+_GPU_RUNTIMES, _GPU_TYPES = ("Custom", "Custom Image"), ("nvidia-t4",)
 
 
 class FuncVpc(msgspec.Struct, omit_defaults=True):
@@ -188,14 +189,10 @@ _ACTING: Mapping[str, tuple[str, Any]] = {
 }
 
 ECHOED_TEXTS = (
-    "gpu_type",
     "xrole",
     "app_xrole",
     "extend_config",
     "enterprise_project_id",
-    "domain_names",
-    "heartbeat_handler",
-    "restore_hook_handler",
     "user_data_encrypt_kms_key_id",
     "code_encrypt_kms_key_id",
     "tags",
@@ -229,6 +226,8 @@ def read_settings(fields: ConfigFields, runtime: str) -> tuple[dict[str, Any], d
         if value is not UNSET:
             echoed[name] = (check(value) or None) if value else None
     _put(echoed, "gpu_memory", _checked_gpu(fields.gpu_memory, runtime))
+    _put(echoed, "gpu_type", _checked_gpu_type(fields.gpu_type, runtime))
+    _put(echoed, "heartbeat_handler", _checked_heartbeat(fields, runtime))
     if fields.network_controller is not UNSET:
         echoed["network_controller"] = msgspec.to_builtins(fields.network_controller)
     return acting, echoed
@@ -272,6 +271,59 @@ def _checked_gpu(value: Number, runtime: str) -> Number:
     return value
 
 
+def _checked_gpu_type(value: Text, runtime: str) -> Text:
+    if value is UNSET or not value:
+        return value
+    if runtime and runtime not in _GPU_RUNTIMES:
+        raise ModelError("FSS.1007", f"gpu_type is for the runtimes {' and '.join(_GPU_RUNTIMES)} only.")
+    if value not in _GPU_TYPES:
+        raise ModelError("FSS.1007", f"gpu_type '{value[:40]}' is unknown: {', '.join(_GPU_TYPES)}.")
+    return value
+
+
+def _checked_heartbeat(fields: ConfigFields, runtime: str) -> Text:
+    """The heartbeat is a method of the class that the handler is in, where the handler is known."""
+    value = fields.heartbeat_handler
+    if value is UNSET or not value:
+        return value
+    _checked_method("heartbeat_handler", value)
+    handler = fields.handler
+    of_java = runtime.startswith("Java") and isinstance(handler, str) and handler
+    if of_java and str(handler).rpartition(".")[0] != value.rpartition(".")[0]:
+        raise ModelError("FSS.0400", "heartbeat_handler must be in the same class as the handler.")
+    return value
+
+
+def _checked_method(name: str, value: str) -> str:
+    if len(value) > MAX_HANDLER_LENGTH or "." not in value.strip(".") or not value.isprintable():
+        raise ModelError(
+            "FSS.0400",
+            f"{name} '{value[:140]}' is invalid: at most {MAX_HANDLER_LENGTH} characters such as 'com.Class.method'.",
+        )
+    return value
+
+
+def _checked_restore_hook(value: str) -> str:
+    return _checked_method("restore_hook_handler", value)
+
+
+def _checked_zones(text: str) -> str:
+    """Private names: the text of a JSON list of objects with the names of zones."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError("FSS.0400", f"domain_names is not JSON: {error}.") from error
+    is_sound = isinstance(rows, list) and all(
+        isinstance(row, dict) and isinstance(row.get("domain_name", ""), str) for row in rows
+    )
+    if not is_sound or len(rows) > MAX_ZONES:
+        raise ModelError(
+            "FSS.0400",
+            f"domain_names must be the text of a JSON list of at most {MAX_ZONES} objects with id and domain_name.",
+        )
+    return text
+
+
 def _checked_type(value: str) -> str:
     if value not in ("v1", "v2"):
         raise ModelError("FSS.0400", f"type '{value[:40]}' is invalid: v1 or v2.")
@@ -290,11 +342,13 @@ def _checked_mounts(config: MountConfig) -> Any:
         raise ModelError("FSS.1049", f"mount_config.func_mounts has {len(mounts)} entries; {MAX_MOUNTS} are allowed.")
     if not mounts:
         return None
-    paths = [_checked_mount_path(mount.local_mount_path) for mount in mounts]
+    paths = [check_mount_path(mount.local_mount_path) for mount in mounts]
     if len(set(paths)) < len(paths):
         raise ModelError("FSS.1039", "Two mounts have the same local_mount_path.")
+    if any(other.startswith(f"{path}/") for path in paths for other in paths):
+        raise ModelError("FSS.1039", "A local_mount_path lies in that of another mount.")
     for mount in mounts:
-        if mount.mount_type not in _MOUNT_TYPES:
+        if mount.mount_type not in MOUNT_TYPES:
             raise ModelError("FSS.0400", f"mount_type '{mount.mount_type[:40]}' is invalid: sfs, sfsTurbo or ecs.")
         if not mount.mount_resource or (mount.mount_type == "ecs" and not mount.mount_share_path):
             raise ModelError("FSS.0400", "A mount needs mount_resource, and for 'ecs' also mount_share_path.")
@@ -313,14 +367,6 @@ def _checked_user_id(name: str, *values: Number) -> int:
     if not -1 <= value <= MAX_USER_ID or value in _REFUSED_USER_IDS:
         raise ModelError("FSS.1075", f"mount_user.{name} {value} is invalid: -1 to {MAX_USER_ID}, not 0, 1000 or 1002.")
     return value
-
-
-def _checked_mount_path(path: str) -> str:
-    parts = path.split("/")
-    is_sound = path.startswith("/") and any(parts) and not {".", ".."} & set(parts)
-    if not is_sound or len(path) > MAX_MOUNT_PATH_LENGTH or "\x00" in path or "\\" in path:
-        raise ModelError("FSS.1039", f"local_mount_path '{path[:80]}' is invalid: an absolute path below '/'.")
-    return "/".join(part for part in parts if part)
 
 
 def _checked_image(image: CustomImage) -> Any:
@@ -371,5 +417,7 @@ _CHECKS: Mapping[str, Any] = {
     "log_config": msgspec.to_builtins,
     "lts_custom_tag": _checked_lts_tags,
     "peering_cidr": _checked_cidrs,
+    "restore_hook_handler": _checked_restore_hook,
     "restore_hook_timeout": _checked_restore_timeout,
+    "domain_names": _checked_zones,
 }

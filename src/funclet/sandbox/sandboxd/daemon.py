@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from funclet.sandbox import native
-from funclet.sandbox.protocol import HostCheck, SandboxError
+from funclet.sandbox.protocol import HostCheck, MountFailed, SandboxError
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker, Running
 from funclet.sandbox.sandboxd.messages import (
@@ -207,7 +207,9 @@ class _Daemon:
             return
         self._refill_later()
         running: Running | None = None
-        if spec.stem_environment and self._maker.has_stems and not spec.extra_read_only:
+        # What stands ready has been shown what all have, and nothing else.
+        is_common = not (spec.extra_read_only or spec.shares or spec.hosts)
+        if spec.stem_environment and self._maker.has_stems and is_common:
             running = self._nursery.take(spec)
             if running is not None:
                 del self._running[running.id]
@@ -219,7 +221,7 @@ class _Daemon:
         try:
             self.begin(running or self._maker.spawn(spec))
         except SandboxError as error:
-            self._say(Failed(id=spec.id, error=str(error)))
+            self._say(Failed(id=spec.id, error=str(error), is_mount=isinstance(error, MountFailed)))
         except OSError as error:  # no descriptors or memory left: the next one may succeed
             self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
 

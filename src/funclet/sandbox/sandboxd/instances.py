@@ -17,8 +17,8 @@ from typing import Protocol
 
 from funclet.sandbox import native
 from funclet.sandbox.native import Spawned, Step
-from funclet.sandbox.protocol import ExitReason, Network, SandboxError
-from funclet.sandbox.sandboxd import cgroups, plan
+from funclet.sandbox.protocol import ExitReason, MountFailed, Network, SandboxError
+from funclet.sandbox.sandboxd import cgroups, plan, shares
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.sandboxd.messages import Create, Keep
 from funclet.sandbox.sandboxd.pipes import Pipes, out_of_the_way
@@ -209,10 +209,14 @@ class FullMaker:
     def spawn(self, spec: Create) -> Running:
         """See `Maker.spawn`."""
         plan.check_paths(spec, self._settings)
+        shares.check(spec, self._settings)
         interpreter = plan.find_interpreter(spec, self._settings)
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as after:
             slot, group, tmp = self._prepare(spec, undo)
-            root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp)
+            own = shares.open_own(spec, slot.user_id, self._folder, after)
+            root = self._skeleton.plan(
+                spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp, own=own
+            )
             pipes = Pipes.make()
             undo.callback(pipes.close_ours)
             identity = self._identity(slot)
@@ -381,7 +385,9 @@ class RootlessMaker:
         """See `Maker.spawn`."""
         if self._skeleton is None:
             raise SandboxError("sandboxd is not open.")
-        if spec.network == Network.NAT:
+        if spec.shares:
+            raise MountFailed(f"'{spec.shares[0].target}': folders can be shared at isolation level full only")
+        if spec.network != Network.OFF:
             raise SandboxError(
                 "Level rootless has no network for functions: run the server as root, or use network off."
             )
