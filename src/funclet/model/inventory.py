@@ -78,17 +78,19 @@ def check_mount_path(path: str) -> str:
         ModelError: FSS.1039.
     """
     parts = [part for part in path.split("/") if part]
-    is_sound = path.startswith("/") and 1 <= len(parts) <= MAX_MOUNT_LEVELS and not {".", ".."} & set(parts)
+    is_sound = path.startswith("/") and parts and not {".", ".."} & set(parts)
     if not is_sound or len(path) > MAX_MOUNT_PATH_LENGTH or not path.isprintable() or "\\" in path:
-        raise ModelError(
-            "FSS.1039", f"local_mount_path '{path[:80]}' is invalid: an absolute path of one or two levels."
-        )
+        raise ModelError("FSS.1039", f"local_mount_path '{path[:80]}' is invalid: an absolute path below '/'.")
     is_system = parts[0] in _SYSTEM_FOLDERS or parts[:2] == ["home", "snuser"]
     if is_system or (len(parts) == 1 and parts[0] in _PARENT_FOLDERS):
         raise ModelError(
             "FSS.1039",
             f"failed to mount exist system path: local_mount_path '{path[:80]}' is a part of the system; "
             "choose another one such as /mnt/data.",
+        )
+    if len(parts) > MAX_MOUNT_LEVELS:
+        raise ModelError(
+            "FSS.1039", f"local_mount_path '{path[:80]}' has more than {MAX_MOUNT_LEVELS} levels; choose /mnt/data."
         )
     return "/" + "/".join(parts)
 

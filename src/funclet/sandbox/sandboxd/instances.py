@@ -57,6 +57,8 @@ class Running:
     cpu_before_s: float = 0.0
     """CPU time that it had used when it was given to the server."""
     out_of_memory: bool = False
+    hosts_file: Path | None = None
+    """What shows it names of its network, until it has mounted that."""
 
     def signal(self, number: int) -> None:
         """Send to init; it passes SIGTERM on. Nothing happens when it is gone."""
@@ -65,6 +67,8 @@ class Running:
 
     def child_started(self) -> None:
         """Let go of what only the child needed."""
+        if self.hosts_file is not None:
+            self.hosts_file.unlink(missing_ok=True)
         if self.slot is not None:
             self.slot.child_started()
         if self.group is not None:
@@ -213,7 +217,9 @@ class FullMaker:
         interpreter = plan.find_interpreter(spec, self._settings)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as after:
             slot, group, tmp = self._prepare(spec, undo)
-            own = shares.open_own(spec, slot.user_id, self._folder, after)
+            hosts_file = self._folder / f"hosts-{spec.name}"
+            undo.callback(hosts_file.unlink, missing_ok=True)
+            own = shares.open_own(spec, slot.user_id, hosts_file, after)
             root = self._skeleton.plan(
                 spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp, own=own
             )
@@ -226,7 +232,10 @@ class FullMaker:
             spawned = _spawn(spec, interpreter, steps, plan.FULL_FLAGS, group.into_fd, pipes)
             undo.pop_all()
         self._known.add(spawned.pid)
-        return _full(_running(spec, spawned, steps, pipes), slot, group)
+        running = _full(_running(spec, spawned, steps, pipes), slot, group)
+        if spec.hosts:
+            running.hosts_file = hosts_file
+        return running
 
     def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:
         """See `Maker.fork`."""

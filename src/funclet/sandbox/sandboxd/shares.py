@@ -6,7 +6,6 @@ programs, on which the instance's user stands for the owner that the function's 
 
 import errno
 import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from funclet.sandbox.protocol import MountFailed, SandboxError
 from funclet.sandbox.sandboxd.messages import Create, Share
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 
-_HOSTS_FILE = "/etc/hosts"
+_SHOWN_AT = "/etc/hosts"
 _LOCAL_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 _OPEN_PARENTS = ("mnt", "home", "media", "srv")
 """First-level folders that may be in a base image and below which there is room for others."""
@@ -78,13 +77,14 @@ def is_free(target: str) -> bool:
     return len(parts) > 1 or parts[0] not in _OPEN_PARENTS
 
 
-def open_own(spec: Create, user_id: int, folder: Path, after: ExitStack) -> Sequence[Own]:
+def open_own(spec: Create, user_id: int, hosts_file: Path, after: ExitStack) -> Sequence[Own]:
     """Return what only this instance is shown; `after` closes the descriptors.
 
     Args:
         spec: what was asked for, checked.
         user_id: of the instance on the host; also its group.
-        folder: of ours, for files that exist for a moment.
+        hosts_file: a path of ours for the names, if there are any. The file is the caller's, who deletes it when the
+            child has mounted it.
         after: is left when the child has its copies.
 
     Raises:
@@ -97,9 +97,9 @@ def open_own(spec: Create, user_id: int, folder: Path, after: ExitStack) -> Sequ
         after.callback(os.close, fd)
         own.append(Own(fd, share.target, is_folder=True))
     if spec.hosts:
-        fd = _open_hosts(spec, folder)
+        fd = _open_hosts(spec, hosts_file)
         after.callback(os.close, fd)
-        own.append(Own(fd, _HOSTS_FILE, is_folder=False))
+        own.append(Own(fd, _SHOWN_AT, is_folder=False))
     return own
 
 
@@ -116,15 +116,12 @@ def _open_share(share: Share, user_id: int) -> int:
         raise MountFailed(f"'{share.target}': {reason}") from error
 
 
-def _open_hosts(spec: Create, folder: Path) -> int:
-    """Return a mount of a file that has no name any more: it lasts as long as the instance."""
+def _open_hosts(spec: Create, path: Path) -> int:
     text = _LOCAL_HOSTS + "".join(f"{address} {name}\n" for name, address in spec.hosts.items())
+    attributes = native.ATTR_RDONLY | native.ATTR_NOSUID | native.ATTR_NODEV | native.ATTR_NOEXEC
     try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix="hosts-") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            attributes = native.ATTR_RDONLY | native.ATTR_NOSUID | native.ATTR_NODEV | native.ATTR_NOEXEC
-            return native.helper().clone_tree(file.name, attributes)
+        path.write_text(text)
+        path.chmod(0o644)
+        return native.helper().clone_tree(str(path), attributes)
     except OSError as error:
         raise SandboxError(f"The names of the network cannot be shown: {error}.") from error
