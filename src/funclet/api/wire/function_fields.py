@@ -28,6 +28,7 @@ Flag = bool | UnsetType | None
 
 MAX_MOUNTS = 5
 MAX_LTS_TAGS = 10
+MAX_NAME_LENGTH, MAX_LIST_LENGTH = 256, 100
 MAX_PEERING_CIDRS = 5
 MAX_IMAGE_TEXT_LENGTH = 5120
 # Escapes can make the JSON text longer than the 4096 characters that the variables may have.
@@ -36,6 +37,7 @@ MAX_USER_ID = 65_534
 MAX_GPU_MIB, GPU_STEP_MIB = 16_384, 1024
 MAX_RESTORE_TIMEOUT_S = 300
 _REFUSED_USER_IDS = (0, 1000, 1002)
+_OPAQUE_TEXTS = ("extend_config", "tags")
 _LTS_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _IMAGE_USER = "1003"
 _GPU_RUNTIMES, _GPU_TYPES = ("Custom", "Custom Image"), ("nvidia-t4",)
@@ -216,7 +218,7 @@ def read_settings(fields: ConfigFields, runtime: str) -> tuple[dict[str, Any], d
     acting = _read_acting(fields)
     echoed: dict[str, Any] = {}
     for name in ECHOED_TEXTS:
-        _put(echoed, name, getattr(fields, name))
+        _put(echoed, name, _checked_length(name, getattr(fields, name)))
     for name in ECHOED_FLAGS:
         value = getattr(fields, name)
         if value is not UNSET:
@@ -229,7 +231,7 @@ def read_settings(fields: ConfigFields, runtime: str) -> tuple[dict[str, Any], d
     _put(echoed, "gpu_type", _checked_gpu_type(fields.gpu_type, runtime))
     _put(echoed, "heartbeat_handler", _checked_heartbeat(fields, runtime))
     if fields.network_controller is not UNSET:
-        echoed["network_controller"] = msgspec.to_builtins(fields.network_controller)
+        echoed["network_controller"] = _checked_controller(fields.network_controller)
     return acting, echoed
 
 
@@ -259,6 +261,34 @@ def _read_acting(fields: ConfigFields) -> dict[str, Any]:
 def _put(echoed: dict[str, Any], name: str, value: Any) -> None:
     if value is not UNSET:
         echoed[name] = value or None
+
+
+def _checked_length(name: str, value: Text) -> Text:
+    """Names and ids of other things have a limit; opaque texts have only that of all settings together."""
+    if isinstance(value, str) and name not in _OPAQUE_TEXTS and len(value) > MAX_NAME_LENGTH:
+        raise ModelError("FSS.0400", f"{name} is longer than {MAX_NAME_LENGTH} characters.")
+    return value
+
+
+def _checked_members(name: str, value: Any) -> Any:
+    """Return an object of names and ids; lists among them have a limit as well."""
+    members = msgspec.to_builtins(value)
+    for member, content in members.items():
+        items = content if isinstance(content, list) else [content]
+        if len(items) > MAX_LIST_LENGTH:
+            raise ModelError("FSS.0400", f"{name}.{member} has more than {MAX_LIST_LENGTH} entries.")
+        for item in items:
+            for text in item.values() if isinstance(item, dict) else (item,):
+                _checked_length(f"{name}.{member}", text)
+    return members
+
+
+def _checked_controller(value: NetworkController | None) -> Any:
+    return _checked_members("network_controller", value) if value is not None else None
+
+
+def _checked_log_config(value: LogConfig) -> Any:
+    return _checked_members("log_config", value)
 
 
 def _checked_gpu(value: Number, runtime: str) -> Number:
@@ -333,7 +363,7 @@ def _checked_type(value: str) -> str:
 def _checked_vpc(vpc: FuncVpc) -> Any:
     if not vpc.vpc_id or not vpc.subnet_id:
         raise ModelError("FSS.0400", "func_vpc needs vpc_id and subnet_id.")
-    return msgspec.to_builtins(vpc)
+    return _checked_members("func_vpc", vpc)
 
 
 def _checked_mounts(config: MountConfig) -> Any:
@@ -350,6 +380,8 @@ def _checked_mounts(config: MountConfig) -> Any:
     for mount in mounts:
         if mount.mount_type not in MOUNT_TYPES:
             raise ModelError("FSS.0400", f"mount_type '{mount.mount_type[:40]}' is invalid: sfs, sfsTurbo or ecs.")
+        _checked_length("mount_resource", mount.mount_resource)
+        _checked_length("mount_share_path", mount.mount_share_path)
         if not mount.mount_resource or (mount.mount_type == "ecs" and not mount.mount_share_path):
             raise ModelError("FSS.0400", "A mount needs mount_resource, and for 'ecs' also mount_share_path.")
     user = config.mount_user or MountUser()
@@ -414,7 +446,7 @@ _CHECKS: Mapping[str, Any] = {
     "func_vpc": _checked_vpc,
     "mount_config": _checked_mounts,
     "custom_image": _checked_image,
-    "log_config": msgspec.to_builtins,
+    "log_config": _checked_log_config,
     "lts_custom_tag": _checked_lts_tags,
     "peering_cidr": _checked_cidrs,
     "restore_hook_handler": _checked_restore_hook,
