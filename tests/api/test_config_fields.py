@@ -10,7 +10,7 @@ from tests.support.api import new_body
 LONG = "x" * 257
 HUGE = "x" * 300_000
 NOT_TEXT = [1, 1.5, True, [], {}, ["x"], {"x": "y"}]
-NOT_NUMBER = ["3", 3.5, True, [], {}, 1e300, "", 2**70]
+NOT_NUMBER = ["3", 3.5, True, [], {}, 1e300, ""]
 NOT_FLAG = ["true", "", 0, 1, [], {}]
 NOT_OBJECT = ["x", 1, True, [1], ["x"], [{}]]
 VPC = {"vpc_id": "v", "subnet_id": "s"}
@@ -26,12 +26,12 @@ FIELDS = {
     "func_name": (NOT_TEXT, []),
     "package": (NOT_TEXT, []),
     "runtime": (NOT_TEXT, [("Cobol", "FSS.1005"), ("python3.10", "FSS.1005"), (HUGE, "FSS.1005")]),
-    "timeout": (NOT_NUMBER, [(value, "FSS.1008") for value in (0, 2, -1, 259_201, 2**62)]),
+    "timeout": (NOT_NUMBER, [(value, "FSS.1008") for value in (0, 2, -1, 259_201, 2**70)]),
     "handler": (
         NOT_TEXT,
         [(value, "FSS.1003") for value in ("x", "." * 9, "../x.y", "/x.y", "a\x00.b", "x." + "y" * 127)],
     ),
-    "memory_size": (NOT_NUMBER, [(value, "FSS.1007") for value in (0, 1, 127, 129, -128, 10_241, 20_480)]),
+    "memory_size": (NOT_NUMBER, [(value, "FSS.1007") for value in (0, 1, 127, 129, -128, 10_241, 2**70)]),
     "description": (NOT_TEXT, [("d" * 513, "FSS.1019"), (HUGE, "FSS.1019")]),
     "user_data": (
         NOT_TEXT,
@@ -65,9 +65,9 @@ FIELDS = {
         ],
     ),
     "initializer_handler": (NOT_TEXT, [(value, "FSS.1404") for value in ("x", "../a.b", "a\x00.b", "x." + "y" * 127)]),
-    "initializer_timeout": (NOT_NUMBER, []),
+    "initializer_timeout": (NOT_NUMBER, [(value, "FSS.1405") for value in (-1, 301, 2**70)]),
     "pre_stop_handler": (NOT_TEXT, [(value, "FSS.0400") for value in ("x", "a.b", "x." + "y" * 127)]),
-    "pre_stop_timeout": (NOT_NUMBER, []),
+    "pre_stop_timeout": (NOT_NUMBER, [(value, "FSS.0400") for value in (-1, 91, 2**70)]),
     "ephemeral_storage": (NOT_NUMBER, [(value, "FSS.0400") for value in (1, 511, 513, 10_239, -512, 20_480)]),
     "enable_dynamic_memory": (NOT_FLAG, []),
     "enable_fresh_state": (NOT_FLAG, []),
