@@ -1,6 +1,7 @@
 """Every member of the configuration of a function: what it may not be, by a table that must name all of them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -225,6 +226,12 @@ def refusals(api, **fields):
 
 def test_the_table_names_every_member():
     assert set(FIELDS) == set(ConfigFields.__struct_fields__)
+
+
+def test_the_reference_page_names_every_member():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "function-configuration.md").read_text()
+
+    assert [name for name in ConfigFields.__struct_fields__ if f"`{name}" not in page] == []
 
 
 @pytest.mark.proves("error:FSS.0400")

@@ -98,6 +98,19 @@ def test_two_instances_share_what_they_write(share):
     assert (share / "note").read_text() == "from one and two"
 
 
+def test_a_network_file_system_sees_the_user_of_the_host(share):
+    """It cannot translate owners, so the file server must take all users for one."""
+    share.chmod(0o777)
+
+    ask(
+        share,
+        "open('/mnt/data/new.txt', 'w').write('x'); result = 1",
+        roots=[ShareRoot(folder=share, read_only=False, maps_owners=False)],
+    )
+
+    assert (share / "new.txt").stat().st_uid >= 210_000
+
+
 def test_files_of_other_owners_keep_their_modes(share):
     (share / "private").write_text("of root")
     (share / "private").chmod(0o600)

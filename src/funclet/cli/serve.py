@@ -243,7 +243,7 @@ def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: 
         settings=SandboxdSettings(
             allowed_folders=(folder / "code", server.language_folder()),
             shares=[
-                ShareRoot(folder=Path(share.folder), read_only=share.read_only)
+                ShareRoot(folder=Path(share.folder), read_only=share.read_only, maps_owners=not share.is_nfs)
                 for share in start_.inventory.shares.values()
             ],
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),

@@ -154,11 +154,10 @@ static int set_attributes(int fd, const char *path, unsigned flags, uint64_t att
 }
 
 /* The source is opened without following any symbolic link: whoever may write below a checked folder must not be able
- * to lead a privileged mount elsewhere between check and use. With `owners_fd` it is a folder that functions share:
- * without the mounts below it, and with the owners of its files translated by that user namespace. */
-static int open_tree_without_links(const char *path, uint64_t attributes, int owners_fd)
+ * to lead a privileged mount elsewhere between check and use. A folder that functions share is shown without the mounts
+ * below it, and with the owners of its files translated by the user namespace `owners_fd`, unless that is below 0. */
+static int open_tree_without_links(const char *path, uint64_t attributes, int is_share, int owners_fd)
 {
-    int is_share = owners_fd >= 0;
     struct how_to_open how = {
         .flags = O_PATH | O_CLOEXEC | (is_share ? O_DIRECTORY : 0),
         .resolve = NO_SYMLINKS | NO_MAGICLINKS,
@@ -182,7 +181,7 @@ static int open_tree_without_links(const char *path, uint64_t attributes, int ow
 
 static int bind_tree(const struct step *step)
 {
-    int tree = open_tree_without_links(step->t, (uint64_t)step->a, -1);
+    int tree = open_tree_without_links(step->t, (uint64_t)step->a, 0, -1);
     if (tree < 0)
         return step->b && (errno == ENOENT || errno == EACCES) ? 0 : -1;
     int result = (int)syscall(NR_MOVE_MOUNT, tree, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
@@ -668,19 +667,19 @@ static PyObject *native_mount_detached(PyObject *self, PyObject *args)
     return mount_fd < 0 ? NULL : PyLong_FromLong(mount_fd);
 }
 
-PyDoc_STRVAR(clone_tree_doc, "clone_tree(path, attributes, owners_fd=-1) -> fd\n\n"
-                             "A detached copy of the mounts at a path that has no symbolic link. With owners_fd only of "
-                             "one folder, with the owners of its files translated by that user namespace.");
+PyDoc_STRVAR(clone_tree_doc, "clone_tree(path, attributes, is_share=0, owners_fd=-1) -> fd\n\n"
+                             "A detached copy of the mounts at a path that has no symbolic link. A share is one folder, "
+                             "with the owners of its files translated by a user namespace if there is one.");
 
 static PyObject *native_clone_tree(PyObject *self, PyObject *args)
 {
     const char *path;
     unsigned int attributes;
-    int owners_fd = -1;
+    int is_share = 0, owners_fd = -1;
     (void)self;
-    if (!PyArg_ParseTuple(args, "sI|i", &path, &attributes, &owners_fd))
+    if (!PyArg_ParseTuple(args, "sI|pi", &path, &attributes, &is_share, &owners_fd))
         return NULL;
-    int tree = open_tree_without_links(path, attributes, owners_fd);
+    int tree = open_tree_without_links(path, attributes, is_share, owners_fd);
     return tree < 0 ? PyErr_SetFromErrnoWithFilename(PyExc_OSError, path) : PyLong_FromLong(tree);
 }
 

@@ -71,10 +71,10 @@ class Helper(Protocol):
         """Return peak memory in bytes, which begins anew, and CPU seconds of a control group; 0 for no descriptor."""
         ...
 
-    def clone_tree(self, path: str, attributes: int, owners_fd: int = -1, /) -> int:
+    def clone_tree(self, path: str, attributes: int, is_share: bool = False, owners_fd: int = -1, /) -> int:
         """Return a descriptor of a detached copy of the mounts at a path without symbolic links.
 
-        With `owners_fd` of the one folder only, with the owners of its files translated by that user namespace.
+        Of a share only the one folder, with the owners of its files translated by a user namespace if it is given.
         """
         ...
 

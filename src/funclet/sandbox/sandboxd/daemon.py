@@ -19,7 +19,7 @@ from functools import partial
 from funclet.sandbox import native
 from funclet.sandbox.protocol import HostCheck, MountFailed, SandboxError
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
-from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker, Running
+from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker
 from funclet.sandbox.sandboxd.messages import (
     BadMessage,
     Create,
@@ -37,6 +37,7 @@ from funclet.sandbox.sandboxd.messages import (
     send,
 )
 from funclet.sandbox.sandboxd.nursery import SWEEP_S, Nursery
+from funclet.sandbox.sandboxd.running import Running
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.stems import most_stems
 

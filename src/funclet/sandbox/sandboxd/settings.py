@@ -26,6 +26,9 @@ class ShareRoot:
 
     folder: Path
     read_only: bool
+    maps_owners: bool = True
+    """Whether files are shown as those of the instance's user. False for network file systems, which cannot do that:
+    there the instance is, for the file server, the user that it is on the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,8 @@ class SandboxdSettings:
             for one in members["forkable"]
         )
         members["shares"] = tuple(
-            ShareRoot(folder=Path(one["folder"]), read_only=one["read_only"]) for one in members["shares"]
+            ShareRoot(folder=Path(one["folder"]), read_only=one["read_only"], maps_owners=one["maps_owners"])
+            for one in members["shares"]
         )
         members["image_folder"] = Path(members["image_folder"])
         return cls(**members)

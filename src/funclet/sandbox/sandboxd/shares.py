@@ -14,7 +14,7 @@ from pathlib import Path
 from funclet.sandbox import native
 from funclet.sandbox.protocol import MountFailed, SandboxError
 from funclet.sandbox.sandboxd.messages import Create, Share
-from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.settings import SandboxdSettings, ShareRoot
 
 _SHOWN_AT = "/etc/hosts"
 _LOCAL_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
@@ -57,7 +57,7 @@ def check(spec: Create, settings: SandboxdSettings) -> None:
             raise MountFailed(f"'{share.target}': failed to mount exist system path")
 
 
-def _root_of(share: Share, settings: SandboxdSettings) -> Path | None:
+def _root_of(share: Share, settings: SandboxdSettings) -> ShareRoot | None:
     """Return the innermost opened folder that holds what is shared, with its own rule for writing."""
     source = share.source
     if os.path.normpath(source) != source:
@@ -65,7 +65,9 @@ def _root_of(share: Share, settings: SandboxdSettings) -> Path | None:
     roots = [root for root in settings.shares if source == str(root.folder) or source.startswith(f"{root.folder}/")]
     allowed = [root for root in roots if share.read_only or not root.read_only]
     # Where one opened folder lies in another, the stricter rule holds for what both have.
-    return allowed[0].folder if allowed and len(allowed) == len(roots) else None
+    if not allowed or len(allowed) < len(roots):
+        return None
+    return max(allowed, key=lambda root: len(str(root.folder)))
 
 
 def is_free(target: str) -> bool:
@@ -77,11 +79,14 @@ def is_free(target: str) -> bool:
     return len(parts) > 1 or parts[0] not in _OPEN_PARENTS
 
 
-def open_own(spec: Create, user_id: int, hosts_file: Path, after: ExitStack) -> Sequence[Own]:
+def open_own(
+    spec: Create, settings: SandboxdSettings, user_id: int, hosts_file: Path, after: ExitStack
+) -> Sequence[Own]:
     """Return what only this instance is shown; `after` closes the descriptors.
 
     Args:
         spec: what was asked for, checked.
+        settings: what the operator has opened.
         user_id: of the instance on the host; also its group.
         hosts_file: a path of ours for the names, if there are any. The file is the caller's, who deletes it when the
             child has mounted it.
@@ -93,7 +98,8 @@ def open_own(spec: Create, user_id: int, hosts_file: Path, after: ExitStack) -> 
     """
     own = []
     for share in spec.shares:
-        fd = _open_share(share, user_id)
+        root = _root_of(share, settings)
+        fd = _open_share(share, user_id, maps_owners=root is None or root.maps_owners)
         after.callback(os.close, fd)
         own.append(Own(fd, share.target, is_folder=True))
     if spec.hosts:
@@ -103,12 +109,15 @@ def open_own(spec: Create, user_id: int, hosts_file: Path, after: ExitStack) -> 
     return own
 
 
-def _open_share(share: Share, user_id: int) -> int:
+def _open_share(share: Share, user_id: int, *, maps_owners: bool) -> int:
     attributes = native.ATTR_NOSUID | native.ATTR_NODEV | (native.ATTR_RDONLY if share.read_only else 0)
+    helper = native.helper()
     try:
-        owners = native.helper().owners(f"{share.user_id} {user_id} 1\n", f"{share.group_id} {user_id} 1\n")
+        if not maps_owners:
+            return helper.clone_tree(share.source, attributes, True)  # as C has it
+        owners = helper.owners(f"{share.user_id} {user_id} 1\n", f"{share.group_id} {user_id} 1\n")
         try:
-            return native.helper().clone_tree(share.source, attributes, owners)
+            return helper.clone_tree(share.source, attributes, True, owners)  # as above
         finally:
             os.close(owners)
     except OSError as error:
