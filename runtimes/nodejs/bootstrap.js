@@ -48,6 +48,7 @@ function makeInstance(env, catalogueName, log) {
     codeRoot,
     handler: env.RUNTIME_HANDLER || '',
     initializer: env.RUNTIME_INITIALIZER_HANDLER || '',
+    preStop: env.PRE_STOP_HANDLER || '',
     rules: handlerRules(catalogueName)
   };
   // Node names loaded files by their real path.
@@ -123,8 +124,7 @@ function dispatch(life, frame, done) {
       life.instance.invoke(frame, done);
       break;
     case TYPE.PRESTOP:
-      // FunctionGraph has no pre-stop in Node.js: the setting is taken and nothing runs.
-      done(EMPTY);
+      life.instance.preStop(frame, done);
       break;
     default:
       throw new BrokenFrame(`unknown frame type ${frame.type}`);

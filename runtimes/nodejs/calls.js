@@ -22,11 +22,13 @@ const EMPTY = { code: 0, flags: 0, body: '' };
 /** How an entry point fails and answers: phases of exception and callback error, form of the result. */
 const KIND = {
   HANDLER: { thrown: PHASE.INVOCATION, calledBack: PHASE.ENTRY, hasResult: true },
-  INITIALIZER: { thrown: PHASE.INITIALIZATION, calledBack: PHASE.INITIALIZATION, hasResult: false }
+  INITIALIZER: { thrown: PHASE.INITIALIZATION, calledBack: PHASE.INITIALIZATION, hasResult: false },
+  PRE_STOP: { thrown: PHASE.INVOCATION, calledBack: PHASE.INVOCATION, hasResult: false }
 };
 
 /**
  * Calls `target.entry` with the values and a callback, and `done(outcome)` once, at the first answer.
+ * With `target.returns` it takes no callback: its return is the answer, unless that is a promise.
  *
  * `done` is never called when the function neither calls back nor returns a promise; the server ends such a call.
  */
@@ -55,6 +57,8 @@ function call(target, values, kind, reporter, done) {
     const returned = apply(target.entry, target.owner, values.concat(callback));
     if (target.promises && isPromise(returned)) {
       returned.then(resolve, reject);
+    } else if (target.returns) {
+      resolve(returned);
     }
   } catch (error) {
     reject(error);

@@ -62,6 +62,20 @@ class Instance {
     });
   }
 
+  /** Runs the pre-stop handler; a name that is not `file.export` is none. */
+  preStop(frame, done) {
+    const parts = this.settings.preStop.split('.');
+    if (parts.length !== 2 || parts.indexOf('') >= 0) {
+      done(EMPTY);
+      return;
+    }
+    this.start(PHASE.ENTRY, done, () => {
+      const entry = findExport(this.loaded, parts[1], 'pre-stop handler', this.settings.handler);
+      const target = Object.assign(this.target(entry, true), { returns: entry.length < 2 });
+      call(target, [this.makeContext(frame)], KIND.PRE_STOP, this.reporter, done);
+    });
+  }
+
   /** Calls the handler with the event. */
   invoke(frame, done) {
     this.start(PHASE.ENTRY, done, () => {

@@ -114,6 +114,7 @@ class Settings:
     target_networks: tuple[str, ...] = _setting(
         (), "Private networks that connections and topics may address, such as 10.0.0.0/8 or 127.0.0.1/32; * for all."
     )
+    inventory: str = _setting("", "TOML file that lists the folders functions may mount, and the VPCs. Default: none.")
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
 
     @property

@@ -35,9 +35,11 @@ from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
+from funclet.model.inventory import Inventory
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import SandboxDriver
 from funclet.store.sqlite import SqliteReader
+from funclet.vault import Vault
 from funclet.wiring import (
     GC_THRESHOLD,
     Changes,
@@ -66,6 +68,7 @@ class DataProcess:
         driver: SandboxDriver,
         registry: Registry,
         standby: Standby,
+        inventory: Inventory,
     ) -> None:
         """Prepare the process. The arguments are those of `server.Server`, but with the listeners of all processes.
 
@@ -76,6 +79,7 @@ class DataProcess:
         self._driver = driver
         self._registry = registry
         self._standby = standby
+        self._inventory = inventory
         self._stop = StopSignal()
         self._metrics = Metrics()
 
@@ -110,7 +114,14 @@ class DataProcess:
         code = CodeCache(Blobs(folder / "packages"), folder / "code")
         count = self._standby.count
         return open_dispatcher(
-            self._settings, self._driver, self._registry, code, logs.add, metrics=self._metrics, processes=count
+            self._settings,
+            self._driver,
+            self._registry,
+            code,
+            logs.add,
+            metrics=self._metrics,
+            processes=count,
+            inventory=self._inventory,
         )
 
     async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
@@ -150,7 +161,7 @@ class DataProcess:
         stack.push_async_callback(leave, self._stop, mesh, settings)
         await mesh.listen(dispatcher, _answers(changes, dispatcher, logs, self._metrics))
         await mesh.join()
-        await self._open_http(stack, parts, Head(mesh.head), self._all_listeners[member.number])
+        await self._open_http(stack, parts, store.vault, Head(mesh.head), self._all_listeners[member.number])
 
     async def _follow(self, head: Link, stack: AsyncExitStack) -> None:
         """Wait for process 0, and end when it ends."""
@@ -168,8 +179,10 @@ class DataProcess:
         stack.push_async_callback(following.close)
         following.start(follow(), name="follow process 0")
 
-    async def _open_http(self, stack: AsyncExitStack, parts: Parts, head: Head, listeners: Listeners) -> None:
-        outside = build_outside(self._settings, parts.store, parts.clock)
+    async def _open_http(
+        self, stack: AsyncExitStack, parts: Parts, vault: Vault, head: Head, listeners: Listeners
+    ) -> None:
+        outside = build_outside(self._settings, parts.store, vault, parts.clock)
         services = build_services(
             self._settings,
             listeners,
@@ -178,6 +191,7 @@ class DataProcess:
             outside,
             function_changed=_nothing_changes_here,
             triggers_changed=_nothing_changes_here,
+            inventory=self._inventory,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator)
 

@@ -41,6 +41,7 @@ from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
+from funclet.model.inventory import Inventory
 from funclet.model.urn import Urn
 from funclet.outside.objects import trim_streams
 from funclet.runtimes.registry import Registry
@@ -57,6 +58,7 @@ from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
 from funclet.triggers.host import TimerHost
 from funclet.triggers.prewarm import TimerPrewarm
+from funclet.vault import Vault
 from funclet.wiring import (
     GC_THRESHOLD,
     LEAVE_S,
@@ -101,6 +103,7 @@ class Server:
         driver: SandboxDriver,
         registry: Registry,
         mesh: Mesh | None = None,
+        inventory: Inventory | None = None,
     ) -> None:
         """Prepare the server.
 
@@ -110,12 +113,14 @@ class Server:
             driver: makes sandboxes; closed at the end.
             registry: the runtimes of this host.
             mesh: the other data-plane processes; None if this is the only one.
+            inventory: what the operator has opened to functions; None for nothing.
         """
         self._settings = settings
         self._listeners = listeners
         self._driver = driver
         self._registry = registry
         self._mesh = mesh
+        self._inventory = inventory or Inventory()
         self._stop = StopSignal()
         self._blobs = Blobs(settings.data_folder / "packages")
         self._code = CodeCache(self._blobs, settings.data_folder / "code")
@@ -146,7 +151,7 @@ class Server:
         identity = await self._bootstrap(store)
         identify(identity)
         parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
-        outside = await self._open_outside(stack, parts)
+        outside = await self._open_outside(stack, parts, store.vault)
         side = QueueSide(self._settings, parts, outside)
         queue = side.queue
         stack.push_async_callback(side.close, deadline_s=min(self._settings.async_drain_s, self._settings.drain_s))
@@ -184,6 +189,7 @@ class Server:
             outside,
             function_changed=function_changed,
             triggers_changed=triggers_changed,
+            inventory=self._inventory,
             queue=side,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator, probes=probes)
@@ -210,9 +216,9 @@ class Server:
             announce=prewarm.announce if settings.prewarm_timers == "on" else None,
         )
 
-    async def _open_outside(self, stack: AsyncExitStack, parts: Parts) -> Outside:
+    async def _open_outside(self, stack: AsyncExitStack, parts: Parts, vault: Vault) -> Outside:
         """Begin to send what topics have, and to delete what has come to its end."""
-        outside = await asyncio.to_thread(build_outside, self._settings, parts.store, parts.clock)
+        outside = build_outside(self._settings, parts.store, vault, parts.clock)
         stack.push_async_callback(outside.jetstream.close)
         outside.sender.open()
         stack.push_async_callback(outside.sender.close, deadline_s=min(LEAVE_S, self._settings.drain_s))
@@ -264,7 +270,14 @@ class Server:
         count = mesh.member.count if mesh else 1
         metrics = Metrics()
         dispatcher = open_dispatcher(
-            self._settings, self._driver, self._registry, self._code, logs.add, metrics=metrics, processes=count
+            self._settings,
+            self._driver,
+            self._registry,
+            self._code,
+            logs.add,
+            metrics=metrics,
+            processes=count,
+            inventory=self._inventory,
         )
         stack.push_async_callback(dispatcher.close)
         if mesh is not None:

@@ -22,6 +22,7 @@ _CATEGORIES = {
     4012: "Load failed",
     4010: "Invocation timed out",
     4205: "Memory threshold exceeded",
+    4206: "Load failed",
     4207: "Disk threshold exceeded",
     4002: "Code error",
     4004: "Code error",

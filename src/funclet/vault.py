@@ -101,6 +101,11 @@ class Vault:
 
 
 def _read_keys(path: Path) -> dict[bytes, bytes]:
+    """Return the keys in a file.
+
+    Raises:
+        VaultError: it is damaged, or others may read it.
+    """
     if path.stat().st_mode & 0o077:
         raise VaultError(f"Others may read the key file {path}; make it private: chmod 600 {path}")
     try:

@@ -43,6 +43,7 @@ from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.metrics import Metrics, Values
 from funclet.model.errors import ModelError
+from funclet.model.inventory import Inventory
 from funclet.model.invocation import Node, Report, Submitter
 from funclet.outside.guard import Guard, parse_networks
 from funclet.outside.jetstream import JetStream
@@ -121,6 +122,7 @@ def open_dispatcher(
     *,
     metrics: Metrics,
     processes: int,
+    inventory: Inventory,
 ) -> Dispatcher:
     """Open the data plane of a process over an open driver; the caller closes it before the driver.
 
@@ -137,7 +139,10 @@ def open_dispatcher(
         # Whoever says how long requests may wait wants them to.
         refuses_early=settings.admission_wait_ms < 0,
         launch=LaunchOptions(
-            network=choose_network(settings, driver), timezone=settings.timezone, use_stems=settings.stems == "on"
+            network=choose_network(settings, driver),
+            timezone=settings.timezone,
+            use_stems=settings.stems == "on",
+            inventory=inventory,
         ),
     )
     dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics)
@@ -301,14 +306,9 @@ class Outside:
         )
 
 
-def build_outside(settings: Settings, store: Store, clock: SystemClock) -> Outside:
-    """Return it over an open store; nothing runs yet.
-
-    Raises:
-        VaultError, OSError: the key file cannot be read.
-    """
+def build_outside(settings: Settings, store: Store, vault: Vault, clock: SystemClock) -> Outside:
+    """Return it over an open store and the vault of its secrets; nothing runs yet."""
     folder = settings.data_folder
-    vault = Vault.open(folder / "secrets.key")
     guard = Guard(parse_networks(settings.target_networks), setting="target_networks")
     outgoing = Outgoing(guard)
     links = Links(store, vault)
@@ -331,6 +331,7 @@ def build_services(
     *,
     function_changed: Callable[[str, str, str], None],
     triggers_changed: Callable[[], None],
+    inventory: Inventory,
     queue: "QueueSide | None" = None,
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
@@ -345,6 +346,7 @@ def build_services(
         region=region,
         limits=limits,
         on_change=function_changed,
+        inventory=inventory,
     )
     return Services(
         functions=functions,

@@ -44,7 +44,7 @@ def test_a_body_without_func_name_replaces_what_its_sender_drops_when_empty(api)
         initializer_handler="index.init",
         description="d",
         app_xrole="app",
-        mount_config={"func_mounts": [{"mount_type": "sfs", "mount_resource": "r", "local_mount_path": "/m"}]},
+        mount_config={"func_mounts": [{"mount_type": "sfs", "mount_resource": "r1", "local_mount_path": "/m"}]},
     )
 
     changed = api.send("PUT", "/functions/hello/config", {"package": "agency", "timeout": 5, "user_data": '{"b":"2"}'})

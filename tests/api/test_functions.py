@@ -22,7 +22,8 @@ MOUNT = {"mount_type": "sfs", "mount_resource": "r1", "local_mount_path": "/mnt/
 
 
 def mounts(*paths, **user):
-    return {"mount_user": user, "func_mounts": [{**MOUNT, "local_mount_path": path} for path in paths]}
+    mounts = [{**MOUNT, "local_mount_path": path, "mount_share_path": f"/{n}"} for n, path in enumerate(paths)]
+    return {"mount_user": user, "func_mounts": mounts}
 
 
 EVERYTHING = {

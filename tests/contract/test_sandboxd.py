@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from funclet.sandbox.protocol import Network, SandboxError
 from funclet.sandbox.sandboxd.messages import Create, Failed, Ready, Started, Stop, parse, receive, render, send
+from tests.support.network import outside_world
 from tests.support.sandbox import PYTHON, become_true, make_folders, run_in_lab, start_sandboxd
 from tests.support.waiting import eventually
 
@@ -206,40 +206,6 @@ def test_nothing_is_left_of_many_instances():
 
     run_in_lab("full", body)
     assert left == []
-
-
-@contextmanager
-def outside_world():
-    """Yield a server that stands in a network namespace of its own, behind a link to this host, and its address."""
-    name = f"out{os.getpid()}"
-    commands = [
-        f"netns add {name}",
-        f"link add {name} type veth peer name eth0 netns {name}",
-        f"addr add 198.51.100.1/24 dev {name}",
-        f"link set {name} up",
-        f"-n {name} addr add 198.51.100.2/24 dev eth0",
-        f"-n {name} link set eth0 up",
-        f"-n {name} link set lo up",
-    ]
-    program = """
-        import socket
-        with socket.create_server(("198.51.100.2", 8080)) as server:
-            print("ready", flush=True)
-            while True:
-                peer, address = server.accept()
-                peer.sendall(address[0].encode()); peer.close()
-    """
-    try:
-        for command in commands:
-            subprocess.run(["ip", *command.split()], check=True)
-        with subprocess.Popen(
-            ["ip", "netns", "exec", name, sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE
-        ) as process:
-            process.stdout.readline()
-            yield
-            process.kill()
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 FETCH = "result = socket.create_connection(({!r}, {}), timeout=1).recv(100)"

@@ -12,6 +12,7 @@ from funclet.api.operations import OPERATIONS
 from funclet.base.http import JSON, Request
 from funclet.blobs import Blobs
 from funclet.model.identity import Principal, Project, User
+from funclet.model.inventory import ANY_PROJECT, Inventory, Share
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
@@ -27,6 +28,10 @@ PROJECT = Project(project_id="0123456789abcdef0123456789abcdef", name="test-1", 
 OTHER_PROJECT = Project(project_id="f" * 32, name="test-1", domain_id="e" * 32, domain_name="other")
 REGION = "test-1"
 RUNTIMES = Path(__file__).parents[2] / "runtimes"
+
+
+INVENTORY = Inventory(shares={"r1": Share(id="r1", folder="/srv/r1", projects=frozenset({ANY_PROJECT}))})
+"""One folder that every function may mount."""
 
 
 class StoppedClock:
@@ -77,7 +82,7 @@ class Answer:
 class InProcessApi:
     """Send requests without a socket. `close` it."""
 
-    def __init__(self, folder, registry, *, limits=None, code_url_hosts=(), runner=None):
+    def __init__(self, folder, registry, *, limits=None, code_url_hosts=(), runner=None, inventory=INVENTORY):
         self.clock = StoppedClock()
         self.changes = []
         self.runner = runner or asyncio.Runner()
@@ -96,6 +101,7 @@ class InProcessApi:
             region=REGION,
             limits=self.limits,
             on_change=self._on_change,
+            inventory=inventory,
         )
         self.versions = VersionService(
             self.store, self.clock, region=REGION, limits=self.limits, on_change=self._on_change

@@ -21,6 +21,7 @@ class ReadElsewhere:
     def __init__(self, path: Path) -> None:
         self._writer = SqliteStore.open(path)
         self._reader = SqliteReader.open(path)
+        self.vault = self._writer.vault
         self.write = self._writer.write
         self.read = self._reader.read
 

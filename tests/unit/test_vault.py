@@ -72,3 +72,16 @@ def test_a_key_file_that_others_may_read_is_refused(tmp_path):
 
     with pytest.raises(VaultError, match="chmod 600"):
         Vault.open(path)
+
+
+def test_a_key_that_another_process_has_added_is_found(tmp_path):
+    path = tmp_path / "secrets.key"
+    writer = Vault.open(path)
+    reader = Vault.open(path)
+    writer.add_key()
+
+    sealed = writer.seal("secret", context="a")
+
+    assert reader.reveal(sealed, context="a") == "secret"
+    writer.drop_old_keys()
+    assert reader.reveal(writer.seal("next", context="a"), context="a") == "next"

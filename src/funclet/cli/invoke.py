@@ -21,7 +21,8 @@ from funclet.client import Answer, ApiError, error_of
 
 MAX_EVENT_BYTES = 6 * 1024 * 1024
 _FUNCTION_FAULTS = frozenset(
-    f"FSS.{code}" for code in (4001, 4002, 4003, 4004, 4005, 4006, 4007, 4009, 4010, 4201, 4204, 4205, 4207, 4208, 4211)
+    f"FSS.{code}"
+    for code in (4001, 4002, 4003, 4004, 4005, 4006, 4007, 4009, 4010, 4201, 4204, 4205, 4206, 4207, 4208, 4211)
 )
 # Queued invocations carry the inner code as a number, and these are the function's own fault.
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from funclet import config
 from funclet.cli import privileges
-from funclet.cli.serve import Level, Start, log_to_stderr, serve_one
+from funclet.cli.serve import Level, Start, load_inventory, log_to_stderr, serve_one
 from funclet.cluster.member import Member, Progress, Standby
 from funclet.cluster.supervisor import Supervisor
 from funclet.sandbox.sandboxd.supervise import FORWARDED
@@ -66,7 +66,12 @@ def _be_supervisor(plan: Mapping[str, Any]) -> int:
     count: int = plan["count"]
     progress = Progress(plan["progress"], count)
     os.close(plan["progress"])
-    start_ = Start(settings=settings, listeners=listeners, registry=load_registry(settings))
+    start_ = Start(
+        settings=settings,
+        listeners=listeners,
+        registry=load_registry(settings),
+        inventory=load_inventory(settings),
+    )
 
     def be_process(descriptor: int) -> int:
         standby = Standby(count=count, run_id=plan["run_id"], progress=progress, descriptor=descriptor)

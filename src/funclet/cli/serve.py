@@ -24,6 +24,7 @@ from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
     from funclet.cluster.member import Member, Standby
+    from funclet.model.inventory import Inventory
     from funclet.runtimes.registry import Registry
     from funclet.server import Identity
     from funclet.services.identity import Credentials
@@ -84,6 +85,7 @@ class Start:
     listeners: Sequence["Listeners"]
     """Those of each process by its number; the kernel spreads connections over them."""
     registry: "Registry"
+    inventory: "Inventory"
     member: "Member | None" = None
     """Of the server among several processes; None: it is the only one, or a process beside the server."""
     standby: "Standby | None" = None
@@ -114,14 +116,29 @@ def start(settings: config.Settings) -> int:
     registry = load_registry(settings)
     for fault in registry.faults_of(settings.runtime_map):
         raise Failure(fault, hint="Name an interpreter with --runtime NAME=PATH; fgs doctor lists what is found.")
+    inventory = load_inventory(settings)
     count = processes_of(settings)
-    start_ = Start(settings=settings, listeners=_listen(settings, count), registry=registry)
+    start_ = Start(settings=settings, listeners=_listen(settings, count), registry=registry, inventory=inventory)
     level = _as_root(start_) if os.geteuid() == 0 else _as_user(start_)
     if count == 1:
         return serve_one(start_, level)
     from funclet.cli import processes  # noqa: PLC0415 - as above
 
     return processes.serve_several(start_, level, count)
+
+
+def load_inventory(settings: config.Settings) -> "Inventory":
+    """Return what the operator has opened to functions.
+
+    Raises:
+        Failure: the file cannot be used.
+    """
+    from funclet import inventory  # noqa: PLC0415 - as above
+
+    try:
+        return inventory.load(settings.inventory)
+    except inventory.InventoryError as error:
+        raise Failure(str(error), hint="docs/reference/function-configuration.md says what it may hold.") from error
 
 
 def processes_of(settings: config.Settings) -> int:
@@ -217,7 +234,7 @@ def serve_one(start_: Start, level: Level) -> int:
 def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: Callable[[], None]) -> NoReturn:
     """Fork the process and become its sandboxd."""
     from funclet import server  # noqa: PLC0415 - as above
-    from funclet.sandbox.sandboxd.settings import SandboxdSettings  # noqa: PLC0415
+    from funclet.sandbox.sandboxd.settings import SandboxdSettings, ShareRoot  # noqa: PLC0415
     from funclet.sandbox.sandboxd.supervise import supervise  # noqa: PLC0415
 
     folder = start_.settings.data_folder
@@ -225,6 +242,10 @@ def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: 
         child,
         settings=SandboxdSettings(
             allowed_folders=(folder / "code", server.language_folder()),
+            shares=[
+                ShareRoot(folder=Path(share.folder), read_only=share.read_only, maps_owners=not share.is_nfs)
+                for share in start_.inventory.shares.values()
+            ],
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),
             image_folder=folder,
             forkable=server.forkable(start_.registry),
@@ -382,13 +403,15 @@ async def _serve_until_stopped(
         _banner(start_, driver.level, identity.created)
 
     if start_.standby is not None:
-        process = data_process.DataProcess(start_.settings, start_.listeners, driver, start_.registry, start_.standby)
+        process = data_process.DataProcess(
+            start_.settings, start_.listeners, driver, start_.registry, start_.standby, start_.inventory
+        )
         await process.run()
     else:
         for unwanted in others:
             unwanted.close()
         mesh = Mesh(member, start_.settings.data_folder / SOCKETS) if member else None
-        this = server.Server(start_.settings, own, driver, start_.registry, mesh)
+        this = server.Server(start_.settings, own, driver, start_.registry, mesh, start_.inventory)
         await this.run(identify=identify, announce=announce)
 
 

@@ -133,7 +133,7 @@ class Dispatcher:
         while True:
             entry = self._entry_for(invocation)
             if entry is None:
-                return self._not_installed(invocation)
+                return _refused_gpu(invocation.version) or self._not_installed(invocation)
             pool, counters = entry.pool, entry.counters
             instance = pool.take() or await _acquire(pool, invocation)
             if isinstance(instance, FunctionFailed):
@@ -302,6 +302,7 @@ class Dispatcher:
             clock=self._clock,
             deadlines=self._deadlines,
             pace=self._pace,
+            record=self._record,
         )
         try:
             failure = await instance.start(spec)
@@ -400,6 +401,13 @@ class Dispatcher:
 
     def _all_pools(self) -> list[Pool]:
         return [entry.pool for entry in self._all_entries()]
+
+
+def _refused_gpu(version: FunctionVersion) -> Refused | None:
+    """Return why a function that wants a GPU cannot run here; None if it wants none."""
+    if not (version.settings.echoed.get("gpu_memory") or version.settings.echoed.get("gpu_type")):
+        return None
+    return Refused(reason="no GPU available on this node", retry_after_s=None, is_overload=True)
 
 
 async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:

@@ -7,12 +7,10 @@ This is the only place where `sandbox` and `runtimes` meet.
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from msgspec.structs import replace
@@ -22,12 +20,12 @@ from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
 from funclet.base.ids import new_uuid
 from funclet.dataplane.endings import EndedWithAnother, NotStarted
+from funclet.dataplane.faults import ENDING, Fault, fault_of, mount_fault
 from funclet.dataplane.output import OutputReader
 from funclet.dataplane.pace import Pace
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
     CANCELLED_TEXT,
-    MAX_SYNC_BODY_BYTES,
     Completed,
     FailureKind,
     FunctionFailed,
@@ -36,7 +34,7 @@ from funclet.model.invocation import (
     Report,
 )
 from funclet.runtimes.frames import Answer, FrameConnection, FrameType, RuntimeGone, request_bytes
-from funclet.sandbox.protocol import ExitReason, Sandbox, SandboxSpec, Usage
+from funclet.sandbox.protocol import ExitReason, MountFailed, Sandbox, SandboxSpec, Usage
 
 # The loading of code has the initializer's deadline at least, and never less than small hosts need (runtimes.md 3.1).
 MIN_LOAD_DEADLINE_S = 30.0
@@ -49,23 +47,7 @@ _STORAGE_AGE_S = 0.1
 _REST_S = 0.005
 """After a longer rest, what the instance did in it is no part of the next request."""
 
-_KINDS: dict[int, FailureKind] = {
-    InnerCode.LOAD: FailureKind.LOAD,
-    InnerCode.RESPONSE_TOO_LARGE: FailureKind.BAD_RESPONSE,
-    InnerCode.NOT_SERIALISABLE: FailureKind.BAD_RESPONSE,
-    InnerCode.INITIALIZER: FailureKind.INIT,
-}
-
-_ENDING = frozenset(
-    {
-        FailureKind.TIMEOUT,
-        FailureKind.OUT_OF_MEMORY,
-        FailureKind.EXITED,
-        FailureKind.DISK_FULL,
-        FailureKind.CANCELLED,
-    }
-)
-"""Failures after which the instance serves nobody else (runtimes.md 6.3)."""
+_NOTHING_USED = Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
 
 
 class InstanceState(StrEnum):
@@ -87,15 +69,6 @@ _ALLOWED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """A failure as the runtime or its end tells it, before there is a report."""
-
-    kind: FailureKind
-    code: int
-    body: bytes
-    is_json: bool = False
-    is_handled: bool = False
 
 
 class Instance:
@@ -111,6 +84,7 @@ class Instance:
         clock: Clock,
         deadlines: Deadlines,
         pace: Pace,
+        record: Callable[[Report], None],
     ) -> None:
         self.version = version
         self.memory_mib = memory_mib
@@ -132,6 +106,8 @@ class Instance:
         self._clock = clock
         self._deadlines = deadlines
         self._pace = pace
+        self._record = record
+        """Takes what the instance prints outside of requests."""
         self._behind: deque[tuple[str, asyncio.Future[Answer], float]] = deque()
         """Requests that were sent while another one ran: ids, answers, time limits in seconds."""
         self._answered_at = 0.0
@@ -161,7 +137,10 @@ class Instance:
             SandboxError: the platform could not make the sandbox.
         """
         began = self._clock.monotonic()
-        streams = await self._sandbox.start(dataclasses.replace(spec, greet=self._greeting))
+        try:
+            streams = await self._sandbox.start(dataclasses.replace(spec, greet=self._greeting))
+        except MountFailed as error:
+            return self._failed(mount_fault(error), _NOTHING_USED)
         self._output = OutputReader(streams.log_fd)
         greeted = (self._load_id, self._load_id) if streams.is_greeted else ()
         self._connection = await FrameConnection.open(streams.connection, greeted)
@@ -216,8 +195,8 @@ class Instance:
         # A request that waited inside the instance began when the one before it had ended.
         duration_ms = (now - max(sent_at, self._answered_at)) * 1000
         self._answered_at = now
-        fault = answer if isinstance(answer, _Fault) else _fault_of(answer)
-        if fault is None or fault.kind not in _ENDING:
+        fault = answer if isinstance(answer, Fault) else fault_of(answer)
+        if fault is None or fault.kind not in ENDING:
             self._begin_next()
         if fault is None and invocation.on_answer is not None and isinstance(answer, Answer):
             invocation.on_answer(answer.body)
@@ -253,7 +232,7 @@ class Instance:
             return Completed(body=answer.body, is_json=answer.is_json, report=report)
         if isinstance(answer, Answer):
             # The runtime lives, and may have begun with the request behind.
-            self._is_spent = fault.kind in _ENDING
+            self._is_spent = fault.kind in ENDING
         else:
             self._abandon()
         told = {"is_json": fault.is_json, "is_handled": fault.is_handled}
@@ -282,7 +261,8 @@ class Instance:
     async def stop(self, *, run_pre_stop: bool) -> None:
         """End the instance and wait until nothing of it is left. Safe to call twice."""
         if self.state in (InstanceState.STOPPING, InstanceState.GONE):
-            await self._sandbox.wait()
+            if self._output is not None:
+                await self._sandbox.wait()
             return
         was_idle = self.state is InstanceState.IDLE
         self._enter(InstanceState.STOPPING)
@@ -290,8 +270,9 @@ class Instance:
             await self._pre_stop()
         if self._connection is not None:
             self._connection.close()
-        await self._sandbox.stop(grace_s=STOP_GRACE_S if was_idle else 0.0)
+        # Without output there is no sandbox: it could not be made.
         if self._output is not None:
+            await self._sandbox.stop(grace_s=STOP_GRACE_S if was_idle else 0.0)
             self._output.close()
         self._enter(InstanceState.GONE)
 
@@ -316,7 +297,7 @@ class Instance:
         load = request_bytes(FrameType.LOAD, self._load_id, timeout_ms=int(self._load_deadline_s * 1000))
         return request_bytes(FrameType.SPECIALISE, self._load_id, body=body) + load
 
-    async def _get_ready(self) -> _Fault | None:
+    async def _get_ready(self) -> Fault | None:
         """READY, LOAD, INIT; the log lines of these go before those of the first request."""
         settings = self.version.settings
         fault = await self._phase("load", FrameType.LOAD, self._load_deadline_s)
@@ -324,17 +305,17 @@ class Instance:
             fault = await self._phase("initialize", FrameType.INIT, settings.initializer_timeout_s)
         return fault
 
-    async def _phase(self, phase: telemetry.Phase, kind: FrameType, deadline_s: float) -> _Fault | None:
+    async def _phase(self, phase: telemetry.Phase, kind: FrameType, deadline_s: float) -> Fault | None:
         assert self._connection is not None
         assert self._output is not None
         request_id = self._load_id if kind is FrameType.LOAD else new_uuid()
         self._start_log += telemetry.start_line(phase, request_id, self.version.version, at=self._clock.now())
         began = self._clock.monotonic()
-        fault: _Fault | None
+        fault: Fault | None
         try:
             async with asyncio.timeout(deadline_s):
                 answer = await self._answer_of(kind, request_id, deadline_s)
-            fault = _fault_of(answer)
+            fault = fault_of(answer)
         except TimeoutError:
             fault = self._start_timeout(phase, deadline_s)
         except RuntimeGone:
@@ -360,29 +341,30 @@ class Instance:
             await self._connection.ready()
         return await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000))
 
-    def _start_timeout(self, phase: str, deadline_s: float) -> _Fault:
+    def _start_timeout(self, phase: str, deadline_s: float) -> Fault:
         if phase == "load":
-            return _Fault(
+            return Fault(
                 FailureKind.INIT,
                 InnerCode.INIT_TIMEOUT,
                 f"runtime initialization timed out after {deadline_s:g}s".encode(),
             )
-        return _Fault(
+        return Fault(
             FailureKind.INIT,
             InnerCode.INIT_TIMEOUT,
             f"function initialization timed out after {deadline_s:g}s".encode(),
         )
 
-    async def _start_exit(self) -> _Fault:
+    async def _start_exit(self) -> Fault:
         fault = await self._fault_of_exit()
         if fault.kind is FailureKind.OUT_OF_MEMORY:
             return fault
-        return _Fault(FailureKind.INIT, InnerCode.INSTANCE_INIT, b"function initialization failed: " + fault.body)
+        return Fault(FailureKind.INIT, InnerCode.INSTANCE_INIT, b"function initialization failed: " + fault.body)
 
-    async def _exchange(self, invocation: Invocation) -> "Answer | _Fault":
+    async def _exchange(self, invocation: Invocation) -> "Answer | Fault":
         """Hand the event to the runtime and wait for its answer, within the time that the function has."""
         assert self._connection is not None
-        timeout_s = self.version.settings.timeout_s
+        # Of the invocation, not of the instance: a new timeout holds for every request that starts after it was set.
+        timeout_s = invocation.version.settings.timeout_s
         is_behind = self._connection.is_waiting
         future = None
         watch_s = self._pace.enter()
@@ -403,7 +385,7 @@ class Instance:
                 self._deadlines.fail(future, timeout_s)
             return await future
         except TimeoutError:
-            return _Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s))
+            return Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s))
         except RuntimeGone as gone:
             # Where nobody was served before, the next instance would most likely end in the same way.
             if not gone.has_begun and self.served > 1:
@@ -424,7 +406,7 @@ class Instance:
             if request_id in self._cancelled:
                 self._abandon()
 
-    def _printed(self, answer: "Answer | _Fault") -> bytes:
+    def _printed(self, answer: "Answer | Fault") -> bytes:
         """Return what the request has printed that got this answer."""
         if self._output is None:
             return b""
@@ -433,11 +415,11 @@ class Instance:
             return self._output.take(answer.printed)
         return self._output.take()
 
-    def _refine(self, fault: _Fault, usage: Usage) -> _Fault:
+    def _refine(self, fault: Fault, usage: Usage) -> Fault:
         """A handler that failed while `/tmp` was full failed because of that."""
         is_full = usage.tmp_bytes >= _FULL_DISK_SHARE * self._tmp_bytes
         if fault.code == InnerCode.HANDLER and is_full:
-            return _Fault(FailureKind.DISK_FULL, InnerCode.DISK_FULL, b"disk usage exceed limit")
+            return Fault(FailureKind.DISK_FULL, InnerCode.DISK_FULL, b"disk usage exceed limit")
         return fault
 
     def _timeout_text(self, timeout_s: int) -> bytes:
@@ -445,30 +427,41 @@ class Instance:
             return f"invoke timed out after {timeout_s} seconds".encode()
         return f"call invoke timeout {timeout_s}s".encode()
 
-    async def _fault_of_exit(self) -> _Fault:
+    async def _fault_of_exit(self) -> Fault:
         """Say why the runtime went away: its memory, or its own end."""
         self._last_usage = self._sandbox.measure()
         # Not `asyncio.timeout`: this may run outside of any task (`base.prompt`).
         stopping = asyncio.ensure_future(self._sandbox.stop(grace_s=0.0))
         ended, _ = await asyncio.wait((stopping,), timeout=_EXIT_DEADLINE_S)
         if self._cancelled:
-            return _Fault(FailureKind.CANCELLED, InnerCode.CANCELLED, CANCELLED_TEXT.encode())
+            return Fault(FailureKind.CANCELLED, InnerCode.CANCELLED, CANCELLED_TEXT.encode())
         if ended and stopping.result().reason is ExitReason.OUT_OF_MEMORY:
-            return _Fault(FailureKind.OUT_OF_MEMORY, InnerCode.OUT_OF_MEMORY, b"runtime memory limit exceeded")
-        return _Fault(FailureKind.EXITED, InnerCode.EXITED, b"runtime process is exited")
+            return Fault(FailureKind.OUT_OF_MEMORY, InnerCode.OUT_OF_MEMORY, b"runtime memory limit exceeded")
+        return Fault(FailureKind.EXITED, InnerCode.EXITED, b"runtime process is exited")
 
     def _abandon(self) -> None:
         assert self._connection is not None
         self._connection.close()
 
     async def _pre_stop(self) -> None:
-        """Run the pre-stop handler; whatever it does, the instance ends."""
+        """Run the pre-stop handler and keep what it prints; whatever it does, the instance ends."""
         assert self._connection is not None
-        with contextlib.suppress(TimeoutError, RuntimeGone):
-            async with asyncio.timeout(self.version.settings.pre_stop_timeout_s):
+        assert self._output is not None
+        timeout_s = self.version.settings.pre_stop_timeout_s
+        at, ending = self._clock.now(), b""
+        try:
+            async with asyncio.timeout(timeout_s):
                 await self._connection.send(FrameType.PRESTOP, new_uuid())
+        except TimeoutError:
+            ending = f"pre-stop timed out after {timeout_s}s\n".encode()
+        except RuntimeGone:
+            ending = b"the process of the function ended in pre-stop\n"
+        printed = self._output.take() + ending
+        if printed:
+            version = self.version
+            self._record(Report(function_id=version.function_id, version=version.version, at=at, before=printed))
 
-    def _failed(self, fault: _Fault, usage: Usage) -> FunctionFailed:
+    def _failed(self, fault: Fault, usage: Usage) -> FunctionFailed:
         """Return what a start gave that failed in the function; it gets the id of the request that waited later."""
         report = Report(
             function_id=self.version.function_id,
@@ -485,19 +478,9 @@ class Instance:
         )
         return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
 
-    def _usage(self, fault: _Fault | None = None) -> Usage:
+    def _usage(self, fault: Fault | None = None) -> Usage:
         usage = self._last_usage or self._sandbox.measure(storage_age_s=0.0 if fault else _STORAGE_AGE_S)
         if fault is not None and fault.kind is FailureKind.OUT_OF_MEMORY:
             # What was killed at the limit had reached it, whatever could still be read afterwards.
             return replace(usage, memory_peak_bytes=self.memory_mib * 1024 * 1024)
         return usage
-
-
-def _fault_of(answer: Answer) -> _Fault | None:
-    if len(answer.body) > MAX_SYNC_BODY_BYTES:
-        text = f"response body size {len(answer.body)} exceeds the limit of {MAX_SYNC_BODY_BYTES}"
-        return _Fault(FailureKind.BAD_RESPONSE, InnerCode.RESPONSE_TOO_LARGE, text.encode())
-    if answer.code == 0:
-        return None
-    kind = _KINDS.get(answer.code, FailureKind.HANDLER)
-    return _Fault(kind, answer.code, answer.body, answer.is_json, answer.is_handled)

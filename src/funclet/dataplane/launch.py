@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from funclet.dataplane.surroundings import hosts_of, network_of, shares_of
 from funclet.model.function import FunctionVersion, cpu_millicores, parse_variables
+from funclet.model.inventory import Inventory
 from funclet.model.invocation import MAX_SYNC_BODY_BYTES
 from funclet.runtimes.registry import Language, RuntimeSpec
 from funclet.sandbox.protocol import Network, SandboxSpec
@@ -29,6 +31,8 @@ class LaunchOptions:
     timezone: str = "UTC"
     use_stems: bool = True
     """Whether instances may be started ahead."""
+    inventory: Inventory = field(default_factory=Inventory)
+    """What functions may mount and which networks there are."""
 
 
 def sandbox_spec(
@@ -69,7 +73,9 @@ def sandbox_spec(
         memory_mib=memory_mib,
         cpu_millicores=cpu_millicores(memory_mib),
         tmp_mib=settings.tmp_mib,
-        network=options.network if settings.public_network else Network.OFF,
+        network=network_of(settings, options.inventory, options.network),
+        shares=shares_of(version, options.inventory),
+        hosts=hosts_of(settings, options.inventory),
     )
 
 

@@ -244,11 +244,13 @@ def _check_concurrent_num(settings: Settings) -> None:
 def _check_hooks(settings: Settings) -> None:
     if settings.initializer_handler:
         _check_handler("initializer_handler", settings.initializer_handler, settings.runtime, "FSS.1404")
-        _check_range(
-            "initializer_timeout", settings.initializer_timeout_s, 1, MAX_INITIALIZER_TIMEOUT_S, "seconds", "FSS.1405"
-        )
+    _check_range(
+        "initializer_timeout", settings.initializer_timeout_s, 1, MAX_INITIALIZER_TIMEOUT_S, "seconds", "FSS.1405"
+    )
     if settings.pre_stop_handler:
         _check_handler("pre_stop_handler", settings.pre_stop_handler, settings.runtime, "FSS.0400")
+    # Without a handler zero means that nothing is set.
+    if settings.pre_stop_handler or settings.pre_stop_timeout_s:
         _check_range("pre_stop_timeout", settings.pre_stop_timeout_s, 1, MAX_PRE_STOP_TIMEOUT_S, "seconds", "FSS.0400")
 
 

@@ -62,6 +62,7 @@ class InnerCode(IntEnum):
     INSTANCE_INIT = 4201
     EXITED = 4204
     OUT_OF_MEMORY = 4205
+    MOUNT = 4206
     DISK_FULL = 4207
     CANCELLED = 4208
     INIT_TIMEOUT = 4211

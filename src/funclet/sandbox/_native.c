@@ -48,6 +48,7 @@
 #define TREE_CLONE 1u
 #define TREE_CLOEXEC ((unsigned)O_CLOEXEC)
 #define AT_RECURSIVE_ 0x8000u
+#define ATTR_IDMAP 0x00100000u
 #define MOVE_F_EMPTY_PATH 0x4u
 #define NO_SYMLINKS 0x04u
 #define NO_MAGICLINKS 0x02u
@@ -142,22 +143,31 @@ static int loopback_up(void)
     return result;
 }
 
-static int set_attributes(int fd, const char *path, unsigned flags, uint64_t attributes)
+static int set_attributes(int fd, const char *path, unsigned flags, uint64_t attributes, int owners_fd)
 {
     struct mount_attributes attr = {.set = attributes};
+    if (owners_fd >= 0) {
+        attr.set |= ATTR_IDMAP;
+        attr.userns_fd = (uint64_t)owners_fd;
+    }
     return (int)syscall(NR_MOUNT_SETATTR, fd, path, flags | AT_RECURSIVE_, &attr, sizeof attr);
 }
 
 /* The source is opened without following any symbolic link: whoever may write below a checked folder must not be able
- * to lead a privileged mount elsewhere between check and use. */
-static int open_tree_without_links(const char *path, uint64_t attributes)
+ * to lead a privileged mount elsewhere between check and use. A folder that functions share is shown without the mounts
+ * below it, and with the owners of its files translated by the user namespace `owners_fd`, unless that is below 0. */
+static int open_tree_without_links(const char *path, uint64_t attributes, int is_share, int owners_fd)
 {
-    struct how_to_open how = {.flags = O_PATH | O_CLOEXEC, .resolve = NO_SYMLINKS | NO_MAGICLINKS};
+    struct how_to_open how = {
+        .flags = O_PATH | O_CLOEXEC | (is_share ? O_DIRECTORY : 0),
+        .resolve = NO_SYMLINKS | NO_MAGICLINKS,
+    };
     int source = (int)syscall(NR_OPENAT2, AT_FDCWD, path, &how, sizeof how);
     if (source < 0)
         return -1;
-    int tree = (int)syscall(NR_OPEN_TREE, source, "", AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | AT_RECURSIVE_);
-    if (tree >= 0 && set_attributes(tree, "", AT_EMPTY_PATH, attributes)) {
+    unsigned flags = AT_EMPTY_PATH | TREE_CLONE | TREE_CLOEXEC | (is_share ? 0 : AT_RECURSIVE_);
+    int tree = (int)syscall(NR_OPEN_TREE, source, "", flags);
+    if (tree >= 0 && set_attributes(tree, "", AT_EMPTY_PATH, attributes, owners_fd)) {
         int saved = errno;
         close(tree);
         errno = saved;
@@ -171,7 +181,7 @@ static int open_tree_without_links(const char *path, uint64_t attributes)
 
 static int bind_tree(const struct step *step)
 {
-    int tree = open_tree_without_links(step->t, (uint64_t)step->a);
+    int tree = open_tree_without_links(step->t, (uint64_t)step->a, 0, -1);
     if (tree < 0)
         return step->b && (errno == ENOENT || errno == EACCES) ? 0 : -1;
     int result = (int)syscall(NR_MOVE_MOUNT, tree, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
@@ -422,7 +432,7 @@ static int run_step(const struct step *step, char *const argv[], char *const env
         return mount("none", step->s, step->t, (unsigned long)step->a, step->t + strlen(step->t) + 1);
     case OP_BIND: return bind_tree(step);
     case OP_MOVE: return (int)syscall(NR_MOVE_MOUNT, (int)step->a, "", AT_FDCWD, step->s, MOVE_F_EMPTY_PATH);
-    case OP_SETATTR: return set_attributes(AT_FDCWD, step->s, 0, (uint64_t)step->a);
+    case OP_SETATTR: return set_attributes(AT_FDCWD, step->s, 0, (uint64_t)step->a, -1);
     case OP_PIVOT: return pivot(step->s);
     case OP_CHDIR: return chdir(step->s);
     case OP_RLIMIT: return setrlimit((int)step->a, &limit);
@@ -657,18 +667,68 @@ static PyObject *native_mount_detached(PyObject *self, PyObject *args)
     return mount_fd < 0 ? NULL : PyLong_FromLong(mount_fd);
 }
 
-PyDoc_STRVAR(clone_tree_doc, "clone_tree(path, attributes) -> fd\n\n"
-                             "A detached copy of the mounts at a path that has no symbolic link.");
+PyDoc_STRVAR(clone_tree_doc, "clone_tree(path, attributes, is_share=0, owners_fd=-1) -> fd\n\n"
+                             "A detached copy of the mounts at a path that has no symbolic link. A share is one folder, "
+                             "with the owners of its files translated by a user namespace if there is one.");
 
 static PyObject *native_clone_tree(PyObject *self, PyObject *args)
 {
     const char *path;
     unsigned int attributes;
+    int is_share = 0, owners_fd = -1;
     (void)self;
-    if (!PyArg_ParseTuple(args, "sI", &path, &attributes))
+    if (!PyArg_ParseTuple(args, "sI|pi", &path, &attributes, &is_share, &owners_fd))
         return NULL;
-    int tree = open_tree_without_links(path, attributes);
+    int tree = open_tree_without_links(path, attributes, is_share, owners_fd);
     return tree < 0 ? PyErr_SetFromErrnoWithFilename(PyExc_OSError, path) : PyLong_FromLong(tree);
+}
+
+/* The map of a process, or a handle on its namespace; `name` is the end of a path below its folder in /proc. */
+static int open_of(pid_t pid, const char *name, int flags)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    return open(path, flags | O_CLOEXEC);
+}
+
+static int write_map(pid_t pid, const char *name, const char *text)
+{
+    int fd = open_of(pid, name, O_WRONLY);
+    if (fd < 0)
+        return -1;
+    ssize_t n = write(fd, text, strlen(text));
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return n < 0 ? -1 : 0;
+}
+
+PyDoc_STRVAR(owners_doc, "owners(uid_map, gid_map) -> fd\n\n"
+                         "A user namespace without processes, to translate owners of files with.");
+
+static PyObject *native_owners(PyObject *self, PyObject *args)
+{
+    const char *uid_map, *gid_map;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ss", &uid_map, &gid_map))
+        return NULL;
+    /* Only a process can bring such a namespace into being. It does nothing, and is gone before this returns. */
+    long pid = syscall(SYS_clone, (long)(CLONE_NEWUSER | SIGCHLD), 0L, 0L, 0L, 0L);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        for (;;)
+            pause();
+    }
+    if (pid < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    int fd = -1;
+    if (!write_map((pid_t)pid, "uid_map", uid_map) && !write_map((pid_t)pid, "gid_map", gid_map))
+        fd = open_of((pid_t)pid, "ns/user", O_RDONLY);
+    int saved = errno;
+    kill((pid_t)pid, SIGKILL);
+    waitpid((pid_t)pid, NULL, 0);
+    errno = saved;
+    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
 }
 
 PyDoc_STRVAR(attach_doc, "attach(tree_fd, path)\n\nMount what clone_tree returned.");
@@ -712,6 +772,7 @@ static PyObject *native_meters(PyObject *self, PyObject *args)
 static PyMethodDef methods[] = {
     {"take_meters", native_meters, METH_VARARGS, meters_doc},
     {"clone_tree", native_clone_tree, METH_VARARGS, clone_tree_doc},
+    {"owners", native_owners, METH_VARARGS, owners_doc},
     {"attach", native_attach, METH_VARARGS, attach_doc},
     {"spawn", native_spawn, METH_VARARGS, spawn_doc},
     {"fork", native_fork, METH_VARARGS, fork_doc},

@@ -17,7 +17,17 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from funclet.sandbox import native
-from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
+from funclet.sandbox.protocol import (
+    Exit,
+    ExitReason,
+    HostCheck,
+    MountFailed,
+    SandboxError,
+    SandboxSpec,
+    SharedFolder,
+    Streams,
+    Usage,
+)
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.messages import (
     MAX_PACKET_BYTES,
@@ -28,6 +38,7 @@ from funclet.sandbox.sandboxd.messages import (
     LimitCpu,
     Message,
     Ready,
+    Share,
     Started,
     Stop,
     keep_of,
@@ -177,7 +188,8 @@ class IsolatedDriver:
                 ends = dict(zip(message.descriptors, descriptors, strict=True))
                 self._sandboxes[message.id].on_started(message.pid, ends, is_stem=message.is_stem)
             case Failed():
-                self._sandboxes.pop(message.id).on_failed(message.error)
+                error = MountFailed(message.error) if message.is_mount else SandboxError(message.error)
+                self._sandboxes.pop(message.id).on_failed(error)
             case Exited():
                 ended = Exit(reason=ExitReason(message.reason), status=message.status)
                 self._sandboxes.pop(message.id).on_exited(ended)
@@ -298,10 +310,10 @@ class IsolatedSandbox:
             streams.connection.close()
             os.close(streams.log_fd)
 
-    def on_failed(self, error: str) -> None:
+    def on_failed(self, error: SandboxError) -> None:
         """Learn that there is nothing."""
         if self._started is not None and not self._started.done():
-            self._started.set_exception(SandboxError(error))
+            self._started.set_exception(error)
             self._started.exception()
         self.on_exited(Exit(reason=ExitReason.STOPPED, status=-signal.SIGKILL))
 
@@ -318,7 +330,7 @@ class IsolatedSandbox:
 
     def on_lost(self) -> None:
         """Learn that sandboxd is gone, and every instance with it."""
-        self.on_failed("sandboxd is gone: restart the server.")
+        self.on_failed(SandboxError("sandboxd is gone: restart the server."))
 
     def _let_go_of_tmp(self) -> None:
         """Close what shows how full `/tmp` is, while the instance still holds its disk.
@@ -361,6 +373,18 @@ def _request(identity: int, spec: SandboxSpec) -> Create:
         open_files=spec.open_files,
         network=spec.network.value,
         extra_read_only={os.path.realpath(source): target for source, target in spec.extra_read_only.items()},
+        shares=tuple(map(_share, spec.shares)),
+        hosts=dict(spec.hosts),
+    )
+
+
+def _share(share: SharedFolder) -> Share:
+    return Share(
+        source=share.source,
+        target=share.target,
+        read_only=share.read_only,
+        user_id=share.user_id,
+        group_id=share.group_id,
     )
 
 

@@ -71,8 +71,15 @@ class Helper(Protocol):
         """Return peak memory in bytes, which begins anew, and CPU seconds of a control group; 0 for no descriptor."""
         ...
 
-    def clone_tree(self, path: str, attributes: int, /) -> int:
-        """Return a descriptor of a detached copy of the mounts at a path without symbolic links."""
+    def clone_tree(self, path: str, attributes: int, is_share: bool = False, owners_fd: int = -1, /) -> int:
+        """Return a descriptor of a detached copy of the mounts at a path without symbolic links.
+
+        Of a share only the one folder, with the owners of its files translated by a user namespace if it is given.
+        """
+        ...
+
+    def owners(self, uid_map: str, gid_map: str, /) -> int:
+        """Return a user namespace without processes, with lines such as `<id on disk> <id of a process> 1`."""
         ...
 
     def attach(self, tree_fd: int, path: str, /) -> None:

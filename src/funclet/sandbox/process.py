@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from funclet.sandbox import native
 from funclet.sandbox.native import Step
-from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, SandboxError, SandboxSpec, Streams, Usage
+from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, MountFailed, SandboxError, SandboxSpec, Streams, Usage
 from funclet.sandbox.watch import MemoryWatch
 
 _MIB = 1024 * 1024
@@ -115,7 +115,9 @@ class ProcessSandbox:
         self._reason = ExitReason.EXITED
 
     async def start(self, spec: SandboxSpec) -> Streams:
-        """See `Sandbox.start`. Links, processes, `/tmp` size, network and extra mounts of the spec have no effect."""
+        """See `Sandbox.start`. Links, processes, `/tmp` size, network, names and extra mounts have no effect."""
+        if spec.shares:
+            raise MountFailed(f"'{spec.shares[0].target}': folders can be shared at isolation level full only")
         loop = asyncio.get_running_loop()
         self._exited = loop.create_future()
         ours, theirs = socket.socketpair()

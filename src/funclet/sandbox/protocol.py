@@ -18,6 +18,10 @@ class SandboxError(Exception):
     """The sandbox could not do what was asked. A fault of the platform, never of the function."""
 
 
+class MountFailed(SandboxError):
+    """A shared folder cannot be shown; the message names where it was to be seen, and is safe to show."""
+
+
 class Network(StrEnum):
     """What an instance may reach."""
 
@@ -25,6 +29,8 @@ class Network(StrEnum):
     """Loopback only."""
     NAT = "nat"
     """Addresses outside this host, through a network of its own."""
+    PRIVATE = "private"
+    """As NAT, but private addresses only."""
 
 
 class ExitReason(StrEnum):
@@ -33,6 +39,20 @@ class ExitReason(StrEnum):
     EXITED = "exited"
     STOPPED = "stopped"
     OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFolder:
+    """A folder of the host that an instance shares with others."""
+
+    source: str
+    """Absolute, without symbolic links."""
+    target: str
+    """Where it is seen inside."""
+    read_only: bool
+    user_id: int
+    """Who owns, on the host, the files that the instance writes."""
+    group_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +86,9 @@ class SandboxSpec:
     network: Network = Network.OFF
     extra_read_only: Mapping[Path, str] = field(default_factory=dict)
     """More host folders and where they are seen inside."""
+    shares: Sequence[SharedFolder] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Names that lead to addresses (IPv4), beside those of the network's name servers."""
     greet: Callable[[Mapping[str, str]], bytes] | None = None
     """Makes, of the environment with all paths in it, what is written to the connection of a sandbox that was started
     ahead, as soon as it has its code: its runtime then works while the server is still being told."""
@@ -109,6 +132,7 @@ class Sandbox(Protocol):
         """Make the sandbox and start the interpreter.
 
         Raises:
+            MountFailed: a shared folder cannot be shown; nothing of it is left.
             SandboxError: nothing of it is left.
         """
         ...

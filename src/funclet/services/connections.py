@@ -123,6 +123,7 @@ class ConnectionService:
             tx.remembered.reseal(reseal)
             tx.triggers.reseal(reseal)
             tx.gateway.reseal(reseal)
+            tx.functions.reseal(reseal)
 
         await self._store.write(reseal_all)
         await asyncio.to_thread(vault.drop_old_keys)

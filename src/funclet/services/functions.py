@@ -24,6 +24,7 @@ from funclet.model.function import (
     parse_variables,
 )
 from funclet.model.identity import Principal
+from funclet.model.inventory import Inventory, check_mounts, check_vpc
 from funclet.model.urn import LATEST, Urn
 from funclet.runtimes.registry import Registry, RuntimeSpec
 from funclet.services.code import (
@@ -43,7 +44,7 @@ OnChange = Callable[[str, str, str], None]
 
 PINNED = "is_pinned"
 # platform.md 2.15: changes of these leave running instances alone, so they do not raise the revision.
-_NEUTRAL_ECHOED = frozenset({PINNED, "tags", "enterprise_project_id", "type", "domain_names"})
+_NEUTRAL_ECHOED = frozenset({PINNED, "tags", "enterprise_project_id", "type"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class FunctionService:
         region: str,
         limits: Limits,
         on_change: OnChange,
+        inventory: Inventory | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -102,6 +104,7 @@ class FunctionService:
         self._region = region
         self._limits = limits
         self._on_change = on_change
+        self._inventory = inventory or Inventory()
         self.links = links
 
     async def create(self, principal: Principal, new: NewFunction) -> FunctionVersion:
@@ -126,6 +129,7 @@ class FunctionService:
         package = check_package(new.package)
         runtime = self._registry.require(new.settings.runtime)
         self._check(new.settings)
+        self._check_surroundings(principal.project.project_id, {}, new.settings.echoed)
         check_upload(new.upload, runtime.name, self._limits)
         code = await self._store_code(new.upload, runtime, new.settings.handler)
         return FunctionVersion(
@@ -261,6 +265,23 @@ class FunctionService:
                 f"whose instances cannot be forked; it is with {able}.",
             )
 
+    def _check_surroundings(self, project_id: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Refuse mounts and networks that are not there. What a function has already, it may keep."""
+        vpc, mounts = new.get("func_vpc"), new.get("mount_config")
+        if vpc and vpc != old.get("func_vpc"):
+            check_vpc(self._inventory, vpc)
+        if mounts and (mounts, new.get("xrole")) != (old.get("mount_config"), old.get("xrole")):
+            has_agency = bool(new.get("xrole"))
+            check_mounts(self._inventory, project_id, mounts["func_mounts"], has_agency=has_agency)
+
+    def _check_bindings(self, tx: Tx, version: FunctionVersion, old: Mapping[str, Any]) -> None:
+        vpc = version.settings.echoed.get("func_vpc")
+        if not vpc or vpc == old.get("func_vpc"):
+            return
+        if len(tx.functions.subnets(version.project_id)) > self._limits.subnets:
+            most = self._limits.subnets
+            raise ModelError("FSS.1048", f"The functions of the project are in {most} subnets; no more are allowed.")
+
     async def _store_code(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
         if runtime.name == IMAGE_RUNTIME:
             return image_code()
@@ -288,6 +309,7 @@ class FunctionService:
         if len(tx.functions.packages(version.project_id)) > self._limits.packages:
             raise ModelError("FSS.1044", f"The project has {self._limits.packages} packages; no more are allowed.")
         check_code_quota(tx, version.project_id, self._limits)
+        self._check_bindings(tx, version, {})
 
     async def _change(
         self, principal: Principal, urn: str, decide: Callable[[FunctionVersion], FunctionVersion]
@@ -305,6 +327,7 @@ class FunctionService:
             tx.functions.replace_latest(new)
             if new.code.size > old.code.size:
                 check_code_quota(tx, new.project_id, self._limits)
+            self._check_bindings(tx, new, old.settings.echoed)
             return new, True
 
         version, has_changed = await self._store.write(work)
@@ -326,6 +349,7 @@ class FunctionService:
         settings = replace(old.settings, **changes, echoed=_merge(old.settings.echoed, change.echoed))
         self._check(settings)
         _refuse_unsafe(old.settings.echoed, settings.echoed)
+        self._check_surroundings(old.project_id, old.settings.echoed, settings.echoed)
         is_visible = _acting(settings) != _acting(old.settings)
         return replace(old, settings=settings, revision=old.revision + is_visible)
 

@@ -21,5 +21,7 @@ class Limits:
     """Of a package in the body of a request."""
     fetch_bytes: int = 300 * MIB
     """Of a package that is fetched from a code URL."""
+    subnets: int = 4
+    """That its functions are in."""
     echoed_bytes: int = 256 * 1024
     """Of the settings that are stored and returned but do not act."""

@@ -101,8 +101,16 @@ class Functions(Protocol):
         """Return the names of all packages that hold functions."""
         ...
 
+    def subnets(self, project_id: str) -> frozenset[tuple[str, str]]:
+        """Return the VPC and subnet of all versions in one."""
+        ...
+
     def code_digests(self) -> frozenset[str]:
         """Return the digests of all packages in use, for the clean-up of blobs."""
+        ...
+
+    def reseal(self, reseal: Reseal) -> None:
+        """Seal the encrypted variables of all versions anew."""
         ...
 
 

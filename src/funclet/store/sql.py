@@ -29,6 +29,7 @@ from funclet.store.protocol import (
     Triggers,
 )
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
+from funclet.store.sealing import SEALED, Sealing, sealed_anew
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
 from funclet.store.sql_gateway import SqlGatewayAccess
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
@@ -38,6 +39,7 @@ from funclet.store.sql_resources import SqlApplications, SqlEvents, SqlRemembere
 if TYPE_CHECKING:
     from funclet.store import messaging, resources
     from funclet.store.gateway_protocol import GatewayAccess
+    from funclet.store.messaging import Reseal
 
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -46,8 +48,8 @@ _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 class SqlTx:
     """One transaction on one connection. Made once per connection, because the groups keep nothing between calls."""
 
-    def __init__(self, session: Session) -> None:
-        self.functions: Functions = SqlFunctions(session)
+    def __init__(self, session: Session, sealing: Sealing) -> None:
+        self.functions: Functions = SqlFunctions(session, sealing)
         self.aliases: Aliases = SqlAliases(session)
         self.queue: Queue = SqlQueue(session)
         self.async_configs: AsyncConfigs = SqlAsyncConfigs(session)
@@ -81,9 +83,14 @@ def _add(session: Session, query: str, taken: str, /, **values: Any) -> None:
 class SqlFunctions:
     """Functions and their versions."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, sealing: Sealing) -> None:
         self._session = session
-        self._decode: Callable[[str], FunctionVersion] = msgspec.json.Decoder(FunctionVersion).decode
+        self._sealing = sealing
+        self._decode_stored: Callable[[str], FunctionVersion] = msgspec.json.Decoder(FunctionVersion).decode
+
+    def _decode(self, document: str) -> FunctionVersion:
+        version = self._decode_stored(document)
+        return self._sealing.reveal(version) if version.settings.encrypted_user_data else version
 
     def add(self, version: FunctionVersion) -> None:
         """Store a new function with its `latest` version."""
@@ -122,7 +129,7 @@ class SqlFunctions:
         Raises:
             StoreError: there is no such function, or `version` is a published one.
         """
-        replaced = version.is_latest and self._session.run("replace_function_version", **_version_row(version)).rowcount
+        replaced = version.is_latest and self._session.run("replace_function_version", **self._row(version)).rowcount
         if not replaced:
             raise StoreError(f"function '{version.name}' has no version '{version.version}' that can be replaced")
         self._session.run("touch_function", function_id=version.function_id, modified_at=version.modified_at)
@@ -134,7 +141,7 @@ class SqlFunctions:
             "add_function_version",
             f"function '{version.name}' has a version '{version.version}'",
             project_id=version.project_id,
-            **_version_row(version),
+            **self._row(version),
         )
 
     def versions(self, function_id: str) -> Sequence[FunctionVersion]:
@@ -165,19 +172,35 @@ class SqlFunctions:
         """Return the names of all packages that hold functions."""
         return frozenset(name for (name,) in self._session.all("list_packages", project_id=project_id))
 
+    def subnets(self, project_id: str) -> frozenset[tuple[str, str]]:
+        """Return the VPC and subnet of all versions in one."""
+        return frozenset(self._session.all("list_subnets", project_id=project_id))
+
     def code_digests(self) -> frozenset[str]:
         """Return the digests of all packages in use, for the clean-up of blobs."""
         return frozenset(digest for (digest,) in self._session.all("list_code_digests"))
 
+    def reseal(self, reseal: "Reseal") -> None:
+        """Seal the encrypted variables of all versions anew."""
+        for version_id, document in self._session.all("list_sealed_versions"):
+            version = sealed_anew(self._decode_stored(document), reseal)
+            self._session.run("put_sealed_version", version_id=version_id, secrets=SEALED, document=_encode(version))
 
-def _version_row(version: FunctionVersion) -> dict[str, Any]:
-    return {
-        "function_id": version.function_id,
-        "version": version.version,
-        "code_digest": version.code.digest,
-        "code_size": version.code.size,
-        "document": _encode(version),
-    }
+    def seal_all(self) -> None:
+        """Seal what an older version of this server has stored in the clear; nothing happens if there is nothing."""
+        for version_id, document in self._session.all("list_versions_in_the_clear"):
+            version = self._sealing.seal(self._decode_stored(document))
+            self._session.run("put_sealed_version", version_id=version_id, secrets=SEALED, document=_encode(version))
+
+    def _row(self, version: FunctionVersion) -> dict[str, Any]:
+        return {
+            "function_id": version.function_id,
+            "version": version.version,
+            "code_digest": version.code.digest,
+            "code_size": version.code.size,
+            "secrets": SEALED if version.settings.encrypted_user_data else 0,
+            "document": _encode(self._sealing.seal(version)),
+        }
 
 
 class SqlAliases:

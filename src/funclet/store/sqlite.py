@@ -21,7 +21,9 @@ from typing import Any, Generic, TypeVar
 
 from funclet.store.connection import Session, connect, create_private_file, is_storage_failure, load_queries, migrate
 from funclet.store.protocol import StoreError, StoreUnavailable, Tx
-from funclet.store.sql import SqlTx
+from funclet.store.sealing import Sealing
+from funclet.store.sql import SqlFunctions, SqlTx
+from funclet.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ CHECKPOINT_BYTES = 8 * 1024 * 1024
 """Size of the write-ahead log from which it is copied into the database."""
 _CHECKPOINT_PAUSE_S = 0.05
 _WRITER_CACHE_KIB = 32 * 1024
+KEY_FILE = "secrets.key"
+"""Beside the database: what seals its secrets."""
 
 T = TypeVar("T")
 
@@ -66,8 +70,9 @@ _Batch = list[_Job[Any]]
 class _Connections:
     """Opens connections to the one file, and makes the groups for them."""
 
-    def __init__(self, path: Path, queries: Mapping[str, str], *, is_alone: bool) -> None:
+    def __init__(self, path: Path, queries: Mapping[str, str], vault: Vault, *, is_alone: bool) -> None:
         self.path = path
+        self.vault = vault
         self._queries = queries
         self._is_alone = is_alone
 
@@ -82,7 +87,7 @@ class _Connections:
             # The checkpointer does it. The limit cuts the log back once it starts anew, so its size tells its content.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
-        return connection, SqlTx(Session(connection, self._queries))
+        return connection, SqlTx(Session(connection, self._queries), Sealing(self.vault))
 
 
 class _Writer:
@@ -322,6 +327,8 @@ class SqliteStore:
     """A `protocol.Store` on one SQLite file. Make it with `open`; whoever opens it closes it."""
 
     def __init__(self, connections: _Connections) -> None:
+        self.vault = connections.vault
+        """Seals what must not be read in the file; its key is in a file beside."""
         self._checkpointer = _Checkpointer(connections)
         self._writer = _Writer(connections, self._checkpointer)
         self._readers = _Readers(connections)
@@ -342,16 +349,19 @@ class SqliteStore:
         Raises:
             StoreError: the database is newer than this code.
             StoreUnavailable: the file cannot be opened.
+            VaultError: the file of the key is damaged, or others may read it.
         """
         try:
             create_private_file(path)
             queries = load_queries()
+            vault = Vault.open(path.with_name(KEY_FILE))
             connection = connect(path, synchronous="FULL", is_alone=is_alone)
             try:
                 migrate(connection, queries)
+                _seal_all(connection, queries, vault)
             finally:
                 _close(connection)
-            return cls(_Connections(path, queries, is_alone=is_alone))
+            return cls(_Connections(path, queries, vault, is_alone=is_alone))
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"database '{path}' cannot be opened: {error}") from error
 
@@ -403,17 +413,31 @@ class SqliteStore:
         self._writer.join()
 
 
+def _seal_all(connection: sqlite3.Connection, queries: Mapping[str, str], vault: Vault) -> None:
+    """Seal what older versions of this server have stored in the clear, and leave nothing of it in the file."""
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    SqlFunctions(Session(connection, queries), Sealing(vault)).seal_all()
+    connection.execute("COMMIT")
+
+
 class SqliteReader:
     """A `Store` of a process that only reads what another one writes. Whoever opens it closes it."""
 
     def __init__(self, connections: _Connections) -> None:
+        self.vault = connections.vault
+        """See `SqliteStore.vault`."""
         self._readers = _Readers(connections)
         self._is_closed = False
 
     @classmethod
     def open(cls, path: Path) -> "SqliteReader":
-        """Open a database file that its writer has brought to the schema of this code."""
-        return cls(_Connections(path, load_queries(), is_alone=False))
+        """Open a database file that its writer has brought to the schema of this code.
+
+        Raises:
+            VaultError: the file of the key is damaged, or others may read it.
+        """
+        return cls(_Connections(path, load_queries(), Vault.open(path.with_name(KEY_FILE)), is_alone=False))
 
     async def write(self, work: Callable[[Tx], T]) -> T:  # noqa: ARG002 - the members of the protocol
         """Refuse.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funclet.sandbox.sandboxd.messages import BadMessage, Create, Exited, LimitCpu, Started, Stop, parse, render
+from funclet.sandbox.sandboxd.messages import BadMessage, Create, Exited, LimitCpu, Share, Started, Stop, parse, render
 
 MEMBERS = {
     "id": 1,
@@ -32,6 +32,11 @@ MEMBERS = {
     "message",
     [
         Create(**MEMBERS),
+        Create(
+            **MEMBERS | {"network": "private"},
+            shares=(Share(source="/a", target="/b", read_only=True, user_id=1, group_id=65_534),),
+            hosts={"db.internal": "10.0.0.255"},
+        ),
         Stop(id=1, grace_ms=5),
         LimitCpu(id=1),
         Started(id=1, pid=2, descriptors=("connection", "log"), is_stem=False),
@@ -53,6 +58,22 @@ def test_a_message_survives_the_way(message):
         {"name": 1},
         {"id": "1"},
         {"id": True},
+        {"shares": [{"source": "/a", "target": "/b", "read_only": False, "user_id": 0, "group_id": 5}]},
+        {"shares": [{"source": "/a", "target": "/b", "read_only": False, "user_id": 5, "group_id": 65_535}]},
+        {"shares": [{"source": "/a\0", "target": "/b", "read_only": False, "user_id": 5, "group_id": 5}]},
+        {"shares": [{"source": "/a", "target": "/b", "read_only": 1, "user_id": 5, "group_id": 5}]},
+        {"shares": [{"source": "/a", "target": "/b"}]},
+        {"shares": [{"source": "/a", "target": "/b", "read_only": True, "user_id": 5, "group_id": 5, "x": 1}]},
+        {"shares": [{"source": "/a", "target": "/b", "read_only": True, "user_id": 5, "group_id": 5}] * 17},
+        {"hosts": {"a": "::1"}},
+        {"hosts": {"a": "10.0.0.256"}},
+        {"hosts": {"a": "10.0.0"}},
+        {"hosts": {"a": "10.0.0.1\n127.0.0.1 b"}},
+        {"hosts": {"a b": "10.0.0.1"}},
+        {"hosts": {"a\nb": "10.0.0.1"}},
+        {"hosts": {"": "10.0.0.1"}},
+        {"hosts": {"x" * 255: "10.0.0.1"}},
+        {"network": "all"},
         {"memory_mib": 0},
         {"memory_mib": 1 << 40},
         {"cpu_millicores": -1},

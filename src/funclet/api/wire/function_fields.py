@@ -5,6 +5,7 @@ clears it: one client always sends empty texts and zeros for what is not set.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +18,17 @@ from funclet.model.function import (
     DEFAULT_INITIALIZER_TIMEOUT_S,
     DEFAULT_MAX_INSTANCES,
     DEFAULT_TMP_MIB,
+    MAX_HANDLER_LENGTH,
 )
+from funclet.model.inventory import MAX_ZONES, MOUNT_TYPES, check_mount_path
 
 Text = str | UnsetType | None
 Number = int | UnsetType | None
 Flag = bool | UnsetType | None
 
 MAX_MOUNTS = 5
-MAX_MOUNT_PATH_LENGTH = 255
 MAX_LTS_TAGS = 10
+MAX_NAME_LENGTH, MAX_LIST_LENGTH = 256, 100
 MAX_PEERING_CIDRS = 5
 MAX_IMAGE_TEXT_LENGTH = 5120
 # Escapes can make the JSON text longer than the 4096 characters that the variables may have.
@@ -34,10 +37,10 @@ MAX_USER_ID = 65_534
 MAX_GPU_MIB, GPU_STEP_MIB = 16_384, 1024
 MAX_RESTORE_TIMEOUT_S = 300
 _REFUSED_USER_IDS = (0, 1000, 1002)
-_MOUNT_TYPES = ("sfs", "sfsTurbo", "ecs")
+_OPAQUE_TEXTS = ("extend_config", "tags")
 _LTS_TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _IMAGE_USER = "1003"
-_GPU_RUNTIMES = ("Custom", "Custom Image")
+_GPU_RUNTIMES, _GPU_TYPES = ("Custom", "Custom Image"), ("nvidia-t4",)
 
 
 class FuncVpc(msgspec.Struct, omit_defaults=True):
@@ -188,14 +191,10 @@ _ACTING: Mapping[str, tuple[str, Any]] = {
 }
 
 ECHOED_TEXTS = (
-    "gpu_type",
     "xrole",
     "app_xrole",
     "extend_config",
     "enterprise_project_id",
-    "domain_names",
-    "heartbeat_handler",
-    "restore_hook_handler",
     "user_data_encrypt_kms_key_id",
     "code_encrypt_kms_key_id",
     "tags",
@@ -219,7 +218,7 @@ def read_settings(fields: ConfigFields, runtime: str) -> tuple[dict[str, Any], d
     acting = _read_acting(fields)
     echoed: dict[str, Any] = {}
     for name in ECHOED_TEXTS:
-        _put(echoed, name, getattr(fields, name))
+        _put(echoed, name, _checked_length(name, getattr(fields, name)))
     for name in ECHOED_FLAGS:
         value = getattr(fields, name)
         if value is not UNSET:
@@ -229,8 +228,10 @@ def read_settings(fields: ConfigFields, runtime: str) -> tuple[dict[str, Any], d
         if value is not UNSET:
             echoed[name] = (check(value) or None) if value else None
     _put(echoed, "gpu_memory", _checked_gpu(fields.gpu_memory, runtime))
+    _put(echoed, "gpu_type", _checked_gpu_type(fields.gpu_type, runtime))
+    _put(echoed, "heartbeat_handler", _checked_heartbeat(fields, runtime))
     if fields.network_controller is not UNSET:
-        echoed["network_controller"] = msgspec.to_builtins(fields.network_controller)
+        echoed["network_controller"] = _checked_controller(fields.network_controller)
     return acting, echoed
 
 
@@ -262,6 +263,34 @@ def _put(echoed: dict[str, Any], name: str, value: Any) -> None:
         echoed[name] = value or None
 
 
+def _checked_length(name: str, value: Text) -> Text:
+    """Names and ids of other things have a limit; opaque texts have only that of all settings together."""
+    if isinstance(value, str) and name not in _OPAQUE_TEXTS and len(value) > MAX_NAME_LENGTH:
+        raise ModelError("FSS.0400", f"{name} is longer than {MAX_NAME_LENGTH} characters.")
+    return value
+
+
+def _checked_members(name: str, value: Any) -> Any:
+    """Return an object of names and ids; lists among them have a limit as well."""
+    members = msgspec.to_builtins(value)
+    for member, content in members.items():
+        items = content if isinstance(content, list) else [content]
+        if len(items) > MAX_LIST_LENGTH:
+            raise ModelError("FSS.0400", f"{name}.{member} has more than {MAX_LIST_LENGTH} entries.")
+        for item in items:
+            for text in item.values() if isinstance(item, dict) else (item,):
+                _checked_length(f"{name}.{member}", text)
+    return members
+
+
+def _checked_controller(value: NetworkController | None) -> Any:
+    return _checked_members("network_controller", value) if value is not None else None
+
+
+def _checked_log_config(value: LogConfig) -> Any:
+    return _checked_members("log_config", value)
+
+
 def _checked_gpu(value: Number, runtime: str) -> Number:
     if value is UNSET or not value:
         return value
@@ -270,6 +299,59 @@ def _checked_gpu(value: Number, runtime: str) -> Number:
     if not GPU_STEP_MIB <= value <= MAX_GPU_MIB or value % GPU_STEP_MIB:
         raise ModelError("FSS.1007", f"gpu_memory {value} is invalid: a multiple of 1024 from 1024 to 16384 (MB).")
     return value
+
+
+def _checked_gpu_type(value: Text, runtime: str) -> Text:
+    if value is UNSET or not value:
+        return value
+    if runtime and runtime not in _GPU_RUNTIMES:
+        raise ModelError("FSS.1007", f"gpu_type is for the runtimes {' and '.join(_GPU_RUNTIMES)} only.")
+    if value not in _GPU_TYPES:
+        raise ModelError("FSS.1007", f"gpu_type '{value[:40]}' is unknown: {', '.join(_GPU_TYPES)}.")
+    return value
+
+
+def _checked_heartbeat(fields: ConfigFields, runtime: str) -> Text:
+    """The heartbeat is a method of the class that the handler is in, where the handler is known."""
+    value = fields.heartbeat_handler
+    if value is UNSET or not value:
+        return value
+    _checked_method("heartbeat_handler", value)
+    handler = fields.handler
+    of_java = runtime.startswith("Java") and isinstance(handler, str) and handler
+    if of_java and str(handler).rpartition(".")[0] != value.rpartition(".")[0]:
+        raise ModelError("FSS.0400", "heartbeat_handler must be in the same class as the handler.")
+    return value
+
+
+def _checked_method(name: str, value: str) -> str:
+    if len(value) > MAX_HANDLER_LENGTH or "." not in value.strip(".") or not value.isprintable():
+        raise ModelError(
+            "FSS.0400",
+            f"{name} '{value[:140]}' is invalid: at most {MAX_HANDLER_LENGTH} characters such as 'com.Class.method'.",
+        )
+    return value
+
+
+def _checked_restore_hook(value: str) -> str:
+    return _checked_method("restore_hook_handler", value)
+
+
+def _checked_zones(text: str) -> str:
+    """Private names: the text of a JSON list of objects with the names of zones."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError("FSS.0400", f"domain_names is not JSON: {error}.") from error
+    is_sound = isinstance(rows, list) and all(
+        isinstance(row, dict) and isinstance(row.get("domain_name", ""), str) for row in rows
+    )
+    if not is_sound or len(rows) > MAX_ZONES:
+        raise ModelError(
+            "FSS.0400",
+            f"domain_names must be the text of a JSON list of at most {MAX_ZONES} objects with id and domain_name.",
+        )
+    return text
 
 
 def _checked_type(value: str) -> str:
@@ -281,7 +363,7 @@ def _checked_type(value: str) -> str:
 def _checked_vpc(vpc: FuncVpc) -> Any:
     if not vpc.vpc_id or not vpc.subnet_id:
         raise ModelError("FSS.0400", "func_vpc needs vpc_id and subnet_id.")
-    return msgspec.to_builtins(vpc)
+    return _checked_members("func_vpc", vpc)
 
 
 def _checked_mounts(config: MountConfig) -> Any:
@@ -290,12 +372,16 @@ def _checked_mounts(config: MountConfig) -> Any:
         raise ModelError("FSS.1049", f"mount_config.func_mounts has {len(mounts)} entries; {MAX_MOUNTS} are allowed.")
     if not mounts:
         return None
-    paths = [_checked_mount_path(mount.local_mount_path) for mount in mounts]
+    paths = [check_mount_path(mount.local_mount_path) for mount in mounts]
     if len(set(paths)) < len(paths):
         raise ModelError("FSS.1039", "Two mounts have the same local_mount_path.")
+    if any(other.startswith(f"{path}/") for path in paths for other in paths):
+        raise ModelError("FSS.1039", "A local_mount_path lies in that of another mount.")
     for mount in mounts:
-        if mount.mount_type not in _MOUNT_TYPES:
+        if mount.mount_type not in MOUNT_TYPES:
             raise ModelError("FSS.0400", f"mount_type '{mount.mount_type[:40]}' is invalid: sfs, sfsTurbo or ecs.")
+        _checked_length("mount_resource", mount.mount_resource)
+        _checked_length("mount_share_path", mount.mount_share_path)
         if not mount.mount_resource or (mount.mount_type == "ecs" and not mount.mount_share_path):
             raise ModelError("FSS.0400", "A mount needs mount_resource, and for 'ecs' also mount_share_path.")
     user = config.mount_user or MountUser()
@@ -313,14 +399,6 @@ def _checked_user_id(name: str, *values: Number) -> int:
     if not -1 <= value <= MAX_USER_ID or value in _REFUSED_USER_IDS:
         raise ModelError("FSS.1075", f"mount_user.{name} {value} is invalid: -1 to {MAX_USER_ID}, not 0, 1000 or 1002.")
     return value
-
-
-def _checked_mount_path(path: str) -> str:
-    parts = path.split("/")
-    is_sound = path.startswith("/") and any(parts) and not {".", ".."} & set(parts)
-    if not is_sound or len(path) > MAX_MOUNT_PATH_LENGTH or "\x00" in path or "\\" in path:
-        raise ModelError("FSS.1039", f"local_mount_path '{path[:80]}' is invalid: an absolute path below '/'.")
-    return "/".join(part for part in parts if part)
 
 
 def _checked_image(image: CustomImage) -> Any:
@@ -368,8 +446,10 @@ _CHECKS: Mapping[str, Any] = {
     "func_vpc": _checked_vpc,
     "mount_config": _checked_mounts,
     "custom_image": _checked_image,
-    "log_config": msgspec.to_builtins,
+    "log_config": _checked_log_config,
     "lts_custom_tag": _checked_lts_tags,
     "peering_cidr": _checked_cidrs,
+    "restore_hook_handler": _checked_restore_hook,
     "restore_hook_timeout": _checked_restore_timeout,
+    "domain_names": _checked_zones,
 }

@@ -135,7 +135,7 @@ async def update_function_config(call: Call) -> Response:
             if getattr(fields, name) is UNSET:
                 setattr(fields, name, None)
     runtime = fields.runtime or ""
-    if not runtime and fields.gpu_memory:
+    if not runtime and (fields.gpu_memory or fields.gpu_type):
         runtime = (await call.services.functions.get(call.principal, urn)).settings.runtime
     acting, echoed = read_settings(fields, runtime)
     change = ConfigChange(runtime=runtime, settings=acting, echoed=echoed)

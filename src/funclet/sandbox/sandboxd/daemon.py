@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from funclet.sandbox import native
-from funclet.sandbox.protocol import HostCheck, SandboxError
+from funclet.sandbox.protocol import HostCheck, MountFailed, SandboxError
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
-from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker, Running
+from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker
 from funclet.sandbox.sandboxd.messages import (
     BadMessage,
     Create,
@@ -37,6 +37,7 @@ from funclet.sandbox.sandboxd.messages import (
     send,
 )
 from funclet.sandbox.sandboxd.nursery import SWEEP_S, Nursery
+from funclet.sandbox.sandboxd.running import Running
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.stems import most_stems
 
@@ -207,7 +208,9 @@ class _Daemon:
             return
         self._refill_later()
         running: Running | None = None
-        if spec.stem_environment and self._maker.has_stems and not spec.extra_read_only:
+        # What stands ready has been shown what all have, and nothing else.
+        is_common = not (spec.extra_read_only or spec.shares or spec.hosts)
+        if spec.stem_environment and self._maker.has_stems and is_common:
             running = self._nursery.take(spec)
             if running is not None:
                 del self._running[running.id]
@@ -219,7 +222,7 @@ class _Daemon:
         try:
             self.begin(running or self._maker.spawn(spec))
         except SandboxError as error:
-            self._say(Failed(id=spec.id, error=str(error)))
+            self._say(Failed(id=spec.id, error=str(error), is_mount=isinstance(error, MountFailed)))
         except OSError as error:  # no descriptors or memory left: the next one may succeed
             self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
 

@@ -1,28 +1,26 @@
 """Making and ending instances, one level at a time; knows nothing of messages.
 
 `FullMaker` and `RootlessMaker` put together slot, control groups, root file
-system and steps; a `Running` holds what must be given back.
+system and steps; a `running.Running` holds what must be given back.
 """
 
 import contextlib
 import os
-import signal
 import socket
-import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from funclet.sandbox import native
 from funclet.sandbox.native import Spawned, Step
-from funclet.sandbox.protocol import ExitReason, Network, SandboxError
-from funclet.sandbox.sandboxd import cgroups, plan
+from funclet.sandbox.protocol import MountFailed, Network, SandboxError
+from funclet.sandbox.sandboxd import cgroups, plan, shares
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
 from funclet.sandbox.sandboxd.messages import Create, Keep
 from funclet.sandbox.sandboxd.pipes import Pipes, out_of_the_way
 from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code, open_code, plan_fork, remove_dead_folders
+from funclet.sandbox.sandboxd.running import Running
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.slots import Slot, Slots
 from funclet.sandbox.sandboxd.zygotes import Zygote, children, command_of, end_strays, is_roots_own
@@ -30,70 +28,6 @@ from funclet.sandbox.seccomp import build_filter
 
 _RUN_FOLDER = Path("/run/funclet")
 _TEMPORARY_PREFIX = "funclet-"
-
-
-@dataclass(slots=True, kw_only=True)
-class Running:
-    """One instance from spawn until everything is given back."""
-
-    id: int
-    spawned: Spawned
-    steps: Sequence[Step]
-    status_fd: int
-    outgoing: dict[str, int]
-    """Descriptors for the server, by name; closed here once they are sent."""
-    slot: Slot | None = None
-    group: cgroups.Group | None = None
-    is_started: bool = False
-    stop_asked: bool = False
-    is_stem: bool = False
-    """It was started ahead, and is nobody's yet."""
-    is_ready: bool = False
-    """As a stem it has said READY."""
-    is_late: bool = False
-    """Its runtime does not know the environment when the server gets it."""
-    spec: Create | None = None
-    """What function it is for; None while it is for any."""
-    cpu_before_s: float = 0.0
-    """CPU time that it had used when it was given to the server."""
-    out_of_memory: bool = False
-
-    def signal(self, number: int) -> None:
-        """Send to init; it passes SIGTERM on. Nothing happens when it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.spawned.pidfd, number)
-
-    def child_started(self) -> None:
-        """Let go of what only the child needed."""
-        if self.slot is not None:
-            self.slot.child_started()
-        if self.group is not None:
-            self.group.child_started()
-
-    def let_go_of_tmp(self) -> None:
-        """Close our descriptors of `/tmp` before the instance ends: whoever closes a disk last waits milliseconds."""
-        if self.slot is not None and self.slot.let_go_of_tmp():
-            self.outgoing.pop("tmp", None)
-
-    def close_outgoing(self) -> None:
-        """Close what was made for the server."""
-        for name, fd in self.outgoing.items():
-            if name not in {"peak", "cpu", "tmp"}:  # those are the control group's and the slot's
-                os.close(fd)
-        self.outgoing.clear()
-
-    def exit_status(self) -> int:
-        """Return exit status, or minus the signal, of the ended interpreter."""
-        wait_status = os.read(self.status_fd, 4)
-        if len(wait_status) == struct.calcsize("i"):
-            return os.waitstatus_to_exitcode(struct.unpack("i", wait_status)[0])
-        return -signal.SIGKILL
-
-    def exit_reason(self) -> ExitReason:
-        """Return why it ended."""
-        if self.out_of_memory:
-            return ExitReason.OUT_OF_MEMORY
-        return ExitReason.STOPPED if self.stop_asked else ExitReason.EXITED
 
 
 class Maker(Protocol):
@@ -209,10 +143,16 @@ class FullMaker:
     def spawn(self, spec: Create) -> Running:
         """See `Maker.spawn`."""
         plan.check_paths(spec, self._settings)
+        shares.check(spec, self._settings)
         interpreter = plan.find_interpreter(spec, self._settings)
-        with contextlib.ExitStack() as undo:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as after:
             slot, group, tmp = self._prepare(spec, undo)
-            root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp)
+            hosts_file = self._folder / f"hosts-{spec.name}"
+            undo.callback(hosts_file.unlink, missing_ok=True)
+            own = shares.open_own(spec, self._settings, slot.user_id, hosts_file, after)
+            root = self._skeleton.plan(
+                spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp, own=own
+            )
             pipes = Pipes.make()
             undo.callback(pipes.close_ours)
             identity = self._identity(slot)
@@ -222,7 +162,10 @@ class FullMaker:
             spawned = _spawn(spec, interpreter, steps, plan.FULL_FLAGS, group.into_fd, pipes)
             undo.pop_all()
         self._known.add(spawned.pid)
-        return _full(_running(spec, spawned, steps, pipes), slot, group)
+        running = _full(_running(spec, spawned, steps, pipes), slot, group)
+        if spec.hosts:
+            running.hosts_file = hosts_file
+        return running
 
     def fork(self, spec: Create, zygote: Zygote, *, rehearsals: int, environment: bytes = b"") -> Running:
         """See `Maker.fork`."""
@@ -381,7 +324,9 @@ class RootlessMaker:
         """See `Maker.spawn`."""
         if self._skeleton is None:
             raise SandboxError("sandboxd is not open.")
-        if spec.network == Network.NAT:
+        if spec.shares:
+            raise MountFailed(f"'{spec.shares[0].target}': folders can be shared at isolation level full only")
+        if spec.network != Network.OFF:
             raise SandboxError(
                 "Level rootless has no network for functions: run the server as root, or use network off."
             )

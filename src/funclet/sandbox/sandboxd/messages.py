@@ -18,6 +18,10 @@ MAX_PACKET_BYTES = 256 * 1024
 _MAX_DESCRIPTORS = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}")
 _VARIABLE = re.compile(r"[^=\0]{1,256}")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
+_ADDRESS = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}", re.ASCII)
+_MAX_SHARES = 16
+_MAX_USER_ID = 65_534
 _MAX_STRING = 64 * 1024
 _MAX_ITEMS = 512
 
@@ -47,6 +51,16 @@ class Keep(_Message, frozen=True, kw_only=True):
     network: str
 
 
+class Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A folder of the host that an instance shares with others; see `protocol.SharedFolder`."""
+
+    source: str
+    target: str
+    read_only: bool
+    user_id: int
+    group_id: int
+
+
 class Create(Keep, frozen=True, kw_only=True):
     """Make a sandbox and start the interpreter. Answered by `Started` or `Failed`, and after `Started` by `Exited`."""
 
@@ -56,6 +70,9 @@ class Create(Keep, frozen=True, kw_only=True):
     environment: dict[str, str]
     code_dir: str
     extra_read_only: dict[str, str]
+    shares: tuple[Share, ...] = ()
+    hosts: dict[str, str] = {}
+    """Name to IPv4 address."""
     greeting: bytes = b""
     """Written to the connection of a sandbox that was started ahead, once it has its code."""
 
@@ -102,6 +119,8 @@ class Failed(_Message, frozen=True, kw_only=True):
 
     id: int
     error: str
+    is_mount: bool = False
+    """A shared folder is the reason."""
 
 
 class Exited(_Message, frozen=True, kw_only=True):
@@ -142,8 +161,8 @@ def parse(packet: bytes) -> Message:
         raise BadMessage(f"not a message: {error}") from error
     if isinstance(message, Keep):
         _check_keep(message)
-    if isinstance(message, Create) and not _NAME.fullmatch(message.name):
-        raise BadMessage("name must be letters, digits and '-', at most 60")
+    if isinstance(message, Create):
+        _check_create(message)
     return message
 
 
@@ -175,6 +194,20 @@ def _check_texts(*texts: str) -> None:
         raise BadMessage("a text is too long or has a zero byte, or there are too many")
 
 
+def _check_create(message: Create) -> None:
+    if not _NAME.fullmatch(message.name):
+        raise BadMessage("name must be letters, digits and '-', at most 60")
+    if len(message.shares) > _MAX_SHARES:
+        raise BadMessage(f"there are more than {_MAX_SHARES} shared folders")
+    for share in message.shares:
+        _check_texts(share.source, share.target)
+        if not 1 <= min(share.user_id, share.group_id) <= max(share.user_id, share.group_id) <= _MAX_USER_ID:
+            raise BadMessage(f"the owner of a shared folder must be 1 to {_MAX_USER_ID}")
+    for name, address in message.hosts.items():
+        if not _HOST.fullmatch(name) or not _ADDRESS.fullmatch(address):
+            raise BadMessage("hosts must lead from names to IPv4 addresses")
+
+
 def _check_keep(message: Keep) -> None:
     _check_texts(message.interpreter, message.runtime_dir)
     _check_texts(*message.arguments)
@@ -182,7 +215,7 @@ def _check_keep(message: Keep) -> None:
     tables = [message.stem_environment]
     if isinstance(message, Create):
         _check_texts(message.code_dir)
-        tables += [message.environment, message.extra_read_only]
+        tables += [message.environment, message.extra_read_only, message.hosts]
     for table in tables:
         _check_texts(*table)
         _check_texts(*table.values())
@@ -197,7 +230,7 @@ def _check_keep(message: Keep) -> None:
         if not low <= getattr(message, name) <= high:
             raise BadMessage(f"{name} must be {low} to {high}")
     if message.network not in tuple(Network):
-        raise BadMessage("network must be 'off' or 'nat'")
+        raise BadMessage(f"network must be one of {', '.join(Network)}")
     own = message.environment if isinstance(message, Create) else {}
     if not all(_VARIABLE.fullmatch(name) for name in (*own, *message.stem_environment)):
         raise BadMessage("a variable's name has '=' or is too long")

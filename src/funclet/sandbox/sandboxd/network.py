@@ -1,13 +1,14 @@
-"""Network namespaces of instances: loopback only, or a way out through NAT.
+"""Network namespaces of instances: loopback only, or a way out through NAT, to everywhere or to private addresses.
 
-`Networks.make` returns a namespace to join. NAT is a bridge of our own and an
-nftables table, made at first use with iproute2 and nft and removed at the end,
+`Networks.make` returns a namespace to join. A way out is a bridge of our own and
+an nftables table, made at first use with iproute2 and nft and removed at the end,
 and one veth pair per instance, for which no other program is started.
 """
 
 import contextlib
 import ipaddress
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from funclet.sandbox import native
-from funclet.sandbox.protocol import SandboxError
+from funclet.sandbox.protocol import Network, SandboxError
 from funclet.sandbox.sandboxd.netlink import (
     Netlink,
     Request,
@@ -30,7 +31,7 @@ from funclet.sandbox.sandboxd.netlink import (
 
 _TIMEOUT_S = 10
 _PART_PREFIX = 20
-"""Addresses of one server: 4093 instances."""
+"""Addresses of one bridge: 4093 instances."""
 _STATISTICS = Path("/proc/thread-self/net")
 _SENT_PACKETS = 9
 """Column of `dev`."""
@@ -47,10 +48,11 @@ table inet {table} {{
   }}
   chain forward {{
     type filter hook forward priority -10; policy accept;
-    iifname "{bridge}" oifname "{bridge}" drop
+    iifname "{bridge}" oifname "fgs*" drop
     iifname "{bridge}" ip daddr {{ 169.254.0.0/16, 127.0.0.0/8, 224.0.0.0/4 }} drop
     iifname "{bridge}" ip saddr != {network} drop
     iifname "{bridge}" meta nfproto ipv6 drop
+    {own_rule}
     oifname "{bridge}" ct state established,related accept
     oifname "{bridge}" drop
   }}
@@ -60,6 +62,14 @@ table inet {table} {{
   }}
 }}
 """
+_OWN_RULES = {
+    Network.NAT: "",
+    Network.PRIVATE: 'iifname "{bridge}" ip daddr != {{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 }} drop',
+}
+_BRIDGE_SUFFIX = {Network.NAT: "", Network.PRIVATE: "p"}
+_PORT_LETTER = {Network.NAT: "v", Network.PRIVATE: "w"}
+"""A device has a name of 15 characters at most."""
+_BRIDGE = re.compile(r"fgs(\d+)p?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class NetNamespace:
 
     fd: int
     address: str
-    """Its own address behind NAT; empty when it has only loopback."""
+    """Its own address on a bridge; empty when it has only loopback."""
 
     def close(self) -> None:
         """Give it back; the veth pair goes with it."""
@@ -79,16 +89,12 @@ class Networks:
     """Makes network namespaces. The process must be single-threaded: it visits each new namespace itself."""
 
     def __init__(self, network: str) -> None:
-        self._pool = ipaddress.IPv4Network(network)
-        self._network = self._pool
-        self._bridge = f"fgs{os.getpid()}"
+        pool = ipaddress.IPv4Network(network)
+        switched_on: list[Path] = []
+        self._bridges = {kind: _Bridge(kind, pool, switched_on) for kind in _OWN_RULES}
         self._home = -1
         self._host: Netlink | None = None
-        self._bridge_index = 0
         self._has_ipv6 = Path("/proc/net/if_inet6").exists()
-        self._serial = 0
-        self._used: set[str] = set()
-        self._switched_on: list[Path] = []
 
     def open(self) -> None:
         """Remember the host's own namespace and remove what a dead sandboxd left."""
@@ -97,26 +103,31 @@ class Networks:
         _remove_leftovers()
 
     def missing_for_nat(self) -> str:
-        """Return an empty string, or what to install before `Network.NAT` works."""
+        """Return an empty string, or what to install before functions can have a network."""
         missing = [package for tool, package in _PACKAGES.items() if _find(tool) is None]
         return f"install {' and '.join(missing)}" if missing else ""
 
-    def make(self, *, nat: bool) -> NetNamespace:
+    def make(self, network: Network) -> NetNamespace:
         """Return a fresh namespace.
 
         Raises:
-            SandboxError: the kernel refused, or NAT lacks a program or a free address.
+            SandboxError: the kernel refused, or a way out lacks a program or a free address.
         """
-        if not nat:
+        bridge = self._bridges.get(network)
+        if bridge is None:
             with _named("A network namespace cannot be made"):
                 return NetNamespace(self._fresh(), "")
-        self._make_bridge()
-        address = self._take_address()
+        if not bridge.index:
+            missing = self.missing_for_nat()
+            if missing:
+                raise SandboxError(f"Functions cannot be given a network: {missing}.")
+            bridge.make()
+        address = bridge.take_address()
         try:
             with _named("A network namespace with a way out cannot be made"):
-                return NetNamespace(self._fresh(address), address)
+                return NetNamespace(self._fresh(bridge, address), address)
         except SandboxError:
-            self._used.discard(address)
+            bridge.used.discard(address)
             raise
 
     def is_untouched(self, namespace: NetNamespace) -> bool:
@@ -135,12 +146,13 @@ class Networks:
     def release(self, namespace: NetNamespace) -> None:
         """Close a namespace and free its address. Its processes are gone already."""
         namespace.close()
-        self._used.discard(namespace.address)
+        for bridge in self._bridges.values():
+            bridge.used.discard(namespace.address)
 
     def close(self) -> None:
-        """Remove the bridge and its rules."""
-        if self._bridge_index:
-            self._remove_bridge()
+        """Remove the bridges and their rules."""
+        for bridge in self._bridges.values():
+            bridge.remove()
         if self._host is not None:
             self._host.close()
             self._host = None
@@ -148,8 +160,8 @@ class Networks:
             os.close(self._home)
             self._home = -1
 
-    def _fresh(self, address: str = "") -> int:
-        """Return a new namespace in which loopback works, and with an address the way out."""
+    def _fresh(self, bridge: "_Bridge | None" = None, address: str = "") -> int:
+        """Return a new namespace in which loopback works, and with a bridge the way out."""
         native.helper().unshare(native.CLONE_NEWNET)
         try:
             with contextlib.ExitStack() as stack:
@@ -158,33 +170,23 @@ class Networks:
                 fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
                 with contextlib.ExitStack() as undo:
                     undo.callback(os.close, fd)
-                    inside.ask([bring_up("lo"), *self._connect(fd, address)])
+                    cable = self._connect(bridge, fd, address) if bridge is not None else ()
+                    inside.ask([bring_up("lo"), *cable])
                     undo.pop_all()
                 return fd
         finally:
             native.helper().setns(self._home, native.CLONE_NEWNET)
 
-    def _take_address(self) -> str:
-        # The first address is the bridge's; names and addresses are not reused before they are free.
-        hosts = self._network.num_addresses - 3
-        for _ in range(hosts):
-            self._serial = self._serial % hosts + 1
-            address = str(self._network.network_address + 1 + self._serial)
-            if address not in self._used:
-                self._used.add(address)
-                return address
-        raise SandboxError(f"Every address of {self._network} is in use: widen nat_network.")
-
-    def _connect(self, fd: int, address: str) -> list[Request]:
+    def _connect(self, bridge: "_Bridge", fd: int, address: str) -> list[Request]:
         """Lead a cable from the bridge into a namespace; return what is to be done at its other end."""
-        if not address or self._host is None:
+        if self._host is None:
             return []
-        port = f"{self._bridge}v{self._serial}"
+        port = bridge.port
         # Nothing of IPv6 passes the bridge, and an address that nobody can use costs the kernel timers and packets.
         without_ipv6 = [forgo_ipv6] if self._has_ipv6 else []
         self._host.ask(
             [
-                add_veth(port, master=self._bridge_index, peer=_DEVICE, peer_namespace_fd=fd),
+                add_veth(port, master=bridge.index, peer=_DEVICE, peer_namespace_fd=fd),
                 isolate_port(port),
                 *(forgo(port) for forgo in without_ipv6),
                 bring_up(port),
@@ -194,42 +196,90 @@ class Networks:
         index = socket.if_nametoindex(_DEVICE)
         return [
             *(forgo(_DEVICE) for forgo in without_ipv6),
-            add_address(index, address, self._network.prefixlen),
+            add_address(index, address, bridge.network.prefixlen),
             bring_up(_DEVICE),
-            add_default_route(index, str(self._network.network_address + 1)),
+            add_default_route(index, bridge.gateway),
         ]
 
-    def _make_bridge(self) -> None:
-        if self._bridge_index:
-            return
-        missing = self.missing_for_nat()
-        if missing:
-            raise SandboxError(f"Functions cannot be given a network: {missing}.")
-        self._network = _free_part(self._pool)
-        gateway = self._network.network_address + 1
+
+class _Bridge:
+    """The bridge of all instances that may reach the same; it is made when the first of them is."""
+
+    def __init__(self, kind: Network, pool: ipaddress.IPv4Network, switched_on: list[Path]) -> None:
+        self.network = pool
+        """Its own part of the pool once it is made."""
+        self.index = 0
+        """Of the device; 0: it is not made."""
+        self.used: set[str] = set()
+        self._kind = kind
+        self._pool = pool
+        self._name = f"fgs{os.getpid()}{_BRIDGE_SUFFIX[kind]}"
+        self._serial = 0
+        self._switched_on = switched_on
+        """Devices that forward because of us; all bridges have one list, and the last to go ends it."""
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's own address."""
+        return str(self.network.network_address + 1)
+
+    @property
+    def port(self) -> str:
+        """Name of the host's end of the cable to the address that was taken last."""
+        return f"fgs{os.getpid()}{_PORT_LETTER[self._kind]}{self._serial}"
+
+    def take_address(self) -> str:
+        """Return an address that nobody has.
+
+        Raises:
+            SandboxError: all are in use.
+        """
+        # The first address is the bridge's; names and addresses are not reused before they are free.
+        hosts = self.network.num_addresses - 3
+        for _ in range(hosts):
+            self._serial = self._serial % hosts + 1
+            address = str(self.network.network_address + 1 + self._serial)
+            if address not in self.used:
+                self.used.add(address)
+                return address
+        raise SandboxError(f"Every address of {self.network} is in use: widen nat_network.")
+
+    def make(self) -> None:
+        """Make the device and its rules.
+
+        Raises:
+            SandboxError: nothing of it is left.
+        """
+        self.network = _free_part(self._pool)
         try:
             _ip(
-                f"link add name {self._bridge} type bridge",
-                f"addr add {gateway}/{self._network.prefixlen} dev {self._bridge}",
-                f"link set dev {self._bridge} up",
+                f"link add name {self._name} type bridge",
+                f"addr add {self.gateway}/{self.network.prefixlen} dev {self._name}",
+                f"link set dev {self._name} up",
             )
-            rules = _RULES.format(table=self._bridge, bridge=self._bridge, network=self._network)
+            own_rule = _OWN_RULES[self._kind].format(bridge=self._name)
+            rules = _RULES.format(table=self._name, bridge=self._name, network=self.network, own_rule=own_rule)
             _run("nft", ["-f", "-"], rules)
             for device in _routed_devices():
                 switch = _CONF / device / "forwarding"
                 if switch.read_text().strip() == "0":
                     switch.write_text("1")
                     self._switched_on.append(switch)
-            self._bridge_index = socket.if_nametoindex(self._bridge)
+            self.index = socket.if_nametoindex(self._name)
         except (SandboxError, OSError) as error:
-            self._remove_bridge()
+            self._undo()
             raise SandboxError(f"The bridge for functions with a network cannot be made: {error}.") from error
 
-    def _remove_bridge(self) -> None:
-        _remove(self._bridge)
-        self._bridge_index = 0
-        if any(Path("/sys/class/net").glob("fgs*[0-9]")):
-            return  # another server on this host forwards as well
+    def remove(self) -> None:
+        """Remove what `make` made; nothing happens if there is nothing."""
+        if self.index:
+            self._undo()
+
+    def _undo(self) -> None:
+        _remove(self._name)
+        self.index = 0
+        if any(Path("/sys/class/net").glob("fgs*")):
+            return  # another bridge of this host, or another server on it, forwards as well
         for switch in self._switched_on:
             with contextlib.suppress(OSError):  # the device has gone
                 switch.write_text("0")
@@ -301,8 +351,8 @@ def _remove(bridge: str) -> None:
 
 def _remove_leftovers() -> None:
     for device in Path("/sys/class/net").glob("fgs*"):
-        pid = device.name.removeprefix("fgs")
-        if pid.isdigit() and not Path("/proc", pid).exists():
+        found = _BRIDGE.fullmatch(device.name)
+        if found and not Path("/proc", found[1]).exists():
             _remove(device.name)
 
 

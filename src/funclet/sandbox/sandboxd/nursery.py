@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import msgspec
 
 from funclet.sandbox.protocol import SandboxError
-from funclet.sandbox.sandboxd.instances import Maker, Running
+from funclet.sandbox.sandboxd.instances import Maker
 from funclet.sandbox.sandboxd.messages import Create, Keep
+from funclet.sandbox.sandboxd.running import Running
 from funclet.sandbox.sandboxd.stems import LOAD_AHEAD_CPU_S, MAX_FAILURES, Kind, Loaded, Stems
 from funclet.sandbox.sandboxd.zygotes import Zygote
 

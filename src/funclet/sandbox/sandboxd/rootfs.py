@@ -8,7 +8,7 @@ content is a read-only bind of the host, except `/tmp`.
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from funclet.sandbox import native
 from funclet.sandbox.native import Step
 from funclet.sandbox.sandboxd.messages import Create, Keep
+from funclet.sandbox.sandboxd.shares import Own
 
 USER_ID = 1003
 CODE_ROOT = "/opt/function/code"
@@ -99,7 +100,9 @@ class Skeleton:
             *_devices(root),
         )
 
-    def plan(self, spec: Create, *, interpreter: str, prefix: Path | None, tmp: Tmp) -> list[Step]:
+    def plan(
+        self, spec: Create, *, interpreter: str, prefix: Path | None, tmp: Tmp, own: Sequence[Own] = ()
+    ) -> list[Step]:
         """Return the steps that build and enter the root of one instance.
 
         Args:
@@ -107,6 +110,7 @@ class Skeleton:
             interpreter: where the interpreter is seen inside.
             prefix: host folder of an interpreter outside `/usr`; seen at the same path inside.
             tmp: where `/tmp` comes from.
+            own: what only this instance is shown.
         """
         root = str(self._mount_point)
         steps = [*self._shared_steps, *self._process_steps, *_languages(root, spec, prefix)]
@@ -114,6 +118,8 @@ class Skeleton:
             steps.append(_bind(root, CODE_ROOT, Path(spec.code_dir)))
         for source, target in spec.extra_read_only.items():
             steps += [*_folders_to(root, target), _bind(root, target, Path(source))]
+        for one in own:
+            steps += [*(_folders_to(root, one.target) if one.is_folder else ()), _move(root, one)]
         return [
             *steps,
             # The links come last, so that no folder above is ever made through one of them.
@@ -238,6 +244,10 @@ def _mount(target: str, kind: str, options: str, flags: int) -> Step:
 
 def _bind(root: str, target: str, source: Path, attributes: int = _READ_ONLY, *, optional: bool = False) -> Step:
     return Step("BIND", a=attributes, b=int(optional), s=_inside(root, target), t=os.fsencode(source))
+
+
+def _move(root: str, own: Own) -> Step:
+    return Step("MOVE", a=own.fd, s=_inside(root, own.target))
 
 
 def _system(root: str) -> Iterator[Step]:

@@ -21,11 +21,24 @@ class Forkable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareRoot:
+    """A folder of the host that functions may share; nothing outside such a folder is ever shown to be written."""
+
+    folder: Path
+    read_only: bool
+    maps_owners: bool = True
+    """Whether files are shown as those of the instance's user. False for network file systems, which cannot do that:
+    there the instance is, for the file server, the user that it is on the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxdSettings:
     """Settings of one sandboxd. All folders are absolute and of the host."""
 
     allowed_folders: Sequence[Path]
     """Code, language folders and extra mounts must lie below one of these."""
+    shares: Sequence[ShareRoot] = ()
+    """Folders that functions may be given to write in; none unless the operator says so."""
     interpreter_prefixes: Sequence[Path] = ()
     """Installations of interpreters outside `/usr`; each is shown read-only as a whole to the functions that use it."""
     image_folder: Path = Path("/var/tmp")  # noqa: S108  # files there have no name, so nobody can open or replace them
@@ -48,7 +61,10 @@ class SandboxdSettings:
         """Return the same with real paths: from then on no symbolic link is followed."""
         forkable = tuple(replace(one, folder=one.folder.resolve()) for one in self.forkable)
         return replace(
-            self, allowed_folders=tuple(folder.resolve() for folder in self.allowed_folders), forkable=forkable
+            self,
+            allowed_folders=tuple(folder.resolve() for folder in self.allowed_folders),
+            shares=tuple(replace(share, folder=share.folder.resolve()) for share in self.shares),
+            forkable=forkable,
         )
 
     def to_json(self) -> str:
@@ -64,6 +80,10 @@ class SandboxdSettings:
         members["forkable"] = tuple(
             Forkable(folder=Path(one["folder"]), arguments=tuple(one["arguments"]), environment=one["environment"])
             for one in members["forkable"]
+        )
+        members["shares"] = tuple(
+            ShareRoot(folder=Path(one["folder"]), read_only=one["read_only"], maps_owners=one["maps_owners"])
+            for one in members["shares"]
         )
         members["image_folder"] = Path(members["image_folder"])
         return cls(**members)

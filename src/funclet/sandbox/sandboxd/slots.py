@@ -146,7 +146,7 @@ class Slots:
         wanted = self._settings.spare_slots
         for network, spare in self._spare_namespaces.items():
             if len(spare) < wanted:
-                spare.append(self._networks.make(nat=network is Network.NAT))
+                spare.append(self._networks.make(network))
                 return True
             if len(spare) > wanted:
                 self._networks.release(spare.popleft())
@@ -175,7 +175,7 @@ class Slots:
     def _take_namespace(self, network: Network) -> NetNamespace:
         # A pool of namespaces behind NAT exists only where functions use them.
         spare = self._spare_namespaces.setdefault(network, deque())
-        return spare.popleft() if spare else self._networks.make(nat=network is Network.NAT)
+        return spare.popleft() if spare else self._networks.make(network)
 
     def _take_disk(self, tmp_mib: int) -> TmpDisk | None:
         if self.tmp_problem:

@@ -10,8 +10,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from funclet.sandbox.sandboxd.instances import Running
 from funclet.sandbox.sandboxd.messages import Create, Keep, keep_of
+from funclet.sandbox.sandboxd.running import Running
 from funclet.sandbox.sandboxd.zygotes import Zygote
 
 MAX_KINDS = 8

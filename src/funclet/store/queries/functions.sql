@@ -7,8 +7,8 @@ VALUES (:function_id, :project_id, :package, :name, :modified_at);
 
 -- name: add_function_version
 -- For `latest` with a new function, and for every published version.
-INSERT INTO function_version (function_id, version, project_id, code_digest, code_size, document)
-VALUES (:function_id, :version, :project_id, :code_digest, :code_size, :document);
+INSERT INTO function_version (function_id, version, project_id, code_digest, code_size, secrets, document)
+VALUES (:function_id, :version, :project_id, :code_digest, :code_size, :secrets, :document);
 
 -- name: get_function_version
 -- One version by the names in its urn.
@@ -49,7 +49,7 @@ WHERE project_id = :project_id
 -- name: replace_function_version
 -- New settings or code of `latest`.
 UPDATE function_version
-SET code_digest = :code_digest, code_size = :code_size, document = :document
+SET code_digest = :code_digest, code_size = :code_size, secrets = :secrets, document = :document
 WHERE function_id = :function_id AND version = :version;
 
 -- name: touch_function
@@ -100,3 +100,23 @@ SELECT DISTINCT package FROM function WHERE project_id = :project_id;
 -- name: list_code_digests
 -- What the clean-up of blobs must keep.
 SELECT DISTINCT code_digest FROM function_version WHERE code_digest <> '';
+
+-- name: list_sealed_versions
+-- For a new key.
+SELECT version_id, document FROM function_version WHERE secrets = 2;
+
+-- name: list_versions_in_the_clear
+-- What an older version of this server has stored.
+SELECT version_id, document FROM function_version WHERE secrets = 1;
+
+-- name: put_sealed_version
+-- The same version with its variables sealed in another way.
+UPDATE function_version SET secrets = :secrets, document = :document WHERE version_id = :version_id;
+
+-- name: list_subnets
+-- For the quota. Read only when a function enters a network.
+SELECT DISTINCT
+    json_extract(document, '$.settings.echoed.func_vpc.vpc_id'),
+    json_extract(document, '$.settings.echoed.func_vpc.subnet_id')
+FROM function_version
+WHERE project_id = :project_id AND json_extract(document, '$.settings.echoed.func_vpc.vpc_id') IS NOT NULL;

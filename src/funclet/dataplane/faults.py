@@ -1,0 +1,54 @@
+"""What can go wrong in an instance, as values: what the runtime answers, and how it ends. Start with `fault_of`."""
+
+from dataclasses import dataclass
+
+from funclet.model.invocation import MAX_SYNC_BODY_BYTES, FailureKind, InnerCode
+from funclet.runtimes.frames import Answer
+from funclet.sandbox.protocol import MountFailed
+
+_KINDS: dict[int, FailureKind] = {
+    InnerCode.LOAD: FailureKind.LOAD,
+    InnerCode.RESPONSE_TOO_LARGE: FailureKind.BAD_RESPONSE,
+    InnerCode.NOT_SERIALISABLE: FailureKind.BAD_RESPONSE,
+    InnerCode.INITIALIZER: FailureKind.INIT,
+}
+
+ENDING = frozenset(
+    {
+        FailureKind.TIMEOUT,
+        FailureKind.OUT_OF_MEMORY,
+        FailureKind.EXITED,
+        FailureKind.DISK_FULL,
+        FailureKind.CANCELLED,
+    }
+)
+"""Failures after which the instance serves nobody else (runtimes.md 6.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A failure as the runtime or its end tells it, before there is a report."""
+
+    kind: FailureKind
+    code: int
+    body: bytes
+    is_json: bool = False
+    is_handled: bool = False
+    """Whether the function failed on purpose, see `FunctionFailed`."""
+
+
+def mount_fault(error: MountFailed) -> Fault:
+    """Return the failure of a start whose folders could not be mounted."""
+    text = f"failed to mount volumes for function: {error}"
+    return Fault(FailureKind.LOAD, InnerCode.MOUNT, text.encode())
+
+
+def fault_of(answer: Answer) -> Fault | None:
+    """Return what an answer of the runtime says went wrong; None if nothing."""
+    if len(answer.body) > MAX_SYNC_BODY_BYTES:
+        text = f"response body size {len(answer.body)} exceeds the limit of {MAX_SYNC_BODY_BYTES}"
+        return Fault(FailureKind.BAD_RESPONSE, InnerCode.RESPONSE_TOO_LARGE, text.encode())
+    if answer.code == 0:
+        return None
+    kind = _KINDS.get(answer.code, FailureKind.HANDLER)
+    return Fault(kind, answer.code, answer.body, answer.is_json, answer.is_handled)

@@ -1,0 +1,139 @@
+"""Reads the file in which the operator says what functions may mount and which networks they have: `load`."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from funclet.model.inventory import ANY_PROJECT, MOUNT_TYPES, Inventory, Share, Vpc
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+_PROJECT = re.compile(r"[0-9a-f]{32}")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
+MAX_FILE_BYTES = 1 << 20
+MAX_NAMES = 256
+"""Names in all zones of one VPC."""
+_SYSTEM_FOLDERS = ("bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "usr")
+_TOO_WIDE = frozenset({Path("/"), *(Path("/", name) for name in _SYSTEM_FOLDERS)})
+
+
+Row = TypeVar("Row", Share, Vpc)
+
+
+class InventoryError(Exception):
+    """The file cannot be used; the message says what is wrong and where."""
+
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    id: str
+
+
+class _Share(_Row):
+    folder: str
+    projects: list[str]
+    types: list[str] = msgspec.field(default_factory=lambda: list(MOUNT_TYPES))
+    read_only: bool = False
+    ready: bool = True
+
+
+class _Subnet(_Row):
+    active: bool = True
+
+
+class _Vpc(_Row):
+    subnets: list[_Subnet]
+    internet: bool = False
+    zones: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    shares: list[_Share] = msgspec.field(default_factory=list)
+    vpcs: list[_Vpc] = msgspec.field(default_factory=list)
+
+
+def load(path: str) -> Inventory:
+    """Return what a TOML file says; for an empty path, that nothing is opened. Blocks.
+
+    Raises:
+        InventoryError: the file cannot be read, or says what cannot be.
+    """
+    if not path:
+        return Inventory()
+    try:
+        text = Path(path).read_bytes()
+        if len(text) > MAX_FILE_BYTES:
+            raise InventoryError(f"The inventory {path} is larger than {MAX_FILE_BYTES} bytes.")
+        rows = msgspec.convert(tomllib.loads(text.decode()), _File)
+    except (OSError, ValueError) as error:
+        raise InventoryError(f"The inventory {path} cannot be read: {error}.") from error
+    shares = [_share(row) for row in rows.shares]
+    vpcs = [_vpc(row) for row in rows.vpcs]
+    return Inventory(shares=_by_id("share", shares), vpcs=_by_id("vpc", vpcs))
+
+
+def _by_id(kind: str, rows: list[Row]) -> Mapping[str, Row]:
+    found = {row.id: row for row in rows}
+    for row in rows:
+        if not _ID.fullmatch(row.id):
+            raise InventoryError(f"The {kind} '{row.id[:80]}' of the inventory needs an id of letters and digits.")
+    if len(found) < len(rows):
+        raise InventoryError(f"The inventory has two {kind}s with one id.")
+    return found
+
+
+def _share(row: _Share) -> Share:
+    folder = Path(row.folder)
+    if not folder.is_absolute() or not folder.is_dir():
+        raise InventoryError(f"The share '{row.id}': '{row.folder}' is no folder of this host.")
+    folder = folder.resolve()
+    if folder in _TOO_WIDE:
+        raise InventoryError(f"The share '{row.id}': '{folder}' belongs to the system and cannot be shared.")
+    for project in row.projects:
+        if project != ANY_PROJECT and not _PROJECT.fullmatch(project):
+            raise InventoryError(f"The share '{row.id}': '{project[:80]}' is no project id; '*' stands for all.")
+    if not row.projects or not row.types or not set(row.types) <= set(MOUNT_TYPES):
+        raise InventoryError(f"The share '{row.id}' needs projects, and types out of {', '.join(MOUNT_TYPES)}.")
+    return Share(
+        id=row.id,
+        folder=str(folder),
+        projects=frozenset(row.projects),
+        types=frozenset(row.types),
+        read_only=row.read_only,
+        is_ready=row.ready,
+        is_nfs=file_system_of(folder).startswith("nfs"),
+    )
+
+
+def _vpc(row: _Vpc) -> Vpc:
+    names = [(host, address) for zone in row.zones.values() for host, address in zone.items()]
+    if len(names) > MAX_NAMES:
+        raise InventoryError(f"The vpc '{row.id}' has more than {MAX_NAMES} names.")
+    for name in (*row.zones, *(host for host, _ in names if host != "@")):
+        if not _HOST.fullmatch(name):
+            raise InventoryError(f"The vpc '{row.id}': '{name[:80]}' is no host name.")
+    for _, address in names:
+        try:
+            IPv4Address(address)
+        except AddressValueError as error:
+            raise InventoryError(f"The vpc '{row.id}': '{address[:80]}' is no IPv4 address.") from error
+    return Vpc(
+        id=row.id,
+        subnets={subnet.id: subnet.active for subnet in row.subnets},
+        internet=row.internet,
+        zones=row.zones,
+    )
+
+
+def file_system_of(folder: Path, *, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """Return the kind of file system that a folder lies on, such as `ext4` or `nfs4`; empty if it is unknown."""
+    best, kind = "", ""
+    for line in mounts.read_text(errors="replace").splitlines():
+        left, _, right = line.partition(" - ")
+        point = left.split()[4].encode().decode("unicode_escape")
+        if folder.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, right.split()[0]
+    return kind
