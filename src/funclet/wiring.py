@@ -48,12 +48,14 @@ from funclet.outside.jetstream import JetStream
 from funclet.outside.links import Links
 from funclet.outside.objects import ObjectStores
 from funclet.outside.outgoing import Outgoing
+from funclet.outside.packages import StoredPackages
 from funclet.outside.topics import TopicSender
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.services.asynchronous import AsyncService
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.connections import ConnectionService
+from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.identity import IdentityService
@@ -326,6 +328,8 @@ def build_services(
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    packages = StoredPackages(store, outside.links, outside.stores)
+    fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
     kinds = [apig.GatewayType(code, gateway_url=listeners.gateway_url) for code in apig.CODES]
     return Services(
         functions=FunctionService(
@@ -333,7 +337,7 @@ def build_services(
             parts.blobs,
             parts.registry,
             clock,
-            CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
+            CodeBuilder(fetcher),
             CodeLinks(secrets.token_bytes(32), clock),
             region=region,
             limits=limits,
@@ -363,6 +367,9 @@ def build_services(
         topics=outside.topics(parts, region=region, api_url=listeners.api_url),
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
+        dependencies=DependencyService(
+            store, parts.blobs, parts.registry, clock, fetcher, limits=limits, on_change=function_changed
+        ),
         asynchronous=queue.service(settings, parts) if queue else None,
     )
 

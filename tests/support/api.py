@@ -13,6 +13,7 @@ from funclet.base.http import JSON, Request
 from funclet.blobs import Blobs
 from funclet.model.identity import Principal, Project, User
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.limits import Limits
@@ -97,6 +98,15 @@ class InProcessApi:
         self.versions = VersionService(
             self.store, self.clock, region=REGION, limits=self.limits, on_change=self._on_change
         )
+        self.dependencies = DependencyService(
+            self.store,
+            self.blobs,
+            registry,
+            self.clock,
+            fetcher,
+            limits=self.limits,
+            on_change=self._on_change,
+        )
         self._authenticator = _AnyoneIs()
         services = Services(
             functions=self.functions,
@@ -108,6 +118,7 @@ class InProcessApi:
             topics=None,
             streams=None,
             connections=None,
+            dependencies=self.dependencies,
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

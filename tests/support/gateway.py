@@ -99,6 +99,7 @@ class Stack:
             topics=None,
             streams=None,
             connections=None,
+            dependencies=None,
         )
         operations = [
             Operation(name=serve.__name__, method=method, path=path, serve=serve) for method, path, serve in _OPERATIONS

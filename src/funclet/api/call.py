@@ -10,6 +10,7 @@ from funclet.model.identity import Principal
 if TYPE_CHECKING:
     from funclet.services.asynchronous import AsyncService
     from funclet.services.connections import ConnectionService
+    from funclet.services.dependencies import DependencyService
     from funclet.services.functions import FunctionService
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
@@ -33,6 +34,7 @@ class Services:
     topics: "TopicService"
     streams: "StreamService"
     connections: "ConnectionService"
+    dependencies: "DependencyService"
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
 

@@ -26,6 +26,9 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 100
 
+REFUSED = "The code package is not accepted: "
+"""How the message of each refusal begins."""
+
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _END, _END_SIZE = b"PK\x05\x06", 22
 _LOCATOR64, _LOCATOR64_SIZE = b"PK\x06\x07", 20
@@ -138,7 +141,7 @@ def verify(data: bytes, listing: Listing) -> None:
 
 
 def _refused(reason: str) -> ModelError:
-    return ModelError("FSS.1011", f"The code package is not accepted: {reason}.")
+    return ModelError("FSS.1011", f"{REFUSED}{reason}.")
 
 
 def _shown(name: str) -> str:

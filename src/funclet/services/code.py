@@ -84,7 +84,7 @@ class CodeBuilder:
     def __init__(self, fetcher: CodeFetcher) -> None:
         self._fetcher = fetcher
 
-    async def build(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> bytes:
+    async def build(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str, *, project_id: str) -> bytes:
         """Return the package for an upload that passed `check_upload`; the sample code of the runtime if it is empty.
 
         The package is checked, content included. A package that was uploaded is returned as it is.
@@ -96,7 +96,7 @@ class CodeBuilder:
         if upload.code_type == "obs":
             if not upload.url:
                 raise ModelError("FSS.1010", "code_url is missing: code_type 'obs' needs it.")
-            data = await self._fetcher.fetch(upload.url)
+            data = await self._fetcher.fetch(upload.url, project_id=project_id)
         elif not upload.content:
             return await asyncio.to_thread(_sample, runtime, handler)
         elif upload.code_type == "inline" and not package.is_zip(upload.content):

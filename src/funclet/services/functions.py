@@ -35,6 +35,7 @@ from funclet.services.code import (
     check_upload,
     image_code,
 )
+from funclet.services.layers import with_layers
 from funclet.services.limits import MIB, Limits
 from funclet.store.protocol import Duplicate, FunctionFilter, Store, Tx
 
@@ -116,7 +117,7 @@ class FunctionService:
         runtime = self._registry.require(new.settings.runtime)
         self._check(new.settings)
         check_upload(new.upload, runtime.name, self._limits)
-        code = await self._store_code(new.upload, runtime, new.settings.handler)
+        code = await self._store_code(principal, new.upload, runtime, new.settings.handler)
         version = FunctionVersion(
             project_id=principal.project.project_id,
             region=self._region,
@@ -128,7 +129,7 @@ class FunctionService:
             code=code,
             modified_at=self._clock.now(),
         )
-        await self._store.write(lambda tx: self._add(tx, version))
+        version = await self._store.write(lambda tx: self._add(tx, version))
         self._changed(version)
         return version
 
@@ -168,7 +169,7 @@ class FunctionService:
         runtime = self._registry.require(old.settings.runtime)
         check_upload(change.upload, runtime.name, self._limits)
         keeps = change.dependency_ids is not None and change.upload.is_empty
-        code = None if keeps else await self._store_code(change.upload, runtime, old.settings.handler)
+        code = None if keeps else await self._store_code(principal, change.upload, runtime, old.settings.handler)
         return await self._change(principal, urn, lambda latest: self._recoded(latest, change, code))
 
     async def pin(self, principal: Principal, urn: str, *, is_pinned: bool) -> None:
@@ -234,9 +235,6 @@ class FunctionService:
     def _check(self, settings: Settings) -> None:
         check_settings(settings)
         self._check_fresh_state(settings)
-        if settings.dependency_ids:
-            # Dependencies cannot be created yet, so every id is unknown.
-            raise ModelError("FSS.1056", f"Dependency version '{settings.dependency_ids[0][:80]}' does not exist.")
         if settings.echoed.get("func_vpc") and not settings.echoed.get("xrole"):
             raise ModelError("FSS.0400", "func_vpc needs an agency: set xrole.")
         size = len(json.dumps(settings.echoed).encode())
@@ -253,17 +251,18 @@ class FunctionService:
                 f"whose instances cannot be forked; it is with {able}.",
             )
 
-    async def _store_code(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
+    async def _store_code(self, principal: Principal, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
         if runtime.name == IMAGE_RUNTIME:
             return image_code()
-        data = await self._builder.build(upload, runtime, handler)
+        data = await self._builder.build(upload, runtime, handler, project_id=principal.project.project_id)
         try:
             digest = await self._blobs.put(data)
         except BlobError as error:
             raise ModelError("FSS.0503", "The code package cannot be stored now.", retry_after_s=1.0) from error
         return Code(digest=digest, size=len(data), code_type=upload.code_type, filename=upload.filename, url=upload.url)
 
-    def _add(self, tx: Tx, version: FunctionVersion) -> None:
+    def _add(self, tx: Tx, version: FunctionVersion) -> FunctionVersion:
+        version = with_layers(tx, version)
         try:
             tx.functions.add(version)
         except Duplicate as error:
@@ -274,6 +273,7 @@ class FunctionService:
         if len(tx.functions.packages(version.project_id)) > self._limits.packages:
             raise ModelError("FSS.1044", f"The project has {self._limits.packages} packages; no more are allowed.")
         check_code_quota(tx, version.project_id, self._limits)
+        return version
 
     async def _change(
         self, principal: Principal, urn: str, decide: Callable[[FunctionVersion], FunctionVersion]
@@ -284,10 +284,11 @@ class FunctionService:
         def work(tx: Tx) -> tuple[FunctionVersion, bool]:
             old = require_version(tx, parsed)
             _refuse_frozen(old)
-            new = decide(old)
+            new = with_layers(tx, decide(old))
             if new == old:
                 return old, False
-            new = replace(new, modified_at=self._clock.now())
+            has_other_code = new.code.tree != old.code.tree
+            new = replace(new, revision=max(new.revision, old.revision + has_other_code), modified_at=self._clock.now())
             tx.functions.replace_latest(new)
             if new.code.size > old.code.size:
                 check_code_quota(tx, new.project_id, self._limits)
@@ -319,9 +320,7 @@ class FunctionService:
         dependencies = old.settings.dependency_ids if change.dependency_ids is None else change.dependency_ids
         settings = replace(old.settings, dependency_ids=dependencies, echoed=_merge(old.settings.echoed, change.echoed))
         self._check(settings)
-        new = code or old.code
-        is_visible = new.digest != old.code.digest or dependencies != old.settings.dependency_ids
-        return replace(old, settings=settings, code=new, revision=old.revision + is_visible)
+        return replace(old, settings=settings, code=code or old.code)
 
     def _changed(self, version: FunctionVersion) -> None:
         self._on_change(version.project_id, version.package, version.name)
@@ -406,4 +405,6 @@ def _refuse_unsafe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 def _acting(settings: Settings) -> Settings:
     """Return settings with everything levelled that running instances need not know."""
     echoed = {key: value for key, value in settings.echoed.items() if key not in _NEUTRAL_ECHOED}
-    return replace(settings, timeout_s=0, description="", max_instances=0, concurrent_num=1, echoed=echoed)
+    return replace(
+        settings, timeout_s=0, description="", max_instances=0, concurrent_num=1, dependency_ids=(), echoed=echoed
+    )

@@ -13,6 +13,7 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
+from funclet.store.dependencies import Dependencies
 from funclet.store.messaging import Connections, Objects, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 
@@ -100,7 +101,11 @@ class Functions(Protocol):
         ...
 
     def code_digests(self) -> frozenset[str]:
-        """Return the digests of all packages in use, for the clean-up of blobs."""
+        """Return the digests of all packages in use, those of dependencies too, for the clean-up of blobs."""
+        ...
+
+    def code_trees(self) -> frozenset[str]:
+        """Return `Code.tree` of all versions that use dependencies, for the clean-up of unpacked code."""
         ...
 
 
@@ -226,6 +231,7 @@ class Tx(Protocol):
     streams: Streams
     objects: Objects
     connections: Connections
+    dependencies: Dependencies
 
 
 class Store(Protocol):

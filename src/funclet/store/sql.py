@@ -28,11 +28,13 @@ from funclet.store.protocol import (
 )
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
+from funclet.store.sql_dependencies import SqlDependencies, note_use
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
 
 if TYPE_CHECKING:
     from funclet.store import messaging
+    from funclet.store.dependencies import Dependencies
 
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -53,6 +55,7 @@ class SqlTx:
         self.streams: messaging.Streams = SqlStreams(session)
         self.objects: messaging.Objects = SqlObjects(session)
         self.connections: messaging.Connections = SqlConnections(session)
+        self.dependencies: Dependencies = SqlDependencies(session)
 
 
 def _encode(value: object) -> str:
@@ -115,6 +118,7 @@ class SqlFunctions:
         replaced = version.is_latest and self._session.run("replace_function_version", **_version_row(version)).rowcount
         if not replaced:
             raise StoreError(f"function '{version.name}' has no version '{version.version}' that can be replaced")
+        note_use(self._session, version)
         self._session.run("touch_function", function_id=version.function_id, modified_at=version.modified_at)
 
     def add_version(self, version: FunctionVersion) -> None:
@@ -126,6 +130,7 @@ class SqlFunctions:
             project_id=version.project_id,
             **_version_row(version),
         )
+        note_use(self._session, version)
 
     def versions(self, function_id: str) -> Sequence[FunctionVersion]:
         """Return all versions, `latest` first, then the newest first."""
@@ -156,8 +161,14 @@ class SqlFunctions:
         return frozenset(name for (name,) in self._session.all("list_packages", project_id=project_id))
 
     def code_digests(self) -> frozenset[str]:
-        """Return the digests of all packages in use, for the clean-up of blobs."""
+        """Return the digests of all packages in use, those of dependencies too, for the clean-up of blobs."""
         return frozenset(digest for (digest,) in self._session.all("list_code_digests"))
+
+    def code_trees(self) -> frozenset[str]:
+        """Return `Code.tree` of all versions that use dependencies, for the clean-up of unpacked code."""
+        return frozenset(
+            self._decode(document).code.tree for (document,) in self._session.each("list_layered_versions")
+        )
 
 
 def _version_row(version: FunctionVersion) -> dict[str, Any]:

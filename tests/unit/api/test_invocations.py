@@ -96,6 +96,7 @@ class Lab:
             topics=None,
             streams=None,
             connections=None,
+            dependencies=None,
         )
         self.api = Api(operations=OPERATIONS, services=services, authenticator=SameCaller())
         self.write(self._fill)

@@ -28,7 +28,12 @@ def test_a_new_database_gets_every_migration_once(opened):
     migrate(opened, load_queries())
     migrate(opened, load_queries())
 
-    assert applied(opened) == ["0001_initial.pre.sql", "0002_async.pre.sql", "0010_destinations.pre.sql"]
+    assert applied(opened) == [
+        "0001_initial.pre.sql",
+        "0002_async.pre.sql",
+        "0010_destinations.pre.sql",
+        "0030_dependencies.pre.sql",
+    ]
 
 
 def test_each_family_has_its_own_files(opened):

@@ -43,8 +43,6 @@ _NOT_SET: Mapping[str, Any] = {
     "reserved_instance_count": 0,
     "reserved_instance_idle_mode": False,
     "fail_count": 0,
-    "depend_list": [],
-    "dependencies": [],
 }
 
 
@@ -82,7 +80,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "description": settings.description,
         "last_modified": utc_text(version.modified_at),
         "strategy_config": _strategy(version),
-        "depend_version_list": list(settings.dependency_ids),
+        **_dependencies(version),
         **_hooks(version),
         "long_time": settings.timeout_s > LONG_TIMEOUT_S,
         "log_group_id": log_config.get("group_id") or "",
@@ -127,11 +125,17 @@ def code_answer(version: FunctionVersion, project: Project, *, file: str, link: 
         "digest": code.digest,
         "last_modified": utc_text(version.modified_at),
         "func_code": {"file": file, "link": link},
-        "depend_list": [],
-        "depend_version_list": list(version.settings.dependency_ids),
-        "dependencies": [],
+        **_dependencies(version),
         "strategy_config": _strategy(version),
         "code_encrypt_kms_key_id": version.settings.echoed.get("code_encrypt_kms_key_id", ""),
+    }
+
+
+def _dependencies(version: FunctionVersion) -> Mapping[str, Any]:
+    return {
+        "depend_list": [layer.dependency_id for layer in version.code.layers],
+        "depend_version_list": list(version.settings.dependency_ids),
+        "dependencies": [],
     }
 
 

@@ -9,6 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, is_true, json_response, no_content, page
+from funclet.api.wire.dependencies import expanded
+from funclet.api.wire.downloads import link_to
 from funclet.api.wire.function_answers import code_answer, config_answer, list_answer
 from funclet.api.wire.function_fields import ConfigFields, Text, read_settings
 from funclet.base.http import Response
@@ -18,7 +20,6 @@ from funclet.services.code import IMAGE_CODE_TYPE, IMAGE_RUNTIME, CodeUpload
 from funclet.services.functions import CodeChange, ConfigChange, NewFunction
 from funclet.store.protocol import FunctionFilter
 
-DOWNLOAD_PATH = "/v2/{project_id}/funclet/code/{digest}"
 MAX_PAGE = 400
 MAX_INLINE_ANSWER_BYTES = 20 * 1024 * 1024
 # Base64 needs a third more than the package; line breaks are let through.
@@ -41,6 +42,12 @@ class FuncCode(msgspec.Struct):
     """`func_code`."""
 
     file: str | None = None
+
+
+class ConfigUpdateFields(ConfigFields):
+    """Body of `UpdateFunctionConfig`."""
+
+    depend_version_list: list[str] | UnsetType | None = UNSET
 
 
 class CodeFields(msgspec.Struct):
@@ -96,7 +103,7 @@ async def create_function(call: Call) -> Response:
         upload=_read_upload(_require(code_type, "code_type", "FSS.1006"), fields),
     )
     version = await call.services.functions.create(call.principal, new)
-    return json_response(200, config_answer(version, call.principal.project))
+    return await _config_response(call, version)
 
 
 async def list_functions(call: Call) -> Response:
@@ -110,25 +117,19 @@ async def list_functions(call: Call) -> Response:
         limit=size,
     )
     versions, count = await call.services.functions.find(wanted)
-    return json_response(
-        200,
-        {
-            "functions": [list_answer(version, call.principal.project) for version in versions],
-            "next_marker": marker + len(versions),
-            "count": count,
-        },
-    )
+    rows = await expanded(call, *(list_answer(version, call.principal.project) for version in versions))
+    return json_response(200, {"functions": rows, "next_marker": marker + len(rows), "count": count})
 
 
 async def show_function_config(call: Call) -> Response:
     """Show the configuration of a version or of the version that an alias names."""
     version = await call.services.functions.get(call.principal, call.parameters["function_urn"])
-    return json_response(200, config_answer(version, call.principal.project))
+    return await _config_response(call, version)
 
 
 async def update_function_config(call: Call) -> Response:
     """Change the configuration of `latest`."""
-    fields = decode(ConfigFields, call)
+    fields = decode(ConfigUpdateFields, call)
     urn = call.parameters["function_urn"]
     if fields.func_name is UNSET:
         for name in _REPLACED:
@@ -138,9 +139,11 @@ async def update_function_config(call: Call) -> Response:
     if not runtime and fields.gpu_memory:
         runtime = (await call.services.functions.get(call.principal, urn)).settings.runtime
     acting, echoed = read_settings(fields, runtime)
+    if fields.depend_version_list is not UNSET:
+        acting["dependency_ids"] = tuple(fields.depend_version_list or ())
     change = ConfigChange(runtime=runtime, settings=acting, echoed=echoed)
     version = await call.services.functions.update_config(call.principal, urn, change)
-    return json_response(200, config_answer(version, call.principal.project))
+    return await _config_response(call, version)
 
 
 async def update_function_max_instance_config(call: Call) -> Response:
@@ -150,7 +153,7 @@ async def update_function_max_instance_config(call: Call) -> Response:
         raise ModelError("FSS.1026", "max_instance_num is missing: -1 (no limit), 0 (disabled) or 1 to 1000.")
     change = ConfigChange(settings={"max_instances": fields.max_instance_num})
     version = await call.services.functions.update_config(call.principal, call.parameters["function_urn"], change)
-    return json_response(200, config_answer(version, call.principal.project))
+    return await _config_response(call, version)
 
 
 async def show_function_code(call: Call) -> Response:
@@ -160,8 +163,8 @@ async def show_function_code(call: Call) -> Response:
     file = ""
     if code.code_type == "inline" and code.digest and code.size <= MAX_INLINE_ANSWER_BYTES:
         file = base64.b64encode(await call.services.functions.read_code(code.digest)).decode()
-    answer = code_answer(version, call.principal.project, file=file, link=_link(call, version))
-    return json_response(200, answer)
+    answer = code_answer(version, call.principal.project, file=file, link=link_to(call, version.code.digest))
+    return json_response(200, *await expanded(call, answer))
 
 
 async def update_function_code(call: Call) -> Response:
@@ -182,9 +185,9 @@ async def update_function_code(call: Call) -> Response:
         version,
         call.principal.project,
         file=sent if version.code.size <= MAX_INLINE_ANSWER_BYTES else "",
-        link=_link(call, version),
+        link=link_to(call, version.code.digest),
     )
-    return json_response(200, answer)
+    return json_response(200, *await expanded(call, answer))
 
 
 async def delete_function(call: Call) -> Response:
@@ -220,14 +223,8 @@ async def list_runtime_types(call: Call) -> Response:
     )
 
 
-async def download_code(call: Call) -> Response:
-    """Send a package to whoever has a signed link to it."""
-    service = call.services.functions
-    digest = call.parameters["digest"]
-    service.links.check(digest, call.query)
-    data = await service.read_code(digest)
-    headers = {"Content-Disposition": 'attachment; filename="code.zip"', "Cache-Control": "private, no-store"}
-    return Response(status=200, body=data, content_type="application/zip", headers=headers)
+async def _config_response(call: Call, version: FunctionVersion) -> Response:
+    return json_response(200, *await expanded(call, config_answer(version, call.principal.project)))
 
 
 def _require(value: Any, name: str, code: str) -> Any:
@@ -254,15 +251,3 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ModelError("FSS.1011", f"func_code.file is not base64: {error}.") from error
-
-
-def _link(call: Call, version: FunctionVersion) -> str:
-    """Return a link to the package on the address by which the client reached us."""
-    digest = version.code.digest
-    if not digest:
-        return ""
-    headers = call.request.headers
-    scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
-    query = "&".join(f"{key}={value}" for key, value in call.services.functions.links.sign(digest).items())
-    path = DOWNLOAD_PATH.format(project_id=version.project_id, digest=digest)
-    return f"{scheme}://{headers.get('host', 'localhost')}{path}?{query}"

@@ -7,6 +7,7 @@ import msgspec
 
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, json_response, no_content, page
+from funclet.api.wire.dependencies import expanded
 from funclet.api.wire.function_answers import config_answer, list_answer
 from funclet.base.clock import utc_text
 from funclet.base.http import Response
@@ -59,7 +60,7 @@ async def create_function_version(call: Call) -> Response:
     fields = decode(PublishFields, call)
     wanted = Publication(version=fields.version or "", description=fields.description or "", digest=fields.digest or "")
     version = await call.services.versions.publish(call.principal, call.parameters["function_urn"], wanted)
-    return json_response(200, config_answer(version, call.principal.project))
+    return json_response(200, *await expanded(call, config_answer(version, call.principal.project)))
 
 
 async def list_function_versions(call: Call) -> Response:
@@ -67,14 +68,8 @@ async def list_function_versions(call: Call) -> Response:
     marker, size = page(call, "maxitems", default=_ALL, maximum=_ALL)
     versions = await call.services.versions.find(call.principal, call.parameters["function_urn"])
     shown = versions[marker : marker + size]
-    return json_response(
-        200,
-        {
-            "versions": [list_answer(version, call.principal.project) for version in shown],
-            "next_marker": marker + len(shown),
-            "count": len(versions),
-        },
-    )
+    rows = await expanded(call, *(list_answer(version, call.principal.project) for version in shown))
+    return json_response(200, {"versions": rows, "next_marker": marker + len(rows), "count": len(versions)})
 
 
 async def create_version_alias(call: Call) -> Response:
