@@ -19,6 +19,7 @@ from funclet.api.wire import (
     observability,
     streams,
     topics,
+    transfer,
     triggers,
     versions,
 )
@@ -217,8 +218,8 @@ _IDENTITY = (
 )
 
 _IMPORT_AND_EXPORT = (
-    _row("ExportFunction", "GET", "fgs/functions/{function_urn}/export"),
-    _row("ImportFunction", "POST", "fgs/functions/import", max_body_bytes=MAX_UPLOAD_BYTES),
+    _row("ExportFunction", "GET", "fgs/functions/{function_urn}/export", transfer.export_function),
+    _row("ImportFunction", "POST", "fgs/functions/import", transfer.import_function, max_body_bytes=MAX_UPLOAD_BYTES),
 )
 
 _INVOCATION = (

@@ -26,6 +26,19 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 100
 
+READ_ERRORS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    OSError,
+)
+"""What the zip reader raises on hostile bytes."""
 REFUSED = "The code package is not accepted: "
 """How the message of each refusal begins."""
 
@@ -42,19 +55,6 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 256 * 1024
 _DRIVE = re.compile(r"[A-Za-z]:")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# What the zip reader raises on hostile bytes.
-_READ_ERRORS = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    struct.error,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    EOFError,
-    OSError,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ def inspect(data: bytes) -> Listing:
             _check_sizes(infos, len(data))
             _check_headers(infos, data, archive.start_dir)
             entries = tuple(_read_entries(archive, infos))
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise _refused(f"it cannot be read as a ZIP archive: {error}") from error
     _check_conflicts(entries)
     return Listing(
@@ -136,7 +136,7 @@ def verify(data: bytes, listing: Listing) -> None:
                 with archive.open(infos[entry.member]) as file:
                     while file.read(_CHUNK):
                         pass
-            except _READ_ERRORS as error:
+            except READ_ERRORS as error:
                 raise _refused(f"entry '{_shown(entry.path)}' is damaged: {error}") from error
 
 

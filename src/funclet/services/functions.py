@@ -220,6 +220,11 @@ class FunctionService:
         except BlobError as error:
             raise ModelError("FSS.0503", "The code package cannot be read now.", retry_after_s=1.0) from error
 
+    @property
+    def archive_bytes(self) -> int:
+        """How large the archive of an export or import may be."""
+        return self._limits.archive_bytes
+
     def runtimes(self) -> Sequence[RuntimeSpec]:
         """Return every runtime that a function may have."""
         return self._registry.all()

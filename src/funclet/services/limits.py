@@ -26,6 +26,8 @@ class Limits:
     """Of a dependency in the body of a request."""
     upload_bytes: int = 50 * MIB
     """Of a package in the body of a request."""
+    archive_bytes: int = 50 * MIB
+    """Of a function that is exported or imported."""
     fetch_bytes: int = 300 * MIB
     """Of a package that is fetched from a code URL."""
     echoed_bytes: int = 256 * 1024

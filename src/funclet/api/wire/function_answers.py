@@ -15,7 +15,7 @@ LONG_TIMEOUT_S = 900
 _ALPHANUMERIC = "0123456789abcdefghijklmnopqrstuvwxyz"
 _IMAGE_SUFFIX_LENGTH = 5
 # What clients read of settings that are not set, and of features that this server does not have.
-_NOT_SET: Mapping[str, Any] = {
+NOT_SET: Mapping[str, Any] = {
     "enterprise_project_id": "0",
     "type": "v2",
     "xrole": "",
@@ -52,7 +52,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
     echoed = {name: value for name, value in settings.echoed.items() if name != PINNED}
     log_config = echoed.get("log_config") or {}
     return {
-        **_NOT_SET,
+        **NOT_SET,
         **echoed,
         "func_id": version.function_id,
         "resource_id": f"{version.function_id}:{version.name}",

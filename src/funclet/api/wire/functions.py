@@ -80,13 +80,31 @@ class MaxInstances(msgspec.Struct):
 async def create_function(call: Call) -> Response:
     """Create a function."""
     fields = decode(CreateFields, call)
+    settings = new_settings(fields)
+    code_type = fields.code_type or (IMAGE_CODE_TYPE if settings.runtime == IMAGE_RUNTIME else "")
+    new = NewFunction(
+        name=_require(fields.func_name, "func_name", "FSS.1002"),
+        package=fields.package or "",
+        settings=settings,
+        upload=_read_upload(_require(code_type, "code_type", "FSS.1006"), fields),
+    )
+    version = await call.services.functions.create(call.principal, new)
+    return await config_response(call, version)
+
+
+def new_settings(fields: CreateFields) -> Settings:
+    """Return the settings that the body of a new function names.
+
+    Raises:
+        ModelError: the code of the field that is missing or wrong.
+    """
     runtime = _require(fields.runtime, "runtime", "FSS.1005")
     acting, echoed = read_settings(fields, runtime)
     if runtime in _FIXED_HANDLERS:
         acting.setdefault("handler", _FIXED_HANDLERS[runtime])
     if runtime == IMAGE_RUNTIME and not (echoed.get("custom_image") or {}).get("image"):
         raise ModelError("FSS.0400", "custom_image.image is missing: the runtime 'Custom Image' needs it.")
-    settings = Settings(
+    return Settings(
         runtime=runtime,
         handler=_require(acting.pop("handler", None), "handler", "FSS.1003"),
         timeout_s=_require(acting.pop("timeout_s", None), "timeout", "FSS.1008"),
@@ -95,15 +113,6 @@ async def create_function(call: Call) -> Response:
         echoed={name: value for name, value in echoed.items() if value is not None},
         **acting,
     )
-    code_type = fields.code_type or (IMAGE_CODE_TYPE if runtime == IMAGE_RUNTIME else "")
-    new = NewFunction(
-        name=_require(fields.func_name, "func_name", "FSS.1002"),
-        package=fields.package or "",
-        settings=settings,
-        upload=_read_upload(_require(code_type, "code_type", "FSS.1006"), fields),
-    )
-    version = await call.services.functions.create(call.principal, new)
-    return await _config_response(call, version)
 
 
 async def list_functions(call: Call) -> Response:
@@ -124,7 +133,7 @@ async def list_functions(call: Call) -> Response:
 async def show_function_config(call: Call) -> Response:
     """Show the configuration of a version or of the version that an alias names."""
     version = await call.services.functions.get(call.principal, call.parameters["function_urn"])
-    return await _config_response(call, version)
+    return await config_response(call, version)
 
 
 async def update_function_config(call: Call) -> Response:
@@ -143,7 +152,7 @@ async def update_function_config(call: Call) -> Response:
         acting["dependency_ids"] = tuple(fields.depend_version_list or ())
     change = ConfigChange(runtime=runtime, settings=acting, echoed=echoed)
     version = await call.services.functions.update_config(call.principal, urn, change)
-    return await _config_response(call, version)
+    return await config_response(call, version)
 
 
 async def update_function_max_instance_config(call: Call) -> Response:
@@ -153,7 +162,7 @@ async def update_function_max_instance_config(call: Call) -> Response:
         raise ModelError("FSS.1026", "max_instance_num is missing: -1 (no limit), 0 (disabled) or 1 to 1000.")
     change = ConfigChange(settings={"max_instances": fields.max_instance_num})
     version = await call.services.functions.update_config(call.principal, call.parameters["function_urn"], change)
-    return await _config_response(call, version)
+    return await config_response(call, version)
 
 
 async def show_function_code(call: Call) -> Response:
@@ -223,7 +232,8 @@ async def list_runtime_types(call: Call) -> Response:
     )
 
 
-async def _config_response(call: Call, version: FunctionVersion) -> Response:
+async def config_response(call: Call, version: FunctionVersion) -> Response:
+    """Return the full configuration of a version as an answer."""
     return json_response(200, *await expanded(call, config_answer(version, call.principal.project)))
 
 
