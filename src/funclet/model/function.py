@@ -354,6 +354,8 @@ def check_alias(alias: Alias) -> None:
             raise ModelError("FSS.1091", "the additional version must be a published one, not 'latest'.")
     if len(alias.additional_weights) > 1 or len(alias.additional_strategy) > 1:
         raise ModelError("FSS.1092", "an alias has one additional version at most.")
+    if len({*alias.additional_weights, *alias.additional_strategy}) > 1:
+        raise ModelError("FSS.1092", "weights and strategy name different versions; an alias has one additional one.")
     for additional, weight in alias.additional_weights.items():
         if not 0 <= weight <= MAX_WEIGHT:
             raise ModelError("FSS.1092", f"weight {weight} of version '{additional}' is out of range: 0 to 100.")

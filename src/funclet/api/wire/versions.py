@@ -1,5 +1,6 @@
 """Operations on published versions and aliases, and their bodies. Start with `create_function_version`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ MAX_RULES = 10
 MAX_RULE_TEXT_LENGTH = 1024
 # More than a function may have: without `maxitems` clients want all.
 _ALL = 10_000
+_PARAM = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class PublishFields(msgspec.Struct):
@@ -138,8 +140,10 @@ def _checked(strategy: Strategy) -> Mapping[str, Any]:
             raise ModelError("FSS.0400", f"rule_type '{rule.rule_type[:40]}' is invalid: 'Header' or 'Cookie'.")
         if rule.op not in ("=", "in"):
             raise ModelError("FSS.0400", f"op '{rule.op[:40]}' is invalid: '=' or 'in'.")
-        if not rule.param or len(rule.param) > MAX_RULE_TEXT_LENGTH or len(rule.value) > MAX_RULE_TEXT_LENGTH:
-            raise ModelError("FSS.0400", f"A rule needs param; param and value have {MAX_RULE_TEXT_LENGTH} characters.")
+        if len(rule.param) > MAX_RULE_TEXT_LENGTH or not _PARAM.fullmatch(rule.param):
+            raise ModelError("FSS.0400", f"param '{rule.param[:40]}' is invalid: letters, digits, '_' and '-'.")
+        if len(rule.value) > MAX_RULE_TEXT_LENGTH:
+            raise ModelError("FSS.0400", f"The value of a rule has more than {MAX_RULE_TEXT_LENGTH} characters.")
     return {"combine_type": combine_type, "rules": [msgspec.to_builtins(rule) for rule in rules]}
 
 
