@@ -2,6 +2,9 @@
 
 import base64
 import hashlib
+import io
+import random
+import zipfile
 
 import pytest
 
@@ -10,6 +13,7 @@ from tests.support import hostile
 from tests.support.api import OTHER_PROJECT, PROJECT
 from tests.support.packages import zip_of
 
+MIB = 1024 * 1024
 ARCHIVE = zip_of({"greeting.py": "TEXT = 1"})
 OTHER_ARCHIVE = zip_of({"greeting.py": "TEXT = 2"})
 
@@ -23,6 +27,15 @@ def body_of(name="lib", archive=ARCHIVE, **fields):
         "depend_file": base64.b64encode(archive).decode(),
     } | fields
     return {key: value for key, value in body.items() if value is not None}
+
+
+def stored(files):
+    """Return an archive that is as large as its content and a frame."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def create(api, name="lib", archive=ARCHIVE, **fields):
@@ -83,6 +96,7 @@ def test_the_older_operation_creates_what_its_id_finds_again(api):
     assert api.send("GET", f"/dependencies/{created['id']}").json["dep_id"] == created["dep_id"]
 
 
+@pytest.mark.proves("quota:dependency-name")
 @pytest.mark.parametrize("name", ["a", "a1", "A_b.c-d9", "a" * 96])
 def test_names_that_a_dependency_may_have(api, name):
     assert create(api, name)["name"] == name
@@ -150,14 +164,32 @@ def test_a_name_belongs_to_one_runtime(api):
     assert "Python3.10" in answer.json["error_msg"]
 
 
-@pytest.mark.proves("error:FSS.1071")
-def test_an_upload_has_a_limit(new_api):
-    api = new_api(limits=Limits(dependency_upload_bytes=len(ARCHIVE)))
-    create(api)
+@pytest.mark.proves("error:FSS.1071", "quota:dependency-size")
+def test_an_upload_has_40_mb_at_most(api):
+    noise = random.Random(1).randbytes(40 * MIB)
+    frame = len(stored({"noise": b""}))
+    largest = stored({"noise": noise[: 40 * MIB - frame]})
+    assert len(largest) == 40 * MIB
 
-    answer = api.send("POST", "/dependencies/version", body_of(archive=ARCHIVE + b"\x00"))
+    assert create(api, archive=largest)["size"] == 40 * MIB
+    too_large = stored({"noise": noise[: 40 * MIB - frame + 1]})
+    assert api.send("POST", "/dependencies/version", body_of(archive=too_large)).error == (413, "FSS.1071")
 
-    assert answer.error == (413, "FSS.1071")
+
+@pytest.mark.proves("quota:dependency-files")
+def test_an_archive_has_30000_files_at_most(api):
+    names = [str(number) for number in range(30_001)]
+
+    create(api, archive=stored(dict.fromkeys(names[:-1], b"")))
+    answer = api.send("POST", "/dependencies/version", body_of(archive=stored(dict.fromkeys(names, b""))))
+    assert answer.error == (400, "FSS.1024")
+    assert "30000" in answer.json["error_msg"]
+
+
+def test_no_name_in_an_archive_ends_with_a_tilde(api):
+    answer = api.send("POST", "/dependencies/version", body_of(archive=zip_of({"a/b~": ""})))
+
+    assert answer.error == (400, "FSS.1024")
 
 
 @pytest.mark.proves("error:FSS.1045")
@@ -601,6 +633,7 @@ def test_a_list_of_dependencies_that_cannot_be(api, how, ids, status, code):
     assert answer.error == (status, code)
 
 
+@pytest.mark.proves("quota:dependencies-of-a-function")
 def test_a_function_has_20_dependencies(api):
     ids = [create(api, f"lib{number}")["id"] for number in range(21)]
 

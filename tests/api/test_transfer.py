@@ -399,14 +399,16 @@ def test_two_yaml_files_are_one_too_many(api):
     assert import_(api, archive_of(**{"index.zip": CODE, "u.YML": "a: 1"})).error == (400, "FSS.1022")
 
 
-@pytest.mark.proves("error:FSS.1023")
+@pytest.mark.proves("error:FSS.1023", "quota:import-size")
 def test_an_archive_has_a_limit(new_api):
     size = len(archive_of())
+    assert Limits().archive_bytes == 50 * 1024 * 1024
 
     assert import_(new_api(limits=Limits(archive_bytes=size)), archive_of()).status == 200
     assert import_(new_api(limits=Limits(archive_bytes=size - 1)), archive_of()).error == (400, "FSS.1023")
 
 
+@pytest.mark.proves("quota:export-size")
 def test_code_that_is_too_large_is_not_exported(new_api):
     api = new_api(limits=Limits(archive_bytes=len(CODE) - 1))
     api.create(func_code=FULL["func_code"])
