@@ -273,7 +273,34 @@ class Client:
     def export_function(self, urn: str) -> bytes:
         """Return the code and the settings of a version as one zip archive."""
         path = self._path(f"/fgs/functions/{segment(urn)}/export")
-        return self.call("GET", path, query={"type": "code"}).body
+        return self.call("GET", path, query={"code": "true", "config": "true"}).body
+
+    def import_function(self, name: str, package: str, archive: bytes) -> Document:
+        """Create a function from an archive that was exported."""
+        document = {
+            "func_name": name,
+            "package": package,
+            "file_name": "function.zip",
+            "file_type": "zip",
+            "file_code": base64.b64encode(archive).decode(),
+        }
+        return _document(self.send("POST", "/fgs/functions/import", document))
+
+    def list_dependencies(self, **filters: str) -> list[Document]:
+        """Return dependencies with their newest versions; filters: dependency_type, runtime, name (a part of it)."""
+        return list(self._pages("/fgs/dependencies", "dependencies", **filters))
+
+    def list_dependency_versions(self, dependency_id: str) -> list[Document]:
+        """Return the versions of a dependency, the newest first."""
+        return list(self._pages(f"/fgs/dependencies/{segment(dependency_id)}/version", "dependencies"))
+
+    def dependency(self, wanted: str) -> Document:
+        """Return the version of this id, or the newest of the dependency of this id."""
+        return _document(self.send("GET", f"/fgs/dependencies/{segment(wanted)}"))
+
+    def dependency_version(self, dependency_id: str, number: int) -> Document:
+        """Return one version of a dependency."""
+        return _document(self.send("GET", f"/fgs/dependencies/{segment(dependency_id)}/version/{number}"))
 
     def delete_function(self, urn: str) -> None:
         """Delete a function, or the version that the urn names."""
