@@ -246,7 +246,7 @@ class Client:
 
     def list_functions(self, *, package: str = "", name: str = "") -> list[Document]:
         """Return all functions whose name contains `name`, of all packages or of one."""
-        return list(self._pages("/fgs/functions", "functions", package_name=package, func_name=name))
+        return list(self.pages("/fgs/functions", "functions", package_name=package, func_name=name))
 
     def function_config(self, urn: str) -> Document:
         """Return the configuration of a version."""
@@ -275,40 +275,13 @@ class Client:
         path = self._path(f"/fgs/functions/{segment(urn)}/export")
         return self.call("GET", path, query={"code": "true", "config": "true"}).body
 
-    def import_function(self, name: str, package: str, archive: bytes) -> Document:
-        """Create a function from an archive that was exported."""
-        document = {
-            "func_name": name,
-            "package": package,
-            "file_name": "function.zip",
-            "file_type": "zip",
-            "file_code": base64.b64encode(archive).decode(),
-        }
-        return _document(self.send("POST", "/fgs/functions/import", document))
-
-    def list_dependencies(self, **filters: str) -> list[Document]:
-        """Return dependencies with their newest versions; filters: dependency_type, runtime, name (a part of it)."""
-        return list(self._pages("/fgs/dependencies", "dependencies", **filters))
-
-    def list_dependency_versions(self, dependency_id: str) -> list[Document]:
-        """Return the versions of a dependency, the newest first."""
-        return list(self._pages(f"/fgs/dependencies/{segment(dependency_id)}/version", "dependencies"))
-
-    def dependency(self, wanted: str) -> Document:
-        """Return the version of this id, or the newest of the dependency of this id."""
-        return _document(self.send("GET", f"/fgs/dependencies/{segment(wanted)}"))
-
-    def dependency_version(self, dependency_id: str, number: int) -> Document:
-        """Return one version of a dependency."""
-        return _document(self.send("GET", f"/fgs/dependencies/{segment(dependency_id)}/version/{number}"))
-
     def delete_function(self, urn: str) -> None:
         """Delete a function, or the version that the urn names."""
         self.send("DELETE", f"/fgs/functions/{segment(urn)}")
 
     def list_versions(self, urn: str) -> list[Document]:
         """Return all versions, `latest` among them."""
-        return list(self._pages(f"/fgs/functions/{segment(urn)}/versions", "versions"))
+        return list(self.pages(f"/fgs/functions/{segment(urn)}/versions", "versions"))
 
     def publish_version(self, urn: str, *, name: str, description: str = "", digest: str = "") -> Document:
         """Freeze `latest` under a name; `digest`, if given, must be that of its code."""
@@ -385,7 +358,8 @@ class Client:
     def _path(self, path: str) -> str:
         return f"/v2/{segment(self.credentials.project_id)}{path}"
 
-    def _pages(self, path: str, member: str, **query: str | int) -> Iterator[Document]:
+    def pages(self, path: str, member: str, **query: str | int) -> Iterator[Document]:
+        """Return all rows of a list, page by page; `member` is where they stand in an answer."""
         marker = 0
         for _ in range(_MAX_PAGES):
             page = _document(self.send("GET", path, None, marker=marker, maxitems=_PAGE_SIZE, **query))

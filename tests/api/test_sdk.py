@@ -674,7 +674,7 @@ def export_function(sdk):
 @check
 def import_function(sdk):
     """An exported function is created again under another name, and runs."""
-    created = sdk.create(description="to and fro")
+    created = sdk.create(description="there and back")
     exported = sdk.call("export_function", function_urn=created.func_urn, config=True, code=True).raw_content
     name = f"sdk_{uuid.uuid4().hex[:12]}"
     body = v2.ImportFunctionRequestBody(
@@ -683,7 +683,7 @@ def import_function(sdk):
 
     imported = sdk.call("import_function", body=body)
 
-    assert (imported.func_name, imported.description, imported.digest) == (name, "to and fro", created.digest)
+    assert (imported.func_name, imported.description, imported.digest) == (name, "there and back", created.digest)
     assert json.loads(sdk.invoke(imported.func_urn, {"a": 1}).result) == {"got": {"a": 1}}
 
 

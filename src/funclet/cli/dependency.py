@@ -14,7 +14,7 @@ import click
 from funclet.cli import archive, render, session
 from funclet.cli.frame import Failure, FgsGroup, confirm, say
 from funclet.cli.session import Session
-from funclet.client import ApiError, Client, Document, segment
+from funclet.client import ApiError, Client, Document, Json, segment
 
 _COLUMNS = ("name", "version", "runtime", "size", "owner", "description")
 _WIDE = ("id", "dep_id", "etag")
@@ -33,7 +33,7 @@ dependency = FgsGroup("dependency", help="List, show, create and delete dependen
 def list_(talk: Session, runtime: str, text: str, *, is_public: bool | None) -> None:
     """List the dependencies that the project can use, each with its newest version."""
     kind = "all" if is_public is None else "public" if is_public else "private"
-    found = talk.client.list_dependencies(dependency_type=kind, runtime=runtime, name=text)
+    found = list(talk.client.pages(_PATH, "dependencies", dependency_type=kind, runtime=runtime, name=text))
     render.rows(talk.flags, found, columns=_COLUMNS, wide=_WIDE)
 
 
@@ -48,7 +48,8 @@ def show(talk: Session, name: str) -> None:
 @click.argument("name")
 def versions(talk: Session, name: str) -> None:
     """List the versions of a dependency, the newest first."""
-    found = talk.client.list_dependency_versions(str(find(talk.client, name)["dep_id"]))
+    dependency_id = segment(find(talk.client, name)["dep_id"])
+    found = list(talk.client.pages(f"{_PATH}/{dependency_id}/version", "dependencies"))
     render.rows(talk.flags, found, columns=("version", "size", "description", "id"), wide=("etag", "link"))
 
 
@@ -114,16 +115,21 @@ def find(client: Client, name: str) -> Document:
         ApiError: there is no such dependency, or no such version.
     """
     if _ID.fullmatch(name):
-        return client.dependency(name)
+        return _document(client.send("GET", f"{_PATH}/{name}"))
     plain, _, number = name.partition("@")
     if not plain or ("@" in name and not number.isdigit()):
         raise Failure(f"'{name}' names no dependency.", hint="NAME, NAME@3, or an id.")
-    matches = [row for row in client.list_dependencies(name=plain) if row.get("name") == plain]
+    matches = [row for row in client.pages(_PATH, "dependencies", name=plain) if row.get("name") == plain]
     if not matches:
         raise ApiError(status=404, code="FSS.1056", message=f"There is no dependency '{plain}'.")
     # Of equal names, one's own comes before what others share.
     chosen = min(matches, key=lambda row: row.get("owner") == "public")
-    return client.dependency_version(str(chosen["dep_id"]), int(number or chosen["version"]))
+    path = f"{_PATH}/{segment(chosen['dep_id'])}/version/{number or chosen['version']}"
+    return _document(client.send("GET", path))
+
+
+def _document(value: Json) -> Document:
+    return value if isinstance(value, dict) else {}
 
 
 def ids_of(client: Client, names: Sequence[str]) -> list[str]:

@@ -178,7 +178,14 @@ def export(talk: Session, address: Address, out: str | None) -> None:
 @click.argument("path", type=click.Path(exists=True, dir_okay=False))
 def import_(talk: Session, address: Address, path: str) -> None:
     """Create a function from an archive that was exported."""
-    found = talk.client.import_function(address.name, address.app or "default", Path(path).read_bytes())
+    body = {
+        "func_name": address.name,
+        "package": address.app or "default",
+        "file_name": Path(path).name,
+        "file_type": "zip",
+        "file_code": base64.b64encode(Path(path).read_bytes()).decode(),
+    }
+    found = talk.client.send("POST", "/fgs/functions/import", body)
     render.item(talk.flags, found, columns=_DETAILS)
 
 
