@@ -241,7 +241,7 @@ class Client:
 
     def send(self, method: str, path: str, document: Json = None, **query: str | int) -> Json:
         """Call with a JSON body (None: no body) and return the parsed answer; `path` is below the project."""
-        body = b"" if document is None else json.dumps(document, ensure_ascii=False).encode()
+        body = json.dumps(document, ensure_ascii=False).encode() if document is not None else b""
         return self.call(method, self._path(path), query=query, body=body).json()
 
     def list_functions(self, *, package: str = "", name: str = "") -> list[Document]:
@@ -272,8 +272,8 @@ class Client:
 
     def export_function(self, urn: str) -> bytes:
         """Return the code and the settings of a version as one zip archive."""
-        path = self._path(f"/fgs/functions/{segment(urn)}/export")
-        return self.call("GET", path, query={"code": "true", "config": "true"}).body
+        path, both = f"/fgs/functions/{segment(urn)}/export", {"code": "true", "config": "true"}
+        return self.call("GET", self._path(path), query=both).body
 
     def delete_function(self, urn: str) -> None:
         """Delete a function, or the version that the urn names."""
@@ -285,9 +285,7 @@ class Client:
 
     def publish_version(self, urn: str, *, name: str, description: str = "", digest: str = "") -> Document:
         """Freeze `latest` under a name; `digest`, if given, must be that of its code."""
-        document = {"version": name, "description": description}
-        if digest:
-            document["digest"] = digest
+        document = {"version": name, "description": description} | ({"digest": digest} if digest else {})
         return _document(self.send("POST", f"/fgs/functions/{segment(urn)}/versions", document))
 
     def list_aliases(self, urn: str) -> list[Document]:
