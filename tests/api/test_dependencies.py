@@ -555,6 +555,20 @@ def test_a_function_shows_its_dependencies_in_their_order(api, how):
         assert {tuple(row["depend_version_list"]) for row in answer} == {tuple(ids)}
 
 
+@pytest.mark.parametrize("how", ["create", "code", "config"])
+def test_older_clients_name_dependencies_in_another_list(api, how):
+    created, other = create(api), create(api, "other")
+    api.create(depend_list=[created["dep_id"]] if how == "create" else None)
+    if how != "create":
+        body = {"func_name": "hello", "code_type": "zip", "depend_list": [created["dep_id"]]}
+        api.send("PUT", f"/functions/hello/{how}", body)
+
+    assert api.config()["depend_version_list"] == [created["id"]]
+    both = {"code_type": "zip", "depend_list": [created["dep_id"]], "depend_version_list": [other["id"]]}
+    assert api.send("PUT", "/functions/hello/code", both).json["depend_version_list"] == [other["id"]]
+    assert api.send("PUT", "/functions/hello/code", {"code_type": "zip", "depend_list": []}).json["depend_list"] == []
+
+
 def test_the_id_of_a_dependency_stands_for_its_newest_version(api):
     dependency_id = create(api)["dep_id"]
     newest = create(api, archive=OTHER_ARCHIVE)

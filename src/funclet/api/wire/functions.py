@@ -38,6 +38,9 @@ _REPLACED = (
 _FIXED_HANDLERS = {"Custom": "bootstrap", "http": "bootstrap", IMAGE_RUNTIME: "-"}
 
 
+Ids = list[str] | UnsetType | None
+
+
 class FuncCode(msgspec.Struct):
     """`func_code`."""
 
@@ -47,7 +50,8 @@ class FuncCode(msgspec.Struct):
 class ConfigUpdateFields(ConfigFields):
     """Body of `UpdateFunctionConfig`."""
 
-    depend_version_list: list[str] | UnsetType | None = UNSET
+    depend_version_list: Ids = UNSET
+    depend_list: Ids = UNSET
 
 
 class CodeFields(msgspec.Struct):
@@ -57,7 +61,8 @@ class CodeFields(msgspec.Struct):
     code_url: str | None = None
     code_filename: str | None = None
     func_code: FuncCode | None = None
-    depend_version_list: list[str] | UnsetType | None = UNSET
+    depend_version_list: Ids = UNSET
+    depend_list: Ids = UNSET
     code_encrypt_kms_key_id: Text = UNSET
 
 
@@ -68,7 +73,8 @@ class CreateFields(ConfigFields):
     code_url: str | None = None
     code_filename: str | None = None
     func_code: FuncCode | None = None
-    depend_version_list: list[str] | None = None
+    depend_version_list: Ids = UNSET
+    depend_list: Ids = UNSET
 
 
 class MaxInstances(msgspec.Struct):
@@ -109,7 +115,7 @@ def new_settings(fields: CreateFields) -> Settings:
         handler=_require(acting.pop("handler", None), "handler", "FSS.1003"),
         timeout_s=_require(acting.pop("timeout_s", None), "timeout", "FSS.1008"),
         memory_mib=_require(acting.pop("memory_mib", None), "memory_size", "FSS.1007"),
-        dependency_ids=tuple(fields.depend_version_list or ()),
+        dependency_ids=_dependency_ids(fields) or (),
         echoed={name: value for name, value in echoed.items() if value is not None},
         **acting,
     )
@@ -148,8 +154,9 @@ async def update_function_config(call: Call) -> Response:
     if not runtime and fields.gpu_memory:
         runtime = (await call.services.functions.get(call.principal, urn)).settings.runtime
     acting, echoed = read_settings(fields, runtime)
-    if fields.depend_version_list is not UNSET:
-        acting["dependency_ids"] = tuple(fields.depend_version_list or ())
+    dependency_ids = _dependency_ids(fields)
+    if dependency_ids is not None:
+        acting["dependency_ids"] = dependency_ids
     change = ConfigChange(runtime=runtime, settings=acting, echoed=echoed)
     version = await call.services.functions.update_config(call.principal, urn, change)
     return await config_response(call, version)
@@ -180,10 +187,9 @@ async def update_function_code(call: Call) -> Response:
     """Give `latest` other code or dependencies."""
     fields = decode(CodeFields, call)
     code_type = _require(fields.code_type, "code_type", "FSS.1006")
-    dependencies = fields.depend_version_list
     change = CodeChange(
         upload=_read_upload(code_type, fields),
-        dependency_ids=None if dependencies is UNSET else tuple(dependencies or ()),
+        dependency_ids=_dependency_ids(fields),
         echoed={}
         if fields.code_encrypt_kms_key_id is UNSET
         else {"code_encrypt_kms_key_id": fields.code_encrypt_kms_key_id or None},
@@ -241,6 +247,12 @@ def _require(value: Any, name: str, code: str) -> Any:
     if value is UNSET or value is None or value == "":
         raise ModelError(code, f"{name} is missing.")
     return value
+
+
+def _dependency_ids(fields: CreateFields | CodeFields | ConfigUpdateFields) -> tuple[str, ...] | None:
+    """Return the dependencies that a body names, older clients by `depend_list`; None if it does not speak of them."""
+    found = fields.depend_list if fields.depend_version_list is UNSET else fields.depend_version_list
+    return None if found is UNSET else tuple(found or ())
 
 
 def _read_upload(code_type: str, fields: CodeFields | CreateFields) -> CodeUpload:
