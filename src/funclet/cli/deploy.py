@@ -222,9 +222,10 @@ class _Deployment:
         client, body = self._talk.client, dict(change.body)
         match change.kind:
             case "function":
-                client.create_function(body | {"func_code": {"file": base64.b64encode(data).decode()}})
+                file = {"file": base64.b64encode(data).decode()}
+                self._warn(client.create_function(body | {"func_code": file}))
             case "code":
-                client.update_code(urn, data)
+                self._warn(client.update_code(urn, data))
             case "config":
                 client.update_config(urn, body)
             case "version":
@@ -237,6 +238,10 @@ class _Deployment:
                 self._urls += [url] if url else []
             case "trigger":
                 client.trigger("PUT", urn, body, {key: body[key] for key in body if key != "trigger_id"})
+
+    def _warn(self, found: Mapping[str, Any]) -> None:
+        if found.get("code_warning"):
+            note(self._flags, f"warning: {found['code_warning']}")
 
     def _report(self, names: Sequence[str], *, is_trial: bool) -> None:
         if self._flags.is_json:

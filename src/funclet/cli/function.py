@@ -11,7 +11,7 @@ import click
 
 from funclet.cli import archive, render, session
 from funclet.cli.deploy import variables
-from funclet.cli.frame import Failure, FgsGroup, counted, say
+from funclet.cli.frame import Failure, FgsGroup, counted, note, say
 from funclet.cli.remove import delete_function
 from funclet.cli.session import Address, Session
 
@@ -156,6 +156,8 @@ def code_update(talk: Session, address: Address, path: str) -> None:
     """Replace the code by a folder or a zip archive."""
     data = archive.pack(Path(path))
     found = talk.at(address, lambda urn: talk.client.update_code(urn, data))
+    if found.get("code_warning"):
+        note(talk.flags, f"warning: {found['code_warning']}")
     render.item(talk.flags, found, columns=("func_name", "func_urn", "code_size", "digest", "last_modified"))
 
 

@@ -80,6 +80,8 @@ class Code:
     code_type: str
     filename: str = ""
     url: str = ""
+    hint: str = ""
+    """What looks wrong with the package, though it was accepted; empty: nothing."""
     layers: tuple[Layer, ...] = ()
     """Dependencies in their order: of equal paths, the later one wins, and all win over the package."""
 

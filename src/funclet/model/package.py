@@ -123,6 +123,18 @@ def inspect(data: bytes) -> Listing:
     )
 
 
+def folder_around(listing: Listing, wanted: str) -> str:
+    """Return the folder at the top that holds the file `wanted` while the top itself does not; empty if none does.
+
+    It is the mark of an archive that was made of a folder instead of what is in it.
+    """
+    paths = {entry.path for entry in listing.entries if not entry.is_directory}
+    if wanted in paths:
+        return ""
+    tops = {path.partition("/")[0] for path in paths}
+    return next((top for top in sorted(tops) if f"{top}/{wanted}" in paths), "")
+
+
 def verify(data: bytes, listing: Listing) -> None:
     """Read the content of every file of an archive that passed `inspect`, so that damage is found at the upload.
 

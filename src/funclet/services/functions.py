@@ -259,12 +259,19 @@ class FunctionService:
     async def _store_code(self, principal: Principal, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
         if runtime.name == IMAGE_RUNTIME:
             return image_code()
-        data = await self._builder.build(upload, runtime, handler, project_id=principal.project.project_id)
+        package = await self._builder.build(upload, runtime, handler, project_id=principal.project.project_id)
         try:
-            digest = await self._blobs.put(data)
+            digest = await self._blobs.put(package.data)
         except BlobError as error:
             raise ModelError("FSS.0503", "The code package cannot be stored now.", retry_after_s=1.0) from error
-        return Code(digest=digest, size=len(data), code_type=upload.code_type, filename=upload.filename, url=upload.url)
+        return Code(
+            digest=digest,
+            size=len(package.data),
+            code_type=upload.code_type,
+            filename=upload.filename,
+            url=upload.url,
+            hint=package.hint,
+        )
 
     def _add(self, tx: Tx, version: FunctionVersion) -> FunctionVersion:
         version = with_layers(tx, version)
@@ -319,7 +326,9 @@ class FunctionService:
         self._check(settings)
         _refuse_unsafe(old.settings.echoed, settings.echoed)
         is_visible = _acting(settings) != _acting(old.settings)
-        return replace(old, settings=settings, revision=old.revision + is_visible)
+        # Whoever names another handler has heard of what looked wrong with the package.
+        code = old.code if settings.handler == old.settings.handler else replace(old.code, hint="")
+        return replace(old, settings=settings, code=code, revision=old.revision + is_visible)
 
     def _recoded(self, old: FunctionVersion, change: CodeChange, code: Code | None) -> FunctionVersion:
         dependencies = old.settings.dependency_ids if change.dependency_ids is None else change.dependency_ids

@@ -42,6 +42,10 @@ def runtime_of(folder, name="Python3.10", extension="py", *, is_built=True):
 
 
 def build(upload, runtime, handler="index.handler", fetcher=None):
+    return package_of(upload, runtime, handler, fetcher).data
+
+
+def package_of(upload, runtime, handler="index.handler", fetcher=None):
     return asyncio.run(CodeBuilder(fetcher or CodeFetcher()).build(upload, runtime, handler, project_id="p"))
 
 
@@ -53,6 +57,26 @@ def files_of(data):
 @pytest.mark.parametrize("code_type", ["inline", "zip"])
 def test_an_archive_is_kept_as_it_was_uploaded(tmp_path, code_type):
     assert build(CodeUpload(code_type=code_type, content=ARCHIVE), runtime_of(tmp_path)) == ARCHIVE
+
+
+@pytest.mark.parametrize(
+    ("names", "handler", "folder"),
+    [
+        (["index.py"], "index.handler", ""),
+        (["app/index.py", "app/lib.py"], "index.handler", "app"),
+        (["index.py", "app/index.py"], "index.handler", ""),
+        (["app/src/main.py"], "src/main.run", "app"),
+        (["app/deep/index.py"], "index.handler", ""),
+        (["app/other.py"], "index.handler", ""),
+    ],
+)
+def test_a_package_of_a_folder_gives_a_hint(tmp_path, names, handler, folder):
+    upload = CodeUpload(code_type="zip", content=zip_of(dict.fromkeys(names, "")))
+
+    hint = package_of(upload, runtime_of(tmp_path), handler).hint
+
+    assert bool(hint) == bool(folder)
+    assert f"folder '{folder}'" in hint or not folder
 
 
 def test_a_jar_is_kept_as_it_was_uploaded(tmp_path):

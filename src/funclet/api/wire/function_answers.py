@@ -72,6 +72,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "code_filename": version.code.filename,
         "code_size": version.code.size,
         "digest": version.code.digest,
+        **_warning(version),
         "user_data": settings.user_data,
         "encrypted_user_data": _blanked(settings.encrypted_user_data),
         "version": version.version,
@@ -123,12 +124,17 @@ def code_answer(version: FunctionVersion, project: Project, *, file: str, link: 
         "code_filename": code.filename,
         "code_size": code.size,
         "digest": code.digest,
+        **_warning(version),
         "last_modified": utc_text(version.modified_at),
         "func_code": {"file": file, "link": link},
         **_dependencies(version),
         "strategy_config": _strategy(version),
         "code_encrypt_kms_key_id": version.settings.echoed.get("code_encrypt_kms_key_id", ""),
     }
+
+
+def _warning(version: FunctionVersion) -> Mapping[str, str]:
+    return {"code_warning": version.code.hint} if version.code.hint else {}
 
 
 def _dependencies(version: FunctionVersion) -> Mapping[str, Any]:
