@@ -241,12 +241,12 @@ class Client:
 
     def send(self, method: str, path: str, document: Json = None, **query: str | int) -> Json:
         """Call with a JSON body (None: no body) and return the parsed answer; `path` is below the project."""
-        body = b"" if document is None else json.dumps(document, ensure_ascii=False).encode()
+        body = json.dumps(document, ensure_ascii=False).encode() if document is not None else b""
         return self.call(method, self._path(path), query=query, body=body).json()
 
     def list_functions(self, *, package: str = "", name: str = "") -> list[Document]:
         """Return all functions whose name contains `name`, of all packages or of one."""
-        return list(self._pages("/fgs/functions", "functions", package_name=package, func_name=name))
+        return list(self.pages("/fgs/functions", "functions", package_name=package, func_name=name))
 
     def function_config(self, urn: str) -> Document:
         """Return the configuration of a version."""
@@ -272,8 +272,8 @@ class Client:
 
     def export_function(self, urn: str) -> bytes:
         """Return the code and the settings of a version as one zip archive."""
-        path = self._path(f"/fgs/functions/{segment(urn)}/export")
-        return self.call("GET", path, query={"type": "code"}).body
+        path, both = f"/fgs/functions/{segment(urn)}/export", {"code": "true", "config": "true"}
+        return self.call("GET", self._path(path), query=both).body
 
     def delete_function(self, urn: str) -> None:
         """Delete a function, or the version that the urn names."""
@@ -281,13 +281,11 @@ class Client:
 
     def list_versions(self, urn: str) -> list[Document]:
         """Return all versions, `latest` among them."""
-        return list(self._pages(f"/fgs/functions/{segment(urn)}/versions", "versions"))
+        return list(self.pages(f"/fgs/functions/{segment(urn)}/versions", "versions"))
 
     def publish_version(self, urn: str, *, name: str, description: str = "", digest: str = "") -> Document:
         """Freeze `latest` under a name; `digest`, if given, must be that of its code."""
-        document = {"version": name, "description": description}
-        if digest:
-            document["digest"] = digest
+        document = {"version": name, "description": description} | ({"digest": digest} if digest else {})
         return _document(self.send("POST", f"/fgs/functions/{segment(urn)}/versions", document))
 
     def list_aliases(self, urn: str) -> list[Document]:
@@ -358,7 +356,8 @@ class Client:
     def _path(self, path: str) -> str:
         return f"/v2/{segment(self.credentials.project_id)}{path}"
 
-    def _pages(self, path: str, member: str, **query: str | int) -> Iterator[Document]:
+    def pages(self, path: str, member: str, **query: str | int) -> Iterator[Document]:
+        """Return all rows of a list, page by page; `member` is where they stand in an answer."""
         marker = 0
         for _ in range(_MAX_PAGES):
             page = _document(self.send("GET", path, None, marker=marker, maxitems=_PAGE_SIZE, **query))

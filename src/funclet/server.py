@@ -340,9 +340,9 @@ def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, A
 
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
     """Remove packages and unpacked code that nothing names any more: left-overs of deleted functions and crashes."""
-    in_use = await store.read(lambda tx: tx.functions.code_digests())
+    in_use, trees = await store.read(lambda tx: (tx.functions.code_digests(), tx.functions.code_trees()))
     await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
-    await asyncio.to_thread(code.sweep, in_use)
+    await asyncio.to_thread(code.sweep, in_use | trees)
 
 
 async def _unpack_ahead(catalog: Catalog, code: CodeCache, urn: Urn) -> None:

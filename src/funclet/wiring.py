@@ -50,12 +50,14 @@ from funclet.outside.jetstream import JetStream
 from funclet.outside.links import Links
 from funclet.outside.objects import ObjectStores
 from funclet.outside.outgoing import Outgoing
+from funclet.outside.packages import StoredPackages
 from funclet.outside.topics import TopicSender
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.services.asynchronous import AsyncService
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.connections import ConnectionService
+from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.gateway_access import GatewayAccessService
@@ -336,12 +338,14 @@ def build_services(
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    packages = StoredPackages(store, outside.links, outside.stores)
+    fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
     functions = FunctionService(
         store,
         parts.blobs,
         parts.registry,
         clock,
-        CodeBuilder(CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes)),
+        CodeBuilder(fetcher),
         CodeLinks(secrets.token_bytes(32), clock),
         region=region,
         limits=limits,
@@ -378,6 +382,9 @@ def build_services(
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
+        dependencies=DependencyService(
+            store, parts.blobs, parts.registry, clock, fetcher, limits=limits, on_change=function_changed
+        ),
         asynchronous=queue.service(settings, parts) if queue else None,
         resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
     )

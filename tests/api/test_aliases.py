@@ -74,6 +74,11 @@ def test_the_configuration_of_an_alias_is_the_one_of_its_main_version(api):
         ({"additional_version_weights": {"v2": 101}}, 400, "FSS.1092"),
         ({"additional_version_weights": {"v2": -1}}, 400, "FSS.1092"),
         ({"additional_version_weights": {"v2": 1, "v3": 1}}, 400, "FSS.1092"),
+        (
+            {"additional_version_weights": {"v2": 1}, "additional_version_strategy": {"v3": {"rules": [RULE]}}},
+            400,
+            "FSS.1092",
+        ),
         ({"additional_version_weights": {"v1": 1}}, 400, "FSS.1093"),
         ({"additional_version_weights": {"v2": "1"}}, 400, "FSS.0400"),
         ({"additional_version_strategy": {"v9": {"rules": [RULE]}}}, 400, "FSS.1091"),
@@ -84,6 +89,8 @@ def test_the_configuration_of_an_alias_is_the_one_of_its_main_version(api):
         ({"additional_version_strategy": strategy(RULE | {"rule_type": "body"})}, 400, "FSS.0400"),
         ({"additional_version_strategy": strategy(RULE | {"op": "<"})}, 400, "FSS.0400"),
         ({"additional_version_strategy": strategy(RULE | {"param": ""})}, 400, "FSS.0400"),
+        ({"additional_version_strategy": strategy(RULE | {"param": "x user"})}, 400, "FSS.0400"),
+        ({"additional_version_strategy": strategy(RULE | {"param": "x:y"})}, 400, "FSS.0400"),
         ({"additional_version_strategy": strategy(RULE | {"value": "v" * 1025})}, 400, "FSS.0400"),
     ],
 )

@@ -68,6 +68,7 @@ class Served:
             topics=None,
             streams=None,
             connections=None,
+            dependencies=None,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=Authenticator(store, clock))
         front = Front(api.handle, body_limit=api.body_limit, clock=clock)

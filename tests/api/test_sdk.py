@@ -5,9 +5,11 @@ built must be refused as such. So every one of the SDK's operations is called.
 """
 
 import base64
+import io
 import json
 import re
 import uuid
+import zipfile
 
 import pytest
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, ServerResponseException
@@ -618,6 +620,106 @@ def show_project_async_status_log_info(sdk):
     assert place.group_name == f"function-async-log-group-{sdk.server.project_id}"
     assert place.group_id
     assert place.stream_id
+
+
+def add_dependency(sdk, name="", **fields):
+    """Store a version of a dependency."""
+    members = {
+        "name": name or f"sdk_{uuid.uuid4().hex[:12]}",
+        "runtime": "Python3.10",
+        "depend_type": "zip",
+        "depend_file": zip_base64({"library.py": f"ID = '{uuid.uuid4().hex}'"}),
+    } | fields
+    return sdk.call("create_dependency_version", body=v2.CreateDependencyRequestBody(**members))
+
+
+@check
+def create_dependency_version(sdk):
+    """What was set is what is answered; the same name makes the next version."""
+    first = add_dependency(sdk, description="größer ✓")
+    second = add_dependency(sdk, first.name)
+
+    assert (first.runtime, first.description, first.version) == ("Python3.10", "größer ✓", 1)
+    assert (second.dep_id, second.version) == (first.dep_id, 2)
+    assert first.size > 0
+    assert re.fullmatch("[0-9a-f]{32}", first.etag)
+
+
+@check
+def list_dependencies(sdk):
+    """A dependency is found by its name, with its newest version."""
+    created = add_dependency(sdk)
+
+    listed = sdk.call("list_dependencies", dependency_type="private", runtime="Python3.10", name=created.name)
+
+    assert [(row.id, row.name, row.etag) for row in listed.dependencies] == [
+        (created.dep_id, created.name, created.etag)
+    ]
+    assert listed.count == 1
+
+
+@check
+def list_dependency_version(sdk):
+    """All versions are listed, the newest first."""
+    created = add_dependency(sdk)
+    add_dependency(sdk, created.name)
+
+    listed = sdk.call("list_dependency_version", depend_id=created.dep_id)
+
+    assert [row.version for row in listed.dependencies] == [2, 1]
+
+
+@check
+def show_dependency_version(sdk):
+    """A version is shown with a link to its archive."""
+    created = add_dependency(sdk)
+
+    shown = sdk.call("show_dependency_version", depend_id=created.dep_id, version="1")
+
+    assert (shown.id, shown.etag, shown.size) == (created.id, created.etag, created.size)
+    assert shown.download_link.startswith("http")
+
+
+@check
+def delete_dependency_version(sdk):
+    """A version that a function uses stays; one that is free goes."""
+    created = add_dependency(sdk)
+    urn = sdk.create(depend_version_list=[created.id]).func_urn
+    kept = refused(ClientRequestException, sdk.call, "delete_dependency_version", depend_id=created.dep_id, version="1")
+    assert kept == (412, "FSS.1033")
+
+    sdk.call("delete_function", function_urn=urn.removesuffix(":latest"))
+    sdk.call("delete_dependency_version", depend_id=created.dep_id, version="1")
+
+    gone = refused(ClientRequestException, sdk.call, "show_dependency_version", depend_id=created.dep_id, version="1")
+    assert gone == (404, "FSS.1056")
+
+
+@check
+def export_function(sdk):
+    """The answer is the archive itself."""
+    created = sdk.create()
+
+    exported = sdk.call("export_function", function_urn=created.func_urn, config=True, code=True)
+
+    with zipfile.ZipFile(io.BytesIO(exported.raw_content)) as archive:
+        assert archive.namelist() == [f"{created.func_name}.yaml", f"{created.func_name}.zip"]
+
+
+@check
+def import_function(sdk):
+    """An exported function is created again under another name, and runs."""
+    created = sdk.create(description="there and back")
+    exported = sdk.call("export_function", function_urn=created.func_urn, config=True, code=True).raw_content
+    name = f"sdk_{uuid.uuid4().hex[:12]}"
+    body = v2.ImportFunctionRequestBody(
+        func_name=name, file_name="a.zip", file_type="zip", file_code=base64.b64encode(exported).decode()
+    )
+
+    imported = sdk.call("import_function", body=body)
+
+    assert (imported.func_name, imported.description, imported.digest) == (name, "there and back", created.digest)
+    assert json.loads(sdk.invoke(imported.func_urn, {"a": 1}).result) == {"got": {"a": 1}}
 
 
 def status_of(sdk, urn, request_id):

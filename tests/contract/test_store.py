@@ -45,7 +45,6 @@ def test_a_function_comes_back_as_it_was_stored(db):
             timeout_s=259_200,
             memory_mib=128,
             user_data='{"k": "ü"}',
-            dependency_ids=("a", "b"),
             echoed={"func_vpc": None, "network": {"big": 10**30, "list": [1, 2.5, True]}},
         ),
         revision=7,

@@ -270,3 +270,43 @@ def test_example_of_the_gateway_answers_under_its_url(shell, name):
 
     with urllib.request.urlopen(f"{url}?name=fg", timeout=20) as answer:
         assert json.load(answer)["message"] == "Hello, fg!"
+
+
+def test_dependencies_of_a_project_are_named_and_put_beside_the_code(shell, tmp_path, name):
+    library = f"lib-{name}"
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "greeting.py").write_text("TEXT = 'from a dependency'")
+    shell("dependency", "create", library, "lib", "--runtime", "Python3.10")
+    shell("init", name, "--yes")
+    project = tmp_path / name
+    (project / "code" / "index.py").write_text(
+        "import greeting\ndef handler(event, context):\n    return greeting.TEXT\n"
+    )
+    file = project / "fgs.yaml"
+    file.write_text(file.read_text() + f"    dependencies: [{library}]\n")
+
+    shell("up", folder=project)
+
+    assert shell("invoke", name) == "from a dependency\n"
+    assert "unchanged" in shell("up", folder=project)
+    (tmp_path / "lib" / "greeting.py").write_text("TEXT = 'from the next version'")
+    shell("dependency", "create", library, "lib", "--runtime", "Python3.10")
+    assert "depend_version_list" in shell("plan", folder=project)
+    shell("up", folder=project)
+    assert shell("invoke", name) == "from the next version\n"
+    shell("dependency", "delete", library, "-y", code=6)
+    assert "FSS.1033" in shell.errors
+    shell("remove", name, "-y")
+    shell("dependency", "delete", library, "-y")
+
+
+def test_a_function_is_exported_and_imported(shell, tmp_path, name):
+    shell("init", name, "--yes")
+    shell("up", folder=tmp_path / name)
+
+    assert shell("function", "export", name).startswith(f"{name}.zip: ")
+    shell("remove", name, "-y")
+    shell("function", "import", name, f"{name}.zip")
+
+    assert "Hello" in shell("invoke", name, "-d", "{}")
+    shell("function", "import", name, f"{name}.zip", code=6)

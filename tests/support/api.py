@@ -14,6 +14,7 @@ from funclet.blobs import Blobs
 from funclet.model.identity import Principal, Project, User
 from funclet.model.inventory import ANY_PROJECT, Inventory, Share
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.limits import Limits
@@ -106,6 +107,15 @@ class InProcessApi:
         self.versions = VersionService(
             self.store, self.clock, region=REGION, limits=self.limits, on_change=self._on_change
         )
+        self.dependencies = DependencyService(
+            self.store,
+            self.blobs,
+            registry,
+            self.clock,
+            fetcher,
+            limits=self.limits,
+            on_change=self._on_change,
+        )
         self._authenticator = _AnyoneIs()
         services = Services(
             functions=self.functions,
@@ -126,6 +136,7 @@ class InProcessApi:
                 api_url="http://host:8000",
             ),
             gateway=None,
+            dependencies=self.dependencies,
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

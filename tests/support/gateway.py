@@ -112,6 +112,7 @@ class Stack:
             streams=None,
             connections=None,
             gateway=GatewayAccessService(self.store, self.clock, self.vault, region=REGION, on_change=self._on_change),
+            dependencies=None,
         )
         operations = [
             Operation(name=serve.__name__, method=method, path=path, serve=serve) for method, path, serve in _OPERATIONS

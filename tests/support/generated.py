@@ -15,7 +15,7 @@ from funclet.api.auth import signature
 from funclet.api.operations import OPERATIONS
 from funclet.base.http import Request
 from tests.support import hostile
-from tests.support.packages import zip_base64
+from tests.support.packages import zip_base64, zip_of
 from tests.support.server import AK, PROJECT_ID, REGION, SK
 
 FACTS = json.loads((Path(__file__).parents[1] / "api" / "operation_shapes.json").read_text())
@@ -51,6 +51,10 @@ _SEEDS = {
     "trigger_type_code": ["TIMER", "APIG", "DEDICATEDGATEWAY", "OBS", "KAFKA", "timer", "NOTHING"],
     "trigger_status": ["ACTIVE", "DISABLED", "active"],
     "additional_version_weights": [{"v2": 50}, {"v1": 101}, {"v1": 1, "v2": 2}, {"latest": 5}],
+    "depend_type": ["zip", "obs", "swr"],
+    "depend_link": ["http://127.0.0.1:1/a.zip", "obs://bucket/a.zip", "file:///etc/passwd"],
+    "depend_version_list": [[], ["none"], ["none"] * 21],
+    "file_type": ["zip", "tar"],
     "max_instance_num": [-1, 0, 1, 1000, 1001, -2],
     "digest": ["0" * 128, "x"],
     "event_data": [
@@ -61,6 +65,16 @@ _SEEDS = {
         [{"schedule": "5m"}],
     ],
 }
+_DEPENDENCY = {
+    "name": "lib1",
+    "runtime": "Python3.10",
+    "depend_type": "zip",
+    "depend_file": zip_base64({"library.py": "X = 1"}),
+}
+_TEMPLATE = (
+    "Resources: {gen2: {Type: 'HC::Serverless::Function', Properties: "
+    "{Runtime: Python3.10, Handler: index.handler, CodeFileName: c.zip}}}"
+)
 _BODIES = {
     "CreateFunction": {
         "func_name": "gen0",
@@ -79,6 +93,15 @@ _BODIES = {
     "UpdateVersionAlias": {"version": "v1"},
     "CreateFunctionTrigger": {"trigger_type_code": "TIMER", "event_data": _SEEDS["event_data"][0]},
     "UpdateFunctionMaxInstanceConfig": {"max_instance_num": 10},
+    "CreateDependencyVersion": _DEPENDENCY,
+    "CreateDependency": _DEPENDENCY,
+    "UpdateDependency": _DEPENDENCY,
+    "ImportFunction": {
+        "func_name": "gen2",
+        "file_name": "a.zip",
+        "file_type": "zip",
+        "file_code": zip_base64({"t.yaml": _TEMPLATE, "c.zip": zip_of({"index.py": ECHO})}),
+    },
     "CreateToken": {"auth": {"identity": {"methods": ["password"]}, "scope": {"project": {"name": REGION}}}},
 }
 _PATH_VALUES = {

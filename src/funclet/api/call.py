@@ -10,6 +10,7 @@ from funclet.model.identity import Principal
 if TYPE_CHECKING:
     from funclet.services.asynchronous import AsyncService
     from funclet.services.connections import ConnectionService
+    from funclet.services.dependencies import DependencyService
     from funclet.services.functions import FunctionService
     from funclet.services.gateway_access import GatewayAccessService
     from funclet.services.identity import IdentityService
@@ -36,6 +37,7 @@ class Services:
     streams: "StreamService"
     connections: "ConnectionService"
     gateway: "GatewayAccessService"
+    dependencies: "DependencyService"
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
     resources: "Resources | None" = None

@@ -12,6 +12,8 @@ from funclet.api.wire import (
     applications,
     asynchronous,
     connections,
+    dependencies,
+    downloads,
     events,
     functions,
     gateway_access,
@@ -23,6 +25,7 @@ from funclet.api.wire import (
     tags,
     templates,
     topics,
+    transfer,
     triggers,
     versions,
 )
@@ -138,15 +141,45 @@ _BRIDGE_FUNCTIONS = (
 )
 
 _DEPENDENCIES = (
-    _row("CreateDependency", "POST", "fgs/dependencies", in_sdk=False, max_body_bytes=MAX_UPLOAD_BYTES),
-    _row("CreateDependencyVersion", "POST", "fgs/dependencies/version", max_body_bytes=MAX_UPLOAD_BYTES),
-    _row("DeleteDependency", "DELETE", "fgs/dependencies/{depend_id}", in_sdk=False),
-    _row("DeleteDependencyVersion", "DELETE", "fgs/dependencies/{depend_id}/version/{version}"),
-    _row("ListDependencies", "GET", "fgs/dependencies"),
-    _row("ListDependencyVersion", "GET", "fgs/dependencies/{depend_id}/version"),
-    _row("ShowDependency", "GET", "fgs/dependencies/{depend_id}", in_sdk=False),
-    _row("ShowDependencyVersion", "GET", "fgs/dependencies/{depend_id}/version/{version}"),
-    _row("UpdateDependency", "PUT", "fgs/dependencies/{depend_id}", in_sdk=False, max_body_bytes=MAX_UPLOAD_BYTES),
+    _row(
+        "CreateDependency",
+        "POST",
+        "fgs/dependencies",
+        dependencies.create_dependency_version,
+        in_sdk=False,
+        max_body_bytes=MAX_UPLOAD_BYTES,
+    ),
+    _row(
+        "CreateDependencyVersion",
+        "POST",
+        "fgs/dependencies/version",
+        dependencies.create_dependency_version,
+        max_body_bytes=MAX_UPLOAD_BYTES,
+    ),
+    _row("DeleteDependency", "DELETE", "fgs/dependencies/{depend_id}", dependencies.delete_dependency, in_sdk=False),
+    _row(
+        "DeleteDependencyVersion",
+        "DELETE",
+        "fgs/dependencies/{depend_id}/version/{version}",
+        dependencies.delete_dependency_version,
+    ),
+    _row("ListDependencies", "GET", "fgs/dependencies", dependencies.list_dependencies),
+    _row("ListDependencyVersion", "GET", "fgs/dependencies/{depend_id}/version", dependencies.list_dependency_version),
+    _row("ShowDependency", "GET", "fgs/dependencies/{depend_id}", dependencies.show_dependency, in_sdk=False),
+    _row(
+        "ShowDependencyVersion",
+        "GET",
+        "fgs/dependencies/{depend_id}/version/{version}",
+        dependencies.show_dependency_version,
+    ),
+    _row(
+        "UpdateDependency",
+        "PUT",
+        "fgs/dependencies/{depend_id}",
+        dependencies.update_dependency,
+        in_sdk=False,
+        max_body_bytes=MAX_UPLOAD_BYTES,
+    ),
 )
 
 _FUNCTIONS = (
@@ -196,8 +229,8 @@ _IDENTITY = (
 )
 
 _IMPORT_AND_EXPORT = (
-    _row("ExportFunction", "GET", "fgs/functions/{function_urn}/export"),
-    _row("ImportFunction", "POST", "fgs/functions/import", max_body_bytes=MAX_UPLOAD_BYTES),
+    _row("ExportFunction", "GET", "fgs/functions/{function_urn}/export", transfer.export_function),
+    _row("ImportFunction", "POST", "fgs/functions/import", transfer.import_function, max_body_bytes=MAX_UPLOAD_BYTES),
 )
 
 _INVOCATION = (
@@ -353,7 +386,8 @@ _WORKFLOWS = (
 # Additions of Funclet, and what clients ask for beside the documented operations.
 _OURS = (
     # The link to a code package carries its own signature, as the cloud's object store would want it.
-    _ours("DownloadCode", "GET", "funclet/code/{digest}", functions.download_code, is_public=True),
+    _ours("DownloadCode", "GET", "funclet/code/{digest}", downloads.download_code, is_public=True),
+    _ours("ShareDependency", "PUT", "funclet/dependencies/{depend_id}/sharing", dependencies.share_dependency),
     _ours("ListLogs", "GET", "funclet/functions/{function_urn}/logs", observability.list_logs),
     _ours("ListAsyncDeliveries", "GET", "funclet/async/{request_id}/deliveries", asynchronous.list_async_deliveries),
     _ours("ListAsyncStatusLines", "GET", "funclet/async-status-log", asynchronous.list_async_status_lines),

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from funclet.cli import archive, changes, project, render, session
+from funclet.cli import archive, changes, dependency, project, render, session
 from funclet.cli.changes import Change, Wish
 from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
 from funclet.cli.project import FunctionPlan, Project
@@ -183,6 +183,7 @@ class _Deployment:
                 exit_code=ExitCode.CONFLICT,
                 hint=f"fgs remove {function.name}, or choose another name.",
             )
+        function = self._with_dependency_ids(function)
         found = changes.compare(function, state, data, self._wish())
         is_touched = any(change.kind in ("function", "code", "config") for change in found)
         if self._options["only_changed"] and not is_touched:
@@ -193,6 +194,14 @@ class _Deployment:
             self._change(change, urn, data, is_trial=is_trial)
         if state.config is not None and not is_trial:
             self._urls += [url for url in map(_url_of, state.triggers) if url and url not in self._urls]
+
+    def _with_dependency_ids(self, function: FunctionPlan) -> FunctionPlan:
+        """Return a plan whose dependencies are named by the ids of their versions, as the server has them."""
+        names = function.settings.get("depend_version_list")
+        if not names:
+            return function
+        ids = dependency.ids_of(self._talk.client, names)
+        return replace(function, settings={**function.settings, "depend_version_list": ids})
 
     def _change(self, change: Change, urn: str, data: bytes, *, is_trial: bool) -> None:
         started_at = time.monotonic()
@@ -213,9 +222,10 @@ class _Deployment:
         client, body = self._talk.client, dict(change.body)
         match change.kind:
             case "function":
-                client.create_function(body | {"func_code": {"file": base64.b64encode(data).decode()}})
+                file = {"file": base64.b64encode(data).decode()}
+                self._warn(client.create_function(body | {"func_code": file}))
             case "code":
-                client.update_code(urn, data)
+                self._warn(client.update_code(urn, data))
             case "config":
                 client.update_config(urn, body)
             case "version":
@@ -228,6 +238,10 @@ class _Deployment:
                 self._urls += [url] if url else []
             case "trigger":
                 client.trigger("PUT", urn, body, {key: body[key] for key in body if key != "trigger_id"})
+
+    def _warn(self, found: Mapping[str, Any]) -> None:
+        if found.get("code_warning"):
+            note(self._flags, f"warning: {found['code_warning']}")
 
     def _report(self, names: Sequence[str], *, is_trial: bool) -> None:
         if self._flags.is_json:

@@ -11,7 +11,7 @@ import click
 
 from funclet.cli import archive, render, session
 from funclet.cli.deploy import variables
-from funclet.cli.frame import Failure, FgsGroup, counted, say
+from funclet.cli.frame import Failure, FgsGroup, counted, note, say
 from funclet.cli.remove import delete_function
 from funclet.cli.session import Address, Session
 
@@ -156,10 +156,42 @@ def code_update(talk: Session, address: Address, path: str) -> None:
     """Replace the code by a folder or a zip archive."""
     data = archive.pack(Path(path))
     found = talk.at(address, lambda urn: talk.client.update_code(urn, data))
+    if found.get("code_warning"):
+        note(talk.flags, f"warning: {found['code_warning']}")
     render.item(talk.flags, found, columns=("func_name", "func_urn", "code_size", "digest", "last_modified"))
 
 
-for _command in (list_, get, delete, config, code):
+@session.command("export", examples=("fgs function export hello", "fgs function export hello:v1 --out v1.zip"))
+@session.function_argument()
+@click.option("--out", type=click.Path(dir_okay=False), help="File to write; default: NAME.zip.")
+def export(talk: Session, address: Address, out: str | None) -> None:
+    """Write the code and the settings of a function or of one of its versions into one archive."""
+    data = talk.at(address, talk.client.export_function)
+    path = Path(out or f"{address.name}.zip")
+    path.write_bytes(data)
+    if talk.flags.is_json:
+        render.as_json({"file": str(path), "bytes": len(data)})
+    else:
+        say(f"{path}: {counted(len(data), 'byte')}")
+
+
+@session.command("import", examples=("fgs function import hello hello.zip", "fgs function import shop:hello a.zip"))
+@session.function_argument()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False))
+def import_(talk: Session, address: Address, path: str) -> None:
+    """Create a function from an archive that was exported."""
+    body = {
+        "func_name": address.name,
+        "package": address.app or "default",
+        "file_name": Path(path).name,
+        "file_type": "zip",
+        "file_code": base64.b64encode(Path(path).read_bytes()).decode(),
+    }
+    found = talk.client.send("POST", "/fgs/functions/import", body)
+    render.item(talk.flags, found, columns=_DETAILS)
+
+
+for _command in (list_, get, delete, export, import_, config, code):
     function.add_command(_command)
 for _command in (config_get, config_set):
     config.add_command(_command)

@@ -253,11 +253,17 @@ class _Reader:
         if body.get("secrets"):
             settings["secrets"] = self._secrets(body["secrets"], (*trail, "secrets"))
         if "dependencies" in body:
-            entries = self._found.sequence(body["dependencies"], (*trail, "dependencies"))
-            settings["depend_version_list"] = [str(entry) for entry in entries]
+            settings["depend_version_list"] = self._dependencies(body["dependencies"], (*trail, "dependencies"))
         if body.get("concurrency") is not None:
             settings["strategy_config"] = self._concurrency(body["concurrency"], (*trail, "concurrency"))
         return settings
+
+    def _dependencies(self, body: Any, trail: Trail) -> list[str]:
+        entries = self._found.sequence(body, trail)
+        for i, entry in enumerate(entries):
+            if not isinstance(entry, str):
+                raise self._found.fail((*trail, i), "must be a name such as pillow, or pillow@3.")
+        return list(entries)
 
     def _concurrency(self, body: Any, trail: Trail) -> dict[str, int]:
         found = self._found.mapping(body, trail)

@@ -85,6 +85,9 @@ def _function(found: Document, trail: Trail, props: Any) -> FunctionPlan:
         raise found.fail((*place, "code"), "only 'codeType: zip' with 'code.codeUri' can be deployed.")
     settings: dict[str, Any] = {"memory_size": 128, "timeout": 30}
     settings |= {wire: body[member] for member, wire in _SETTINGS.items() if body.get(member) is not None}
+    if "depend_version_list" in settings:
+        entries = found.sequence(settings["depend_version_list"], (*place, "dependVersionList"))
+        settings["depend_version_list"] = [str(entry) for entry in entries]
     for member in ("memorySize", "timeout"):
         found.number(body.get(member, 0), (*place, member))
     for wire in ("env", "secrets"):

@@ -310,6 +310,8 @@ class Dispatcher:
             # Nothing of a start that was broken off may stay behind; its own error is what the caller must see.
             await asyncio.shield(instance.abort())
             raise
+        if failure is not None and failure.code == InnerCode.LOAD and version.code.hint:
+            failure = _with_hint(failure, version.code.hint)
         return instance, failure
 
     def _typical_spec(self, runtime: RuntimeSpec) -> SandboxSpec:
@@ -416,3 +418,9 @@ async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed
     except StartFailed as failure:
         log.exception("an instance could not be started: urn=%s", invocation.version.urn)
         return PlatformFailed(reason=f"The function could not be started: {failure}")
+
+
+def _with_hint(failure: FunctionFailed, hint: str) -> FunctionFailed:
+    """Tell in the log of a function that cannot be loaded what looks wrong with its package."""
+    report = failure.report
+    return replace(failure, report=replace(report, before=report.before + f"{hint}\n".encode()))

@@ -4,6 +4,7 @@
 here raises `ModelError` with the code of the field it looked at.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -60,6 +61,15 @@ _RESERVED_VARIABLES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A version of a dependency, as it was when it was put beside the code."""
+
+    dependency_id: str
+    digest: str
+    """SHA-512 of the archive in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
     """The stored code package of a version."""
 
@@ -70,6 +80,18 @@ class Code:
     code_type: str
     filename: str = ""
     url: str = ""
+    hint: str = ""
+    """What looks wrong with the package, though it was accepted; empty: nothing."""
+    layers: tuple[Layer, ...] = ()
+    """Dependencies in their order: of equal paths, the later one wins, and all win over the package."""
+
+    @property
+    def tree(self) -> str:
+        """The name of everything that an instance sees as its code; that of the package if there are no layers."""
+        if not self.layers:
+            return self.digest
+        parts = (self.digest, *(layer.digest for layer in self.layers))
+        return hashlib.sha512("\n".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +119,7 @@ class Settings:
     """Whether each request runs in a process of its own that is thrown away."""
     public_network: bool = True
     dependency_ids: tuple[str, ...] = ()
+    """Ids of versions of dependencies; `Code.layers` has what they stand for, one for one."""
     echoed: Mapping[str, Any] = field(default_factory=dict)
     """Members that are stored and returned but do not act, by wire name."""
 
@@ -234,6 +257,8 @@ def check_settings(settings: Settings) -> None:
         raise ModelError("FSS.0400", f"ephemeral_storage must be {DEFAULT_TMP_MIB} or {LARGE_TMP_MIB} (MB).")
     if len(settings.dependency_ids) > MAX_DEPENDENCIES:
         raise ModelError("FSS.1024", f"depend_version_list has more than {MAX_DEPENDENCIES} entries.")
+    if len(set(settings.dependency_ids)) < len(settings.dependency_ids):
+        raise ModelError("FSS.1024", "depend_version_list names the same dependency version twice.")
 
 
 def _check_concurrent_num(settings: Settings) -> None:
@@ -333,6 +358,8 @@ def check_alias(alias: Alias) -> None:
             raise ModelError("FSS.1091", "the additional version must be a published one, not 'latest'.")
     if len(alias.additional_weights) > 1 or len(alias.additional_strategy) > 1:
         raise ModelError("FSS.1092", "an alias has one additional version at most.")
+    if len({*alias.additional_weights, *alias.additional_strategy}) > 1:
+        raise ModelError("FSS.1092", "weights and strategy name different versions; an alias has one additional one.")
     for additional, weight in alias.additional_weights.items():
         if not 0 <= weight <= MAX_WEIGHT:
             raise ModelError("FSS.1092", f"weight {weight} of version '{additional}' is out of range: 0 to 100.")

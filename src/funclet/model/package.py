@@ -26,6 +26,22 @@ MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 100
 
+READ_ERRORS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    OSError,
+)
+"""What the zip reader raises on hostile bytes."""
+REFUSED = "The code package is not accepted: "
+"""How the message of each refusal begins."""
+
 _MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _END, _END_SIZE = b"PK\x05\x06", 22
 _LOCATOR64, _LOCATOR64_SIZE = b"PK\x06\x07", 20
@@ -39,19 +55,6 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 256 * 1024
 _DRIVE = re.compile(r"[A-Za-z]:")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# What the zip reader raises on hostile bytes.
-_READ_ERRORS = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    struct.error,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    EOFError,
-    OSError,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +114,25 @@ def inspect(data: bytes) -> Listing:
             _check_sizes(infos, len(data))
             _check_headers(infos, data, archive.start_dir)
             entries = tuple(_read_entries(archive, infos))
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise _refused(f"it cannot be read as a ZIP archive: {error}") from error
     _check_conflicts(entries)
     return Listing(
         entries=tuple(_without_repeats(entries)),
         unpacked_bytes=sum(entry.size for entry in entries),
     )
+
+
+def folder_around(listing: Listing, wanted: str) -> str:
+    """Return the folder at the top that holds the file `wanted` while the top itself does not; empty if none does.
+
+    It is the mark of an archive that was made of a folder instead of what is in it.
+    """
+    paths = {entry.path for entry in listing.entries if not entry.is_directory}
+    if wanted in paths:
+        return ""
+    tops = {path.partition("/")[0] for path in paths}
+    return next((top for top in sorted(tops) if f"{top}/{wanted}" in paths), "")
 
 
 def verify(data: bytes, listing: Listing) -> None:
@@ -133,12 +148,12 @@ def verify(data: bytes, listing: Listing) -> None:
                 with archive.open(infos[entry.member]) as file:
                     while file.read(_CHUNK):
                         pass
-            except _READ_ERRORS as error:
+            except READ_ERRORS as error:
                 raise _refused(f"entry '{_shown(entry.path)}' is damaged: {error}") from error
 
 
 def _refused(reason: str) -> ModelError:
-    return ModelError("FSS.1011", f"The code package is not accepted: {reason}.")
+    return ModelError("FSS.1011", f"{REFUSED}{reason}.")
 
 
 def _shown(name: str) -> str:

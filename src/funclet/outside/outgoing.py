@@ -26,6 +26,10 @@ class SendFailed(Exception):
         """Whether the operator does not allow the address, so that trying again is of no use."""
 
 
+class AnswerTooLarge(SendFailed):
+    """The answer is larger than whoever asked can take."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """The answer of a server outside."""
@@ -42,7 +46,14 @@ class Outgoing:
         self._tls = ssl.create_default_context()
 
     async def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes = b"", within_s: float
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        within_s: float,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> Sent:
         """Send one request and return its answer, whatever its status.
 
@@ -52,8 +63,10 @@ class Outgoing:
             headers: without Host, Content-Length and Connection.
             body: may be empty.
             within_s: for all of it, in seconds.
+            max_answer_bytes: how large the body of the answer may be.
 
         Raises:
+            AnswerTooLarge: its body is larger.
             SendFailed: there is no answer.
         """
         target = urlsplit(url)
@@ -70,7 +83,7 @@ class Outgoing:
                 try:
                     writer.write(_head(method, target, headers, len(body)) + body)
                     await writer.drain()
-                    return await _read(reader)
+                    return await _read(reader, max_answer_bytes)
                 finally:
                     writer.close()
                     # What the peer does with a connection that is over is of no interest.
@@ -121,7 +134,7 @@ class _Answer:
             self.status, self.has_length = 0, False
 
 
-async def _read(reader: asyncio.StreamReader) -> Sent:
+async def _read(reader: asyncio.StreamReader, max_bytes: int) -> Sent:
     answer = _Answer()
     while not answer.is_complete:
         data = await reader.read(_CHUNK)
@@ -131,8 +144,8 @@ async def _read(reader: asyncio.StreamReader) -> Sent:
             answer.parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise SendFailed("what came back is no HTTP") from error
-        if len(answer.body) > MAX_ANSWER_BYTES:
-            raise SendFailed(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        if len(answer.body) > max_bytes:
+            raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
     # An answer without a length ends with its connection.
     if not answer.is_complete and (answer.has_length or not answer.status):
         raise SendFailed("the connection ended before the answer")

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from funclet.base.clock import Clock
-from funclet.outside.outgoing import Outgoing, Sent
+from funclet.outside.outgoing import MAX_ANSWER_BYTES, Outgoing, Sent
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _REQUEST_S = 30.0
+# Of an object that may have hundreds of megabytes.
+_READ_S = 120.0
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 _OK, _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR, _TIMEOUT = 200, 404, 409, 429, 500, 408
 _MAX_OK = 299
@@ -58,6 +60,15 @@ class S3:
             await self._make(bucket)
             await self._send("PUT", f"/{bucket}/{key}", headers=headers, body=body)
 
+    async def get(self, bucket: str, key: str, *, max_bytes: int) -> bytes:
+        """Return an object.
+
+        Raises:
+            AnswerTooLarge: it is larger than `max_bytes`.
+        """
+        answer = await self._send("GET", f"/{bucket}/{key}", within_s=_READ_S, max_answer_bytes=max_bytes)
+        return answer.body
+
     async def delete(self, bucket: str, key: str) -> None:
         """Delete an object; nothing happens if there is none."""
         try:
@@ -83,7 +94,14 @@ class S3:
                 raise
 
     async def _send(
-        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        within_s: float = _REQUEST_S,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> Sent:
         encoded = quote(path, safe="/~")
         at = datetime.fromtimestamp(self._clock.now(), UTC)
@@ -98,7 +116,9 @@ class S3:
         # The client writes its own.
         del signed["host"]
         url = self._endpoint + encoded
-        answer = await self._outgoing.send(method, url, headers=signed, body=body, within_s=_REQUEST_S)
+        answer = await self._outgoing.send(
+            method, url, headers=signed, body=body, within_s=within_s, max_answer_bytes=max_answer_bytes
+        )
         if not _OK <= answer.status <= _MAX_OK:
             code = _CODE.search(answer.body)
             raise S3Failed(answer.status, code[1].decode() if code else "")

@@ -78,13 +78,22 @@ def check_upload(upload: CodeUpload, runtime: str, limits: Limits) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package that was checked."""
+
+    data: bytes
+    hint: str = ""
+    """What looks wrong with it, though it is accepted."""
+
+
 class CodeBuilder:
     """Makes packages. Keeps nothing."""
 
     def __init__(self, fetcher: CodeFetcher) -> None:
         self._fetcher = fetcher
 
-    async def build(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> bytes:
+    async def build(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str, *, project_id: str) -> Package:
         """Return the package for an upload that passed `check_upload`; the sample code of the runtime if it is empty.
 
         The package is checked, content included. A package that was uploaded is returned as it is.
@@ -96,19 +105,28 @@ class CodeBuilder:
         if upload.code_type == "obs":
             if not upload.url:
                 raise ModelError("FSS.1010", "code_url is missing: code_type 'obs' needs it.")
-            data = await self._fetcher.fetch(upload.url)
+            data = await self._fetcher.fetch(upload.url, project_id=project_id)
         elif not upload.content:
-            return await asyncio.to_thread(_sample, runtime, handler)
+            return Package(data=await asyncio.to_thread(_sample, runtime, handler))
         elif upload.code_type == "inline" and not package.is_zip(upload.content):
-            return await asyncio.to_thread(_wrap_text, upload, runtime, handler)
+            return Package(data=await asyncio.to_thread(_wrap_text, upload, runtime, handler))
         else:
             data = upload.content
-        await asyncio.to_thread(_check, data)
-        return data
+        return Package(data=data, hint=await asyncio.to_thread(_check, data, runtime, handler))
 
 
-def _check(data: bytes) -> None:
-    package.verify(data, package.inspect(data))
+def _check(data: bytes, runtime: RuntimeSpec, handler: str) -> str:
+    """Check an archive; return what looks wrong with it all the same."""
+    listing = package.inspect(data)
+    package.verify(data, listing)
+    wanted = _file_of(handler, runtime)
+    folder = package.folder_around(listing, wanted) if runtime.language else ""
+    if not folder:
+        return ""
+    return (
+        f"The file '{wanted}' of the handler is not at the top of the package but in the folder '{folder}': "
+        "pack what is in the folder, not the folder itself."
+    )
 
 
 def _sample(runtime: RuntimeSpec, handler: str) -> bytes:

@@ -1,9 +1,10 @@
-"""Fetch a code package from a host that the operator allows. Off as long as none is allowed."""
+"""Fetch a package by its link: from the object stores of the project, or from a host that the operator allows."""
 
 import asyncio
 import http.client
 import socket
 from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from funclet.base.clock import Clock, SystemClock
@@ -18,44 +19,58 @@ _CHUNK = 256 * 1024
 _OK, _NOT_FOUND, _MAX_STATUS_REDIRECT = 200, 404, 399
 
 
-class CodeFetcher:
-    """Reads `http` and `https` URLs of the allowed hosts. Follows no redirects and uses no proxy."""
+class PackageStore(Protocol):
+    """Where links to objects are looked up first."""
 
-    def __init__(self, hosts: Sequence[str] = (), *, max_bytes: int = 300 * MIB, clock: Clock | None = None) -> None:
+    async def read(self, project_id: str, url: str, *, max_bytes: int) -> bytes | None:
+        """Return the object that an address means to a project; None if it means none.
+
+        Raises:
+            ModelError: FSS.1010, FSS.1054 or FSS.1071 if it cannot be read.
+        """
+        ...
+
+
+class CodeFetcher:
+    """Reads objects, and `http` and `https` URLs of the allowed hosts. Follows no redirects and uses no proxy."""
+
+    def __init__(
+        self,
+        hosts: Sequence[str] = (),
+        *,
+        max_bytes: int = 300 * MIB,
+        clock: Clock | None = None,
+        store: PackageStore | None = None,
+    ) -> None:
         """Take the hosts as `name` for the usual ports, or as `name:port`."""
+        self._store = store
         self._hosts = frozenset(host.lower() for host in hosts)
         self._max_bytes = max_bytes
         self._clock = clock or SystemClock()
 
-    async def fetch(self, url: str) -> bytes:
-        """Return what is stored under `url`.
+    async def fetch(self, url: str, *, project_id: str) -> bytes:
+        """Return what is stored under `url`, as a project sees it.
 
         Raises:
             ModelError: FSS.1010 if it is not allowed or cannot be read, FSS.1054 if there is nothing,
                 FSS.1071 if it is too large.
         """
+        if not _is_sound(url):
+            raise ModelError("FSS.1010", f"The link '{url[:200]}' is not allowed: it is no address.")
+        stored = await self._store.read(project_id, url, max_bytes=self._max_bytes) if self._store else None
+        if stored is not None:
+            return stored
         target = self._require_allowed(url)
         return await asyncio.to_thread(self._read, target)
 
     def _require_allowed(self, url: str) -> SplitResult:
-        try:
-            target = urlsplit(url)
-            is_sound = (
-                len(url) <= MAX_URL_LENGTH
-                and url.isascii()
-                and url.isprintable()
-                and " " not in url
-                and target.scheme in ("http", "https")
-                # The whole of it, so that neither another port nor a user name can be smuggled in.
-                and target.netloc.lower() in self._hosts
-            )
-        except ValueError:
-            is_sound = False
-        if not is_sound:
+        target = urlsplit(url)
+        # The whole of it, so that neither another port nor a user name can be smuggled in.
+        if target.scheme not in ("http", "https") or target.netloc.lower() not in self._hosts:
             raise ModelError(
                 "FSS.1010",
-                f"code_url '{url[:200]}' is not allowed. The operator can allow its host by the setting '{SETTING}'; "
-                "or upload the code as a ZIP archive with code_type 'zip'.",
+                f"The link '{url[:200]}' is not allowed. Connect the project's object store ('fgs connection set'), "
+                f"let the operator allow the host by the setting '{SETTING}', or upload a ZIP archive instead.",
             )
         return target
 
@@ -68,27 +83,35 @@ class CodeFetcher:
             with connection.getresponse() as response:
                 return self._read_response(response)
         except (OSError, http.client.HTTPException) as error:
-            raise ModelError("FSS.1010", f"code_url cannot be read: {_reason(error)}.") from error
+            raise ModelError("FSS.1010", f"The link cannot be read: {_reason(error)}.") from error
         finally:
             connection.close()
 
     def _read_response(self, response: http.client.HTTPResponse) -> bytes:
         if response.status == _NOT_FOUND:
-            raise ModelError("FSS.1054", "There is no code package under code_url.")
+            raise ModelError("FSS.1054", "There is no package under the link.")
         if response.status != _OK:
             what = "a redirect, which is not followed" if response.status <= _MAX_STATUS_REDIRECT else "an error"
-            raise ModelError("FSS.1010", f"code_url answered with {what}: status {response.status}.")
+            raise ModelError("FSS.1010", f"The link answered with {what}: status {response.status}.")
         deadline = self._clock.monotonic() + _TOTAL_TIMEOUT_S
         data = bytearray()
         while chunk := response.read1(_CHUNK):
             data += chunk
             if len(data) > self._max_bytes:
-                raise ModelError("FSS.1071", f"The package under code_url is larger than {self._max_bytes // MIB} MB.")
+                raise ModelError("FSS.1071", f"The package under the link is larger than {self._max_bytes // MIB} MB.")
             if self._clock.monotonic() > deadline:
-                raise ModelError("FSS.1010", f"code_url took longer than {_TOTAL_TIMEOUT_S:.0f} seconds.")
+                raise ModelError("FSS.1010", f"The link took longer than {_TOTAL_TIMEOUT_S:.0f} seconds.")
         if response.length:
-            raise ModelError("FSS.1010", "code_url ended before the whole package was read.")
+            raise ModelError("FSS.1010", "The link ended before the whole package was read.")
         return bytes(data)
+
+
+def _is_sound(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return len(url) <= MAX_URL_LENGTH and url.isascii() and url.isprintable() and " " not in url
 
 
 def _reason(error: Exception) -> str:

@@ -36,6 +36,7 @@ from funclet.services.code import (
     check_upload,
     image_code,
 )
+from funclet.services.layers import with_layers
 from funclet.services.limits import MIB, Limits
 from funclet.store.protocol import Duplicate, FunctionFilter, Store, Tx
 
@@ -115,9 +116,9 @@ class FunctionService:
                 FSS.1041, FSS.1042 or FSS.1044 if a quota is used up.
         """
         version = await self.prepare(principal, new)
-        await self._store.write(lambda tx: self.add(tx, version))
-        self.announce(version)
-        return version
+        stored = await self._store.write(lambda tx: self.add(tx, version))
+        self.announce(stored)
+        return stored
 
     async def prepare(self, principal: Principal, new: NewFunction) -> FunctionVersion:
         """Return `latest` of a function to be created, with its code stored: what `create` does before it writes.
@@ -131,7 +132,7 @@ class FunctionService:
         self._check(new.settings)
         self._check_surroundings(principal.project.project_id, {}, new.settings.echoed)
         check_upload(new.upload, runtime.name, self._limits)
-        code = await self._store_code(new.upload, runtime, new.settings.handler)
+        code = await self._store_code(principal, new.upload, runtime, new.settings.handler)
         return FunctionVersion(
             project_id=principal.project.project_id,
             region=self._region,
@@ -180,7 +181,7 @@ class FunctionService:
         runtime = self._registry.require(old.settings.runtime)
         check_upload(change.upload, runtime.name, self._limits)
         keeps = change.dependency_ids is not None and change.upload.is_empty
-        code = None if keeps else await self._store_code(change.upload, runtime, old.settings.handler)
+        code = None if keeps else await self._store_code(principal, change.upload, runtime, old.settings.handler)
         return await self._change(principal, urn, lambda latest: self._recoded(latest, change, code))
 
     async def pin(self, principal: Principal, urn: str, *, is_pinned: bool) -> None:
@@ -231,6 +232,11 @@ class FunctionService:
         except BlobError as error:
             raise ModelError("FSS.0503", "The code package cannot be read now.", retry_after_s=1.0) from error
 
+    @property
+    def archive_bytes(self) -> int:
+        """How large the archive of an export or import may be."""
+        return self._limits.archive_bytes
+
     def runtimes(self) -> Sequence[RuntimeSpec]:
         """Return every runtime that a function may have."""
         return self._registry.all()
@@ -246,9 +252,6 @@ class FunctionService:
     def _check(self, settings: Settings) -> None:
         check_settings(settings)
         self._check_fresh_state(settings)
-        if settings.dependency_ids:
-            # Dependencies cannot be created yet, so every id is unknown.
-            raise ModelError("FSS.1056", f"Dependency version '{settings.dependency_ids[0][:80]}' does not exist.")
         if settings.echoed.get("func_vpc") and not settings.echoed.get("xrole"):
             raise ModelError("FSS.0400", "func_vpc needs an agency: set xrole.")
         size = len(json.dumps(settings.echoed).encode())
@@ -282,23 +285,31 @@ class FunctionService:
             most = self._limits.subnets
             raise ModelError("FSS.1048", f"The functions of the project are in {most} subnets; no more are allowed.")
 
-    async def _store_code(self, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
+    async def _store_code(self, principal: Principal, upload: CodeUpload, runtime: RuntimeSpec, handler: str) -> Code:
         if runtime.name == IMAGE_RUNTIME:
             return image_code()
-        data = await self._builder.build(upload, runtime, handler)
+        package = await self._builder.build(upload, runtime, handler, project_id=principal.project.project_id)
         try:
-            digest = await self._blobs.put(data)
+            digest = await self._blobs.put(package.data)
         except BlobError as error:
             raise ModelError("FSS.0503", "The code package cannot be stored now.", retry_after_s=1.0) from error
-        return Code(digest=digest, size=len(data), code_type=upload.code_type, filename=upload.filename, url=upload.url)
+        return Code(
+            digest=digest,
+            size=len(package.data),
+            code_type=upload.code_type,
+            filename=upload.filename,
+            url=upload.url,
+            hint=package.hint,
+        )
 
-    def add(self, tx: Tx, version: FunctionVersion) -> None:
-        """Store a function that was prepared; `announce` it when the transaction has ended.
+    def add(self, tx: Tx, version: FunctionVersion) -> FunctionVersion:
+        """Store a function that was prepared, and return it as stored; `announce` it when the transaction has ended.
 
         Raises:
             ModelError: FSS.1061 if the name is taken in the project, FSS.1041, FSS.1042 or FSS.1044 if a quota is
-                used up.
+                used up, FSS.1056 or FSS.1024 if a dependency is not there or named twice.
         """
+        version = with_layers(tx, version)
         try:
             tx.functions.add(version)
         except Duplicate as error:
@@ -310,6 +321,7 @@ class FunctionService:
             raise ModelError("FSS.1044", f"The project has {self._limits.packages} packages; no more are allowed.")
         check_code_quota(tx, version.project_id, self._limits)
         self._check_bindings(tx, version, {})
+        return version
 
     async def _change(
         self, principal: Principal, urn: str, decide: Callable[[FunctionVersion], FunctionVersion]
@@ -320,10 +332,11 @@ class FunctionService:
         def work(tx: Tx) -> tuple[FunctionVersion, bool]:
             old = require_version(tx, parsed)
             _refuse_frozen(old)
-            new = decide(old)
+            new = with_layers(tx, decide(old))
             if new == old:
                 return old, False
-            new = replace(new, modified_at=self._clock.now())
+            has_other_code = new.code.tree != old.code.tree
+            new = replace(new, revision=max(new.revision, old.revision + has_other_code), modified_at=self._clock.now())
             tx.functions.replace_latest(new)
             if new.code.size > old.code.size:
                 check_code_quota(tx, new.project_id, self._limits)
@@ -351,15 +364,15 @@ class FunctionService:
         _refuse_unsafe(old.settings.echoed, settings.echoed)
         self._check_surroundings(old.project_id, old.settings.echoed, settings.echoed)
         is_visible = _acting(settings) != _acting(old.settings)
-        return replace(old, settings=settings, revision=old.revision + is_visible)
+        # Whoever names another handler has heard of what looked wrong with the package.
+        code = old.code if settings.handler == old.settings.handler else replace(old.code, hint="")
+        return replace(old, settings=settings, code=code, revision=old.revision + is_visible)
 
     def _recoded(self, old: FunctionVersion, change: CodeChange, code: Code | None) -> FunctionVersion:
         dependencies = old.settings.dependency_ids if change.dependency_ids is None else change.dependency_ids
         settings = replace(old.settings, dependency_ids=dependencies, echoed=_merge(old.settings.echoed, change.echoed))
         self._check(settings)
-        new = code or old.code
-        is_visible = new.digest != old.code.digest or dependencies != old.settings.dependency_ids
-        return replace(old, settings=settings, code=new, revision=old.revision + is_visible)
+        return replace(old, settings=settings, code=code or old.code)
 
     def announce(self, version: FunctionVersion) -> None:
         """Tell whoever must know that a function was changed, created or deleted."""
@@ -445,4 +458,6 @@ def _refuse_unsafe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 def _acting(settings: Settings) -> Settings:
     """Return settings with everything levelled that running instances need not know."""
     echoed = {key: value for key, value in settings.echoed.items() if key not in _NEUTRAL_ECHOED}
-    return replace(settings, timeout_s=0, description="", max_instances=0, concurrent_num=1, echoed=echoed)
+    return replace(
+        settings, timeout_s=0, description="", max_instances=0, concurrent_num=1, dependency_ids=(), echoed=echoed
+    )

@@ -17,8 +17,17 @@ class Limits:
     """Per function, `latest` included."""
     aliases: int = 10
     """Per function."""
+    dependencies: int = 400
+    dependency_versions: int = 100
+    """Per dependency."""
+    dependency_bytes: int = 10_240 * MIB
+    """Of all versions of all dependencies that the project owns."""
+    dependency_upload_bytes: int = 40 * MIB
+    """Of a dependency in the body of a request."""
     upload_bytes: int = 50 * MIB
     """Of a package in the body of a request."""
+    archive_bytes: int = 50 * MIB
+    """Of a function that is exported or imported."""
     fetch_bytes: int = 300 * MIB
     """Of a package that is fetched from a code URL."""
     subnets: int = 4

@@ -196,7 +196,7 @@ class VersionService:
             raise ModelError("FSS.1062", f"Version '{wanted.version}' of function '{latest.name}' exists already.")
         settings = without_pin(latest.settings)
         last = next((version for version in present if not version.is_latest), None)
-        if last is not None and last.code.digest == latest.code.digest and last.settings == settings:
+        if last is not None and last.code.tree == latest.code.tree and last.settings == settings:
             raise ModelError("FSS.1016", f"Nothing has changed since version '{last.version}' was published.")
         if len(present) >= self._limits.versions:
             raise ModelError(

@@ -13,6 +13,7 @@ from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
+from funclet.store.dependencies import Dependencies
 from funclet.store.gateway_protocol import GatewayAccess
 from funclet.store.messaging import Connections, Objects, Reseal, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
@@ -106,7 +107,11 @@ class Functions(Protocol):
         ...
 
     def code_digests(self) -> frozenset[str]:
-        """Return the digests of all packages in use, for the clean-up of blobs."""
+        """Return the digests of all packages in use, those of dependencies too, for the clean-up of blobs."""
+        ...
+
+    def code_trees(self) -> frozenset[str]:
+        """Return `Code.tree` of all versions that use dependencies, for the clean-up of unpacked code."""
         ...
 
     def reseal(self, reseal: Reseal) -> None:
@@ -253,6 +258,7 @@ class Tx(Protocol):
     applications: Applications
     remembered: Remembered
     gateway: GatewayAccess
+    dependencies: Dependencies
 
 
 class Store(Protocol):

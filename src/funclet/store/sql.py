@@ -31,6 +31,7 @@ from funclet.store.protocol import (
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sealing import SEALED, Sealing, sealed_anew
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
+from funclet.store.sql_dependencies import SqlDependencies, note_use
 from funclet.store.sql_gateway import SqlGatewayAccess
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
@@ -38,6 +39,7 @@ from funclet.store.sql_resources import SqlApplications, SqlEvents, SqlRemembere
 
 if TYPE_CHECKING:
     from funclet.store import messaging, resources
+    from funclet.store.dependencies import Dependencies
     from funclet.store.gateway_protocol import GatewayAccess
     from funclet.store.messaging import Reseal
 
@@ -65,6 +67,7 @@ class SqlTx:
         self.applications: resources.Applications = SqlApplications(session)
         self.remembered: resources.Remembered = SqlRemembered(session)
         self.gateway: GatewayAccess = SqlGatewayAccess(session)
+        self.dependencies: Dependencies = SqlDependencies(session)
 
 
 def _encode(value: object) -> str:
@@ -132,6 +135,7 @@ class SqlFunctions:
         replaced = version.is_latest and self._session.run("replace_function_version", **self._row(version)).rowcount
         if not replaced:
             raise StoreError(f"function '{version.name}' has no version '{version.version}' that can be replaced")
+        note_use(self._session, version)
         self._session.run("touch_function", function_id=version.function_id, modified_at=version.modified_at)
 
     def add_version(self, version: FunctionVersion) -> None:
@@ -143,6 +147,7 @@ class SqlFunctions:
             project_id=version.project_id,
             **self._row(version),
         )
+        note_use(self._session, version)
 
     def versions(self, function_id: str) -> Sequence[FunctionVersion]:
         """Return all versions, `latest` first, then the newest first."""
@@ -177,8 +182,14 @@ class SqlFunctions:
         return frozenset(self._session.all("list_subnets", project_id=project_id))
 
     def code_digests(self) -> frozenset[str]:
-        """Return the digests of all packages in use, for the clean-up of blobs."""
+        """Return the digests of all packages in use, those of dependencies too, for the clean-up of blobs."""
         return frozenset(digest for (digest,) in self._session.all("list_code_digests"))
+
+    def code_trees(self) -> frozenset[str]:
+        """Return `Code.tree` of all versions that use dependencies, for the clean-up of unpacked code."""
+        return frozenset(
+            self._decode(document).code.tree for (document,) in self._session.each("list_layered_versions")
+        )
 
     def reseal(self, reseal: "Reseal") -> None:
         """Seal the encrypted variables of all versions anew."""

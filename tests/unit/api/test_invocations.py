@@ -97,6 +97,7 @@ class Lab:
             streams=None,
             connections=None,
             gateway=None,
+            dependencies=None,
         )
         self.api = Api(operations=OPERATIONS, services=services, authenticator=SameCaller())
         self.write(self._fill)

@@ -146,6 +146,7 @@ def test_file_of_the_vendors_component_is_read(folder):
         ("handler: index.handler", "code: ./other", 9, "there twice"),
         ("handler: index.handler", "secrets: DB", 9, "must be a list"),
         ("handler: index.handler", "dependencies: a", 9, "must be a list"),
+        ("handler: index.handler", "dependencies: [{build: requirements.txt}]", 9, "must be a name"),
         ("functions:", "functions: [", 7, "not YAML"),
     ],
 )

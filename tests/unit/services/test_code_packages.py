@@ -42,7 +42,11 @@ def runtime_of(folder, name="Python3.10", extension="py", *, is_built=True):
 
 
 def build(upload, runtime, handler="index.handler", fetcher=None):
-    return asyncio.run(CodeBuilder(fetcher or CodeFetcher()).build(upload, runtime, handler))
+    return package_of(upload, runtime, handler, fetcher).data
+
+
+def package_of(upload, runtime, handler="index.handler", fetcher=None):
+    return asyncio.run(CodeBuilder(fetcher or CodeFetcher()).build(upload, runtime, handler, project_id="p"))
 
 
 def files_of(data):
@@ -53,6 +57,26 @@ def files_of(data):
 @pytest.mark.parametrize("code_type", ["inline", "zip"])
 def test_an_archive_is_kept_as_it_was_uploaded(tmp_path, code_type):
     assert build(CodeUpload(code_type=code_type, content=ARCHIVE), runtime_of(tmp_path)) == ARCHIVE
+
+
+@pytest.mark.parametrize(
+    ("names", "handler", "folder"),
+    [
+        (["index.py"], "index.handler", ""),
+        (["app/index.py", "app/lib.py"], "index.handler", "app"),
+        (["index.py", "app/index.py"], "index.handler", ""),
+        (["app/src/main.py"], "src/main.run", "app"),
+        (["app/deep/index.py"], "index.handler", ""),
+        (["app/other.py"], "index.handler", ""),
+    ],
+)
+def test_a_package_of_a_folder_gives_a_hint(tmp_path, names, handler, folder):
+    upload = CodeUpload(code_type="zip", content=zip_of(dict.fromkeys(names, "")))
+
+    hint = package_of(upload, runtime_of(tmp_path), handler).hint
+
+    assert bool(hint) == bool(folder)
+    assert f"folder '{folder}'" in hint or not folder
 
 
 def test_a_jar_is_kept_as_it_was_uploaded(tmp_path):
@@ -233,7 +257,7 @@ def test_a_package_is_fetched_from_an_allowed_host(bucket, tmp_path):
 )
 def test_other_answers_are_errors(bucket, path, code):
     with pytest.raises(ModelError) as caught:
-        asyncio.run(CodeFetcher([bucket]).fetch(f"http://{bucket}{path}"))
+        asyncio.run(CodeFetcher([bucket]).fetch(f"http://{bucket}{path}", project_id="p"))
 
     assert caught.value.code == code
 
@@ -242,15 +266,15 @@ def test_other_answers_are_errors(bucket, path, code):
 def test_a_package_may_be_as_large_as_the_limit_and_no_larger(bucket):
     url = f"http://{bucket}/code.zip"
 
-    assert asyncio.run(CodeFetcher([bucket], max_bytes=len(ARCHIVE)).fetch(url)) == ARCHIVE
+    assert asyncio.run(CodeFetcher([bucket], max_bytes=len(ARCHIVE)).fetch(url, project_id="p")) == ARCHIVE
     with pytest.raises(ModelError) as caught:
-        asyncio.run(CodeFetcher([bucket], max_bytes=len(ARCHIVE) - 1).fetch(url))
+        asyncio.run(CodeFetcher([bucket], max_bytes=len(ARCHIVE) - 1).fetch(url, project_id="p"))
     assert caught.value.code == "FSS.1071"
 
 
 def test_by_default_no_url_is_allowed_and_the_message_names_the_setting():
     with pytest.raises(ModelError, match="code_url_hosts") as caught:
-        asyncio.run(CodeFetcher().fetch("https://bucket.example/code.zip"))
+        asyncio.run(CodeFetcher().fetch("https://bucket.example/code.zip", project_id="p"))
 
     assert caught.value.code == "FSS.1010"
 
@@ -275,11 +299,11 @@ def test_by_default_no_url_is_allowed_and_the_message_names_the_setting():
 )
 def test_urls_that_are_not_exactly_of_an_allowed_host_are_refused(url):
     with pytest.raises(ModelError, match="not allowed"):
-        asyncio.run(CodeFetcher(["bucket.example"]).fetch(url))
+        asyncio.run(CodeFetcher(["bucket.example"]).fetch(url, project_id="p"))
 
 
 def test_a_host_that_does_not_answer_is_an_error_of_the_url(bucket):
     with pytest.raises(ModelError) as caught:
-        asyncio.run(CodeFetcher(["127.0.0.1:1"]).fetch("http://127.0.0.1:1/code.zip"))
+        asyncio.run(CodeFetcher(["127.0.0.1:1"]).fetch("http://127.0.0.1:1/code.zip", project_id="p"))
 
     assert caught.value.code == "FSS.1010"

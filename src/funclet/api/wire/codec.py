@@ -44,7 +44,7 @@ def decode_bytes(shape: type[T], body: bytes) -> T:
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        raise ModelError("FSS.0400", _explain(str(error))) from error
+        raise ModelError("FSS.0400", explain(str(error))) from error
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise ModelError("FSS.0406", f"The body is not JSON: {error}.") from error
     except RecursionError as error:
@@ -117,7 +117,7 @@ def is_true(text: str) -> bool:
     return text.strip().lower() == "true"
 
 
-def _explain(error: str) -> str:
+def explain(error: str) -> str:
     """Turn the words of the decoder into a sentence that names the field."""
     at = _AT.search(error)
     path = at.group(1) if at else ""

@@ -15,7 +15,7 @@ LONG_TIMEOUT_S = 900
 _ALPHANUMERIC = "0123456789abcdefghijklmnopqrstuvwxyz"
 _IMAGE_SUFFIX_LENGTH = 5
 # What clients read of settings that are not set, and of features that this server does not have.
-_NOT_SET: Mapping[str, Any] = {
+NOT_SET: Mapping[str, Any] = {
     "enterprise_project_id": "0",
     "type": "v2",
     "xrole": "",
@@ -43,8 +43,6 @@ _NOT_SET: Mapping[str, Any] = {
     "reserved_instance_count": 0,
     "reserved_instance_idle_mode": False,
     "fail_count": 0,
-    "depend_list": [],
-    "dependencies": [],
 }
 
 
@@ -54,7 +52,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
     echoed = {name: value for name, value in settings.echoed.items() if name != PINNED}
     log_config = echoed.get("log_config") or {}
     return {
-        **_NOT_SET,
+        **NOT_SET,
         **echoed,
         "func_id": version.function_id,
         "resource_id": f"{version.function_id}:{version.name}",
@@ -74,6 +72,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "code_filename": version.code.filename,
         "code_size": version.code.size,
         "digest": version.code.digest,
+        **_warning(version),
         "user_data": settings.user_data,
         "encrypted_user_data": _blanked(settings.encrypted_user_data),
         "version": version.version,
@@ -82,7 +81,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         "description": settings.description,
         "last_modified": utc_text(version.modified_at),
         "strategy_config": _strategy(version),
-        "depend_version_list": list(settings.dependency_ids),
+        **_dependencies(version),
         **_hooks(version),
         "long_time": settings.timeout_s > LONG_TIMEOUT_S,
         "log_group_id": log_config.get("group_id") or "",
@@ -125,13 +124,24 @@ def code_answer(version: FunctionVersion, project: Project, *, file: str, link: 
         "code_filename": code.filename,
         "code_size": code.size,
         "digest": code.digest,
+        **_warning(version),
         "last_modified": utc_text(version.modified_at),
         "func_code": {"file": file, "link": link},
-        "depend_list": [],
-        "depend_version_list": list(version.settings.dependency_ids),
-        "dependencies": [],
+        **_dependencies(version),
         "strategy_config": _strategy(version),
         "code_encrypt_kms_key_id": version.settings.echoed.get("code_encrypt_kms_key_id", ""),
+    }
+
+
+def _warning(version: FunctionVersion) -> Mapping[str, str]:
+    return {"code_warning": version.code.hint} if version.code.hint else {}
+
+
+def _dependencies(version: FunctionVersion) -> Mapping[str, Any]:
+    return {
+        "depend_list": [layer.dependency_id for layer in version.code.layers],
+        "depend_version_list": list(version.settings.dependency_ids),
+        "dependencies": [],
     }
 
 

@@ -9,6 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, is_true, json_response, no_content, page
+from funclet.api.wire.dependencies import expanded
+from funclet.api.wire.downloads import link_to
 from funclet.api.wire.function_answers import code_answer, config_answer, list_answer
 from funclet.api.wire.function_fields import ConfigFields, Text, read_settings
 from funclet.base.http import Response
@@ -18,7 +20,6 @@ from funclet.services.code import IMAGE_CODE_TYPE, IMAGE_RUNTIME, CodeUpload
 from funclet.services.functions import CodeChange, ConfigChange, NewFunction
 from funclet.store.protocol import FunctionFilter
 
-DOWNLOAD_PATH = "/v2/{project_id}/funclet/code/{digest}"
 MAX_PAGE = 400
 MAX_INLINE_ANSWER_BYTES = 20 * 1024 * 1024
 # Base64 needs a third more than the package; line breaks are let through.
@@ -37,10 +38,20 @@ _REPLACED = (
 _FIXED_HANDLERS = {"Custom": "bootstrap", "http": "bootstrap", IMAGE_RUNTIME: "-"}
 
 
+Ids = list[str] | UnsetType | None
+
+
 class FuncCode(msgspec.Struct):
     """`func_code`."""
 
     file: str | None = None
+
+
+class ConfigUpdateFields(ConfigFields):
+    """Body of `UpdateFunctionConfig`."""
+
+    depend_version_list: Ids = UNSET
+    depend_list: Ids = UNSET
 
 
 class CodeFields(msgspec.Struct):
@@ -50,7 +61,8 @@ class CodeFields(msgspec.Struct):
     code_url: str | None = None
     code_filename: str | None = None
     func_code: FuncCode | None = None
-    depend_version_list: list[str] | UnsetType | None = UNSET
+    depend_version_list: Ids = UNSET
+    depend_list: Ids = UNSET
     code_encrypt_kms_key_id: Text = UNSET
 
 
@@ -61,7 +73,8 @@ class CreateFields(ConfigFields):
     code_url: str | None = None
     code_filename: str | None = None
     func_code: FuncCode | None = None
-    depend_version_list: list[str] | None = None
+    depend_version_list: Ids = UNSET
+    depend_list: Ids = UNSET
 
 
 class MaxInstances(msgspec.Struct):
@@ -73,22 +86,8 @@ class MaxInstances(msgspec.Struct):
 async def create_function(call: Call) -> Response:
     """Create a function."""
     fields = decode(CreateFields, call)
-    runtime = _require(fields.runtime, "runtime", "FSS.1005")
-    acting, echoed = read_settings(fields, runtime)
-    if runtime in _FIXED_HANDLERS:
-        acting.setdefault("handler", _FIXED_HANDLERS[runtime])
-    if runtime == IMAGE_RUNTIME and not (echoed.get("custom_image") or {}).get("image"):
-        raise ModelError("FSS.0400", "custom_image.image is missing: the runtime 'Custom Image' needs it.")
-    settings = Settings(
-        runtime=runtime,
-        handler=_require(acting.pop("handler", None), "handler", "FSS.1003"),
-        timeout_s=_require(acting.pop("timeout_s", None), "timeout", "FSS.1008"),
-        memory_mib=_require(acting.pop("memory_mib", None), "memory_size", "FSS.1007"),
-        dependency_ids=tuple(fields.depend_version_list or ()),
-        echoed={name: value for name, value in echoed.items() if value is not None},
-        **acting,
-    )
-    code_type = fields.code_type or (IMAGE_CODE_TYPE if runtime == IMAGE_RUNTIME else "")
+    settings = new_settings(fields)
+    code_type = fields.code_type or (IMAGE_CODE_TYPE if settings.runtime == IMAGE_RUNTIME else "")
     new = NewFunction(
         name=_require(fields.func_name, "func_name", "FSS.1002"),
         package=fields.package or "",
@@ -96,7 +95,30 @@ async def create_function(call: Call) -> Response:
         upload=_read_upload(_require(code_type, "code_type", "FSS.1006"), fields),
     )
     version = await call.services.functions.create(call.principal, new)
-    return json_response(200, config_answer(version, call.principal.project))
+    return await config_response(call, version)
+
+
+def new_settings(fields: CreateFields) -> Settings:
+    """Return the settings that the body of a new function names.
+
+    Raises:
+        ModelError: the code of the field that is missing or wrong.
+    """
+    runtime = _require(fields.runtime, "runtime", "FSS.1005")
+    acting, echoed = read_settings(fields, runtime)
+    if runtime in _FIXED_HANDLERS:
+        acting.setdefault("handler", _FIXED_HANDLERS[runtime])
+    if runtime == IMAGE_RUNTIME and not (echoed.get("custom_image") or {}).get("image"):
+        raise ModelError("FSS.0400", "custom_image.image is missing: the runtime 'Custom Image' needs it.")
+    return Settings(
+        runtime=runtime,
+        handler=_require(acting.pop("handler", None), "handler", "FSS.1003"),
+        timeout_s=_require(acting.pop("timeout_s", None), "timeout", "FSS.1008"),
+        memory_mib=_require(acting.pop("memory_mib", None), "memory_size", "FSS.1007"),
+        dependency_ids=_dependency_ids(fields) or (),
+        echoed={name: value for name, value in echoed.items() if value is not None},
+        **acting,
+    )
 
 
 async def list_functions(call: Call) -> Response:
@@ -110,25 +132,19 @@ async def list_functions(call: Call) -> Response:
         limit=size,
     )
     versions, count = await call.services.functions.find(wanted)
-    return json_response(
-        200,
-        {
-            "functions": [list_answer(version, call.principal.project) for version in versions],
-            "next_marker": marker + len(versions),
-            "count": count,
-        },
-    )
+    rows = await expanded(call, *(list_answer(version, call.principal.project) for version in versions))
+    return json_response(200, {"functions": rows, "next_marker": marker + len(rows), "count": count})
 
 
 async def show_function_config(call: Call) -> Response:
     """Show the configuration of a version or of the version that an alias names."""
     version = await call.services.functions.get(call.principal, call.parameters["function_urn"])
-    return json_response(200, config_answer(version, call.principal.project))
+    return await config_response(call, version)
 
 
 async def update_function_config(call: Call) -> Response:
     """Change the configuration of `latest`."""
-    fields = decode(ConfigFields, call)
+    fields = decode(ConfigUpdateFields, call)
     urn = call.parameters["function_urn"]
     if fields.func_name is UNSET:
         for name in _REPLACED:
@@ -138,9 +154,12 @@ async def update_function_config(call: Call) -> Response:
     if not runtime and (fields.gpu_memory or fields.gpu_type):
         runtime = (await call.services.functions.get(call.principal, urn)).settings.runtime
     acting, echoed = read_settings(fields, runtime)
+    dependency_ids = _dependency_ids(fields)
+    if dependency_ids is not None:
+        acting["dependency_ids"] = dependency_ids
     change = ConfigChange(runtime=runtime, settings=acting, echoed=echoed)
     version = await call.services.functions.update_config(call.principal, urn, change)
-    return json_response(200, config_answer(version, call.principal.project))
+    return await config_response(call, version)
 
 
 async def update_function_max_instance_config(call: Call) -> Response:
@@ -150,7 +169,7 @@ async def update_function_max_instance_config(call: Call) -> Response:
         raise ModelError("FSS.1026", "max_instance_num is missing: -1 (no limit), 0 (disabled) or 1 to 1000.")
     change = ConfigChange(settings={"max_instances": fields.max_instance_num})
     version = await call.services.functions.update_config(call.principal, call.parameters["function_urn"], change)
-    return json_response(200, config_answer(version, call.principal.project))
+    return await config_response(call, version)
 
 
 async def show_function_code(call: Call) -> Response:
@@ -160,18 +179,17 @@ async def show_function_code(call: Call) -> Response:
     file = ""
     if code.code_type == "inline" and code.digest and code.size <= MAX_INLINE_ANSWER_BYTES:
         file = base64.b64encode(await call.services.functions.read_code(code.digest)).decode()
-    answer = code_answer(version, call.principal.project, file=file, link=_link(call, version))
-    return json_response(200, answer)
+    answer = code_answer(version, call.principal.project, file=file, link=link_to(call, version.code.digest))
+    return json_response(200, *await expanded(call, answer))
 
 
 async def update_function_code(call: Call) -> Response:
     """Give `latest` other code or dependencies."""
     fields = decode(CodeFields, call)
     code_type = _require(fields.code_type, "code_type", "FSS.1006")
-    dependencies = fields.depend_version_list
     change = CodeChange(
         upload=_read_upload(code_type, fields),
-        dependency_ids=None if dependencies is UNSET else tuple(dependencies or ()),
+        dependency_ids=_dependency_ids(fields),
         echoed={}
         if fields.code_encrypt_kms_key_id is UNSET
         else {"code_encrypt_kms_key_id": fields.code_encrypt_kms_key_id or None},
@@ -182,9 +200,9 @@ async def update_function_code(call: Call) -> Response:
         version,
         call.principal.project,
         file=sent if version.code.size <= MAX_INLINE_ANSWER_BYTES else "",
-        link=_link(call, version),
+        link=link_to(call, version.code.digest),
     )
-    return json_response(200, answer)
+    return json_response(200, *await expanded(call, answer))
 
 
 async def delete_function(call: Call) -> Response:
@@ -220,20 +238,21 @@ async def list_runtime_types(call: Call) -> Response:
     )
 
 
-async def download_code(call: Call) -> Response:
-    """Send a package to whoever has a signed link to it."""
-    service = call.services.functions
-    digest = call.parameters["digest"]
-    service.links.check(digest, call.query)
-    data = await service.read_code(digest)
-    headers = {"Content-Disposition": 'attachment; filename="code.zip"', "Cache-Control": "private, no-store"}
-    return Response(status=200, body=data, content_type="application/zip", headers=headers)
+async def config_response(call: Call, version: FunctionVersion) -> Response:
+    """Return the full configuration of a version as an answer."""
+    return json_response(200, *await expanded(call, config_answer(version, call.principal.project)))
 
 
 def _require(value: Any, name: str, code: str) -> Any:
     if value is UNSET or value is None or value == "":
         raise ModelError(code, f"{name} is missing.")
     return value
+
+
+def _dependency_ids(fields: CreateFields | CodeFields | ConfigUpdateFields) -> tuple[str, ...] | None:
+    """Return the dependencies that a body names, older clients by `depend_list`; None if it does not speak of them."""
+    found = fields.depend_list if fields.depend_version_list is UNSET else fields.depend_version_list
+    return None if found is UNSET else tuple(found or ())
 
 
 def _read_upload(code_type: str, fields: CodeFields | CreateFields) -> CodeUpload:
@@ -254,15 +273,3 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ModelError("FSS.1011", f"func_code.file is not base64: {error}.") from error
-
-
-def _link(call: Call, version: FunctionVersion) -> str:
-    """Return a link to the package on the address by which the client reached us."""
-    digest = version.code.digest
-    if not digest:
-        return ""
-    headers = call.request.headers
-    scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
-    query = "&".join(f"{key}={value}" for key, value in call.services.functions.links.sign(digest).items())
-    path = DOWNLOAD_PATH.format(project_id=version.project_id, digest=digest)
-    return f"{scheme}://{headers.get('host', 'localhost')}{path}?{query}"

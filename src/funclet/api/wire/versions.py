@@ -1,5 +1,6 @@
 """Operations on published versions and aliases, and their bodies. Start with `create_function_version`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, json_response, no_content, page
+from funclet.api.wire.dependencies import expanded
 from funclet.api.wire.function_answers import config_answer, list_answer
 from funclet.base.clock import utc_text
 from funclet.base.http import Response
@@ -18,6 +20,7 @@ MAX_RULES = 10
 MAX_RULE_TEXT_LENGTH = 1024
 # More than a function may have: without `maxitems` clients want all.
 _ALL = 10_000
+_PARAM = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class PublishFields(msgspec.Struct):
@@ -59,7 +62,7 @@ async def create_function_version(call: Call) -> Response:
     fields = decode(PublishFields, call)
     wanted = Publication(version=fields.version or "", description=fields.description or "", digest=fields.digest or "")
     version = await call.services.versions.publish(call.principal, call.parameters["function_urn"], wanted)
-    return json_response(200, config_answer(version, call.principal.project))
+    return json_response(200, *await expanded(call, config_answer(version, call.principal.project)))
 
 
 async def list_function_versions(call: Call) -> Response:
@@ -67,14 +70,8 @@ async def list_function_versions(call: Call) -> Response:
     marker, size = page(call, "maxitems", default=_ALL, maximum=_ALL)
     versions = await call.services.versions.find(call.principal, call.parameters["function_urn"])
     shown = versions[marker : marker + size]
-    return json_response(
-        200,
-        {
-            "versions": [list_answer(version, call.principal.project) for version in shown],
-            "next_marker": marker + len(shown),
-            "count": len(versions),
-        },
-    )
+    rows = await expanded(call, *(list_answer(version, call.principal.project) for version in shown))
+    return json_response(200, {"versions": rows, "next_marker": marker + len(rows), "count": len(versions)})
 
 
 async def create_version_alias(call: Call) -> Response:
@@ -143,8 +140,10 @@ def _checked(strategy: Strategy) -> Mapping[str, Any]:
             raise ModelError("FSS.0400", f"rule_type '{rule.rule_type[:40]}' is invalid: 'Header' or 'Cookie'.")
         if rule.op not in ("=", "in"):
             raise ModelError("FSS.0400", f"op '{rule.op[:40]}' is invalid: '=' or 'in'.")
-        if not rule.param or len(rule.param) > MAX_RULE_TEXT_LENGTH or len(rule.value) > MAX_RULE_TEXT_LENGTH:
-            raise ModelError("FSS.0400", f"A rule needs param; param and value have {MAX_RULE_TEXT_LENGTH} characters.")
+        if len(rule.param) > MAX_RULE_TEXT_LENGTH or not _PARAM.fullmatch(rule.param):
+            raise ModelError("FSS.0400", f"param '{rule.param[:40]}' is invalid: letters, digits, '_' and '-'.")
+        if len(rule.value) > MAX_RULE_TEXT_LENGTH:
+            raise ModelError("FSS.0400", f"The value of a rule has more than {MAX_RULE_TEXT_LENGTH} characters.")
     return {"combine_type": combine_type, "rules": [msgspec.to_builtins(rule) for rule in rules]}
 
 

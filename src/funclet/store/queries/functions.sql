@@ -99,7 +99,11 @@ SELECT DISTINCT package FROM function WHERE project_id = :project_id;
 
 -- name: list_code_digests
 -- What the clean-up of blobs must keep.
-SELECT DISTINCT code_digest FROM function_version WHERE code_digest <> '';
+SELECT DISTINCT code_digest FROM function_version WHERE code_digest <> ''
+UNION ALL
+SELECT DISTINCT digest FROM dependency_version
+UNION ALL
+SELECT DISTINCT digest FROM function_dependency;
 
 -- name: list_sealed_versions
 -- For a new key.
