@@ -91,8 +91,20 @@ def _is_mark(function: ast.expr) -> bool:
 
 
 def _rows(call: ast.Call, place: str) -> Iterator[str]:
-    for argument in call.args:
-        row = argument.value if isinstance(argument, ast.Constant) else None
+    for row in (text for argument in call.args for text in _texts(argument)):
         if not isinstance(row, str) or row.partition(":")[0] not in KINDS or not row.partition(":")[2]:
-            raise WrongMark(f"{place}:{argument.lineno}: a mark names rows as literal texts like 'error:FSS.1068'")
+            raise WrongMark(f"{place}:{call.lineno}: a mark names rows as literal texts like 'error:FSS.1068'")
         yield row
+
+
+def _texts(argument: ast.expr) -> Iterator[object]:
+    """Yield the texts of an argument: one, or those of `*(f"error:FSS.{number}" for number in (1101, 1102))`."""
+    generator = argument.value if isinstance(argument, ast.Starred) else None
+    if isinstance(generator, ast.GeneratorExp) and isinstance(generator.elt, ast.JoinedStr):
+        for value in ast.literal_eval(generator.generators[0].iter):
+            yield "".join(
+                str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else str(value)
+                for part in generator.elt.values
+            )
+    else:
+        yield argument.value if isinstance(argument, ast.Constant) else None

@@ -244,16 +244,27 @@ def test_a_member_of_the_wrong_type_is_refused_by_name(shared, unchanged, name, 
 
 
 @pytest.mark.proves(
-    *(f"error:FSS.{code}" for code in ("0400", "1003", "1005", "1007", "1008", "1009", "1017", "1018", "1019", "1026")),
+    "error:FSS.0400",
+    "error:FSS.1003",
+    "error:FSS.1005",
+    "error:FSS.1007",
+    "error:FSS.1008",
+    "error:FSS.1009",
+    "error:FSS.1017",
+    "error:FSS.1018",
+    "error:FSS.1019",
+    "error:FSS.1026",
     "error:FSS.1404",
-    *(
-        f"quota:{name}"
-        for name in ("timeout", "memory", "environment-size", "environment-variables", "log-tags", "tmp")
-    ),
-    *(
-        f"quota:{name}"
-        for name in ("max-instances", "instance-concurrency", "function-description", "restore-hook-timeout")
-    ),
+    "quota:timeout",
+    "quota:memory",
+    "quota:environment-size",
+    "quota:environment-variables",
+    "quota:log-tags",
+    "quota:tmp",
+    "quota:max-instances",
+    "quota:instance-concurrency",
+    "quota:function-description",
+    "quota:restore-hook-timeout",
 )
 @pytest.mark.parametrize(("name", "value", "code"), WRONG_VALUES, ids=lambda value: str(value)[:30])
 def test_a_member_outside_its_rule_is_refused(shared, unchanged, name, value, code):

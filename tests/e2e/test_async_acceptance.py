@@ -77,7 +77,9 @@ def process_server(scratch):
     """A server whose functions see the files of this host, so that they can count their runs."""
     folder = Path(tempfile.mkdtemp(prefix="server-", dir=scratch))
     folder.chmod(0o755)
-    server = ServerProcess(folder, "--isolation", "process", FGS_ASYNC_RETRY_BASE_S="0.1", FGS_TARGET_NETWORKS="127.0.0.0/8")
+    server = ServerProcess(
+        folder, "--isolation", "process", FGS_ASYNC_RETRY_BASE_S="0.1", FGS_TARGET_NETWORKS="127.0.0.0/8"
+    )
     server.start()
     api(server, "POST", "streams", {"stream_name": "local"})
     yield server

@@ -83,7 +83,9 @@ def assert_cancelled(server, urn, request_id):
 
 
 @pytest.mark.parametrize("owner", [0, 1], ids=["head", "other"])
-@pytest.mark.parametrize("fields", [{}, {"type": "force"}, {"type": "recursive"}], ids=["cooperative", "force", "recursive"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"type": "force"}, {"type": "recursive"}], ids=["cooperative", "force", "recursive"]
+)
 def test_a_request_is_cancelled_whichever_process_runs_it(several, urns, owner, fields):
     urn = urns[owner]
     request_id = started(several, urn)

@@ -115,9 +115,7 @@ class Client:
     def submit(self):
         """Tell whether the request was accepted."""
         try:
-            self.accepted.add(
-                self.server.client.invoke_async(self.urn, json.dumps({"file": str(self.runs)}).encode())
-            )
+            self.accepted.add(self.server.client.invoke_async(self.urn, json.dumps({"file": str(self.runs)}).encode()))
         except ApiError as error:
             self.refused.append((error.status, error.code))
             return False

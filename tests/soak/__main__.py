@@ -167,7 +167,6 @@ class Soak:
             "held": self.censuses,
         }
 
-
     def _asynchronous(self):
         """Return what became of the requests that were accepted for later."""
         counts = self.ledger.counts

@@ -18,9 +18,9 @@ from funclet.base.deadlines import Deadlines
 from funclet.base.tasks import TaskOwner
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
+from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.eviction import keep_value
 from funclet.dataplane.foresight import Foresight, Key
-from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.instance import Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pace import Pace
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 _REAP_PERIOD_S = 1.0
 _MAX_WAITING_PER_POOL = 1000
 _STOP_DEADLINE_S = 10.0
+_ENDED_WITH_ANOTHER = PlatformFailed(reason="The instance was ended because another request in it was cancelled.")
 _STARTS_AT_ONCE = 4 * (os.cpu_count() or 1)
 """On the whole node; one function may have half as many on their way."""
 
@@ -136,15 +137,8 @@ class Dispatcher:
                 return _refused_gpu(invocation.version) or self._not_installed(invocation)
             pool, counters = entry.pool, entry.counters
             instance = pool.take() or await _acquire(pool, invocation)
-            if isinstance(instance, FunctionFailed):
-                counters.observe_failure(instance.code)
-                return self._recorded_start(invocation, instance)
-            if isinstance(instance, Refused):
-                counters.throttles += 1
-                return instance
-            if isinstance(instance, PlatformFailed):
-                counters.observe_failure(PLATFORM_FAILED)
-                return instance
+            if not isinstance(instance, Instance):
+                return self._not_run(invocation, counters, instance)
             outcome = None
             try:
                 outcome = await instance.run(invocation, wait_ms=(self._clock.monotonic() - began) * 1000)
@@ -152,14 +146,26 @@ class Dispatcher:
                 # It ended with an earlier request: another one will do.
                 pass
             except EndedWithAnother:
-                counters.observe_failure(PLATFORM_FAILED)
-                return PlatformFailed(reason="The instance was ended because another request in it was cancelled.")
+                return self._not_run(invocation, counters, _ENDED_WITH_ANOTHER)
             finally:
                 pool.release(instance, run_s=outcome.report.duration_ms / 1000 if outcome else None)
             if outcome is not None:
                 self._record(outcome.report)
                 counters.observe(outcome.report)
                 return outcome
+
+    def _not_run(
+        self, invocation: Invocation, counters: FunctionCounters, given: FunctionFailed | Refused | PlatformFailed
+    ) -> Outcome:
+        """Count a request that no instance has run, and return what its caller is told."""
+        if isinstance(given, FunctionFailed):
+            counters.observe_failure(given.code)
+            return self._recorded_start(invocation, given)
+        if isinstance(given, Refused):
+            counters.throttles += 1
+        else:
+            counters.observe_failure(PLATFORM_FAILED)
+        return given
 
     def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
         """See `Prewarmer.prepare`. Invocations of timers never ask for another size than the configured one."""

@@ -69,8 +69,6 @@ _ALLOWED = {
 }
 
 
-
-
 class Instance:
     """One started copy of a function version. Runs one request at a time; one more may wait inside it."""
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from funclet.store import messaging, resources
     from funclet.store.dependencies import Dependencies
     from funclet.store.gateway_protocol import GatewayAccess
-    from funclet.store.messaging import Reseal
 
 _URN_FIELDS = 7
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -191,7 +190,7 @@ class SqlFunctions:
             self._decode(document).code.tree for (document,) in self._session.each("list_layered_versions")
         )
 
-    def reseal(self, reseal: "Reseal") -> None:
+    def reseal(self, reseal: Reseal) -> None:
         """Seal the encrypted variables of all versions anew."""
         for version_id, document in self._session.all("list_sealed_versions"):
             version = sealed_anew(self._decode_stored(document), reseal)

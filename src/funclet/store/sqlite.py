@@ -81,9 +81,7 @@ class _Connections:
         if read_only:
             connection = connect(self.path, synchronous="FULL", read_only=True, is_alone=self._is_alone)
         else:
-            connection = connect(
-                self.path, synchronous="FULL", cache_kib=_WRITER_CACHE_KIB, is_alone=self._is_alone
-            )
+            connection = connect(self.path, synchronous="FULL", cache_kib=_WRITER_CACHE_KIB, is_alone=self._is_alone)
             # The checkpointer does it. The limit cuts the log back once it starts anew, so its size tells its content.
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
