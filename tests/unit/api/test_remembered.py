@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from funclet.api.auth import _Remembered
+from funclet.api.auth import Remembered
 from funclet.testing.fakes import FakeClock
 
 
 def test_those_that_come_together_share_one_reading():
     async def scenario():
-        remembered, asked, opened = _Remembered(FakeClock()), [], asyncio.Event()
+        remembered, asked, opened = Remembered(FakeClock()), [], asyncio.Event()
 
         async def read():
             asked.append(None)
@@ -34,7 +34,7 @@ def test_those_that_come_together_share_one_reading():
 
 def test_a_reading_that_fails_is_tried_again_by_the_next():
     async def scenario():
-        remembered = _Remembered(FakeClock())
+        remembered = Remembered(FakeClock())
 
         async def fail():
             raise OSError("the disk")

@@ -161,7 +161,7 @@ def test_documents_of_older_and_newer_code_can_be_read(tmp_path):
     )
     with contextlib.closing(connect(tmp_path / "x.db", synchronous="NORMAL")) as connection:
         connection.execute("INSERT INTO function VALUES ('f', 'p', 'default', 'hello', 1.0)")
-        connection.execute("INSERT INTO function_version VALUES (1, 'f', 'latest', 'p', '', 0, ?)", (document,))
+        connection.execute("INSERT INTO function_version VALUES (1, 'f', 'latest', 'p', '', 0, ?, 0)", (document,))
 
     version = asyncio.run(read_changed())
 
