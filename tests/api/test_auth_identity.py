@@ -35,6 +35,7 @@ class Identity:
             topics=None,
             streams=None,
             connections=None,
+            gateway=None,
             dependencies=None,
             identity=IdentityService(self.store, self.clock, region=REGION),
         )

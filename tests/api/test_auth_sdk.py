@@ -69,6 +69,7 @@ class Served:
             streams=None,
             connections=None,
             dependencies=None,
+            gateway=None,
         )
         api = Api(operations=OPERATIONS, services=services, authenticator=Authenticator(store, clock))
         front = Front(api.handle, body_limit=api.body_limit, clock=clock)

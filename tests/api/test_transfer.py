@@ -32,7 +32,7 @@ FULL = {
     "func_vpc": {"vpc_id": "v", "subnet_id": "s", "security_groups": ["g"]},
     "mount_config": {
         "mount_user": {"user_id": 1003, "user_group_id": 1004},
-        "func_mounts": [{"mount_type": "sfs", "mount_resource": "r", "local_mount_path": "/mnt/a"}],
+        "func_mounts": [{"mount_type": "sfs", "mount_resource": "r1", "local_mount_path": "/mnt/a"}],
     },
     "enable_dynamic_memory": True,
     "network_controller": {"disable_public_network": True},
