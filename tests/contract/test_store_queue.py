@@ -3,13 +3,13 @@
 import contextlib
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from funclet.store.protocol import Duplicate
 from funclet.store.queue_protocol import Accepted, NewDeadLetter, NewDelivery
@@ -63,7 +63,7 @@ def test_a_dedup_id_is_the_first_request_for_ten_minutes(db):
     first = a_submission("a", dedup_id="d", accepted_at=1000.0)
 
     def again(request_id, at, **changes):
-        (stored,) = add(db, replace(first, request_id=request_id, accepted_at=at, **changes))
+        (stored,) = add(db, structs.replace(first, request_id=request_id, accepted_at=at, **changes))
         return stored.request_id
 
     add(db, first)

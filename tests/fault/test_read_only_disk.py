@@ -147,7 +147,7 @@ def test_a_database_that_cannot_be_written_refuses_and_recovers_by_itself(disk, 
 
 def test_a_disk_that_became_read_only_refuses_and_what_was_accepted_runs_once_it_is_repaired(disk, server, runs):
     client = Client(server, runs)
-    assert all([client.submit() for _ in range(5)])
+    assert all(client.submit() for _ in range(5))
 
     disk.fail()
     answers = [client.submit() for _ in range(20)]

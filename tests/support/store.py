@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from funclet.model.async_config import AsyncConfig
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.invocation import Submission
@@ -125,7 +127,7 @@ def a_submission(request_id: str = "r1", **changes: Any) -> Submission:
         payload=b'{"a": "\xc3\xa9"}',
         accepted_at=1000.0,
     )
-    return replace(submission, **changes)
+    return structs.replace(submission, **changes)
 
 
 def an_async_config(**changes: Any) -> AsyncConfig:

@@ -178,8 +178,7 @@ class Node(Invoker, Prewarmer, Protocol):
     """What runs functions: this process, or all of a server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True, gc=False):
     """A request as accepted for later: its urn is resolved when an attempt runs."""
 
     request_id: str

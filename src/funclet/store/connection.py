@@ -24,6 +24,7 @@ _CACHED_STATEMENTS = 256
 _ROW = re.compile(r"VALUES (\(.*?\))", re.DOTALL)
 MAX_ROWS_AT_ONCE = 128
 """Rows that one statement of `Session.run_rows` has at most; SQLite takes 32,766 values."""
+_FEW_ROWS, _ROW_STEP = 16, 8
 _MIGRATION = re.compile(r"(?:([a-z]+)_)?\d{4}_[a-z0-9_]+\.(pre|post)\.sql")
 # What the disk, the machine or another process does to us; everything else is a fault of the work.
 _STORAGE_FAILURES = frozenset(
@@ -138,8 +139,10 @@ class Session:
         """
         start = 0
         while start < len(rows):
-            # Powers of two, so that there are few different statements to prepare.
-            count = 1 << min(MAX_ROWS_AT_ONCE, len(rows) - start).bit_length() - 1
+            # Two at most for the last rows, of few different lengths: each of those has to be prepared once.
+            count = min(MAX_ROWS_AT_ONCE, len(rows) - start)
+            if count > _FEW_ROWS:
+                count -= count % _ROW_STEP
             values = [value for row in rows[start : start + count] for value in row]
             self._execute(_repeated(self._queries[name], count), values)
             start += count

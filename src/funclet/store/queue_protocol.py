@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from funclet.model.async_config import AsyncConfig
 from funclet.model.invocation import InvocationRecord, Submission
 
@@ -15,8 +17,7 @@ QUEUE_MARGIN_S = 100.0
 """A due time further in the future than this at the start of a server is of a clock that was wrong."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(Struct, frozen=True, kw_only=True, gc=False):
     """A submission on its way into the database."""
 
     submission: Submission
@@ -24,8 +25,7 @@ class Accepted:
     """Now, on the clock of the queue."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(Struct, frozen=True, kw_only=True, gc=False):
     """What became of an `Accepted`."""
 
     submission_id: int
@@ -34,8 +34,7 @@ class Stored:
     """Its own, or that of the earlier submission with the same dedup id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedRequest:
+class QueuedRequest(Struct, frozen=True, kw_only=True, gc=False):
     """A row that waits."""
 
     submission_id: int

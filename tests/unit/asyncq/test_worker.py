@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from funclet.asyncq.attempt import AttemptOptions, Attempts
 from funclet.asyncq.configs import AsyncConfigSource
@@ -45,7 +46,7 @@ def a_submission_now(**changes):
         payload=b'{"n": 1}',
         accepted_at=SystemClock().now(),
     )
-    return replace(submission, **changes)
+    return structs.replace(submission, **changes)
 
 
 class Invoker:
