@@ -382,9 +382,7 @@ def build_services(
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
-        dependencies=DependencyService(
-            store, parts.blobs, parts.registry, clock, fetcher, limits=limits, on_change=function_changed
-        ),
+        dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
         asynchronous=queue.service(settings, parts) if queue else None,
         resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
     )

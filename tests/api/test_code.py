@@ -112,6 +112,18 @@ def test_a_larger_package_needs_room_in_the_quota(new_api):
     assert api.revision() == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"code_type": "zip"}, "index.zip"),
+        ({"code_type": "jar", "runtime": "Java11", "handler": "a.B.c"}, "index.jar"),
+        ({"code_type": "inline", "func_code": {"file": text_base64("x = 1")}}, ""),
+    ],
+)
+def test_a_package_without_a_name_gets_the_usual_one(api, fields, name):
+    assert api.create(code_filename=None, **fields).json["code_filename"] == name
+
+
 def test_base64_with_line_breaks_is_read(api):
     lines = base64.encodebytes(zip_of({"index.py": "x" * 500})).decode()
 

@@ -180,3 +180,12 @@ def test_merged_code_outlives_a_restart(new_server):
 
     assert {path.name for path in (server.data_dir / "code").iterdir()} == folders
     assert text_of(server, urn) == "kept"
+
+
+@pytest.mark.parametrize("options", [("--processes", "2"), ("--isolation", "process"), ("--stems", "off")])
+def test_however_the_server_runs(new_server, options):
+    server = new_server(*options)
+    library = send(server, "POST", "/dependencies/version", body_of("lib", {"greeting.py": "TEXT = 'here'"}))
+    urns = [server.deploy(f"dep{n}", PYTHON_HANDLER, depend_version_list=[library["id"]]) for n in range(4)]
+
+    assert {text_of(server, urn) for urn in urns} == {"here"}

@@ -60,6 +60,10 @@ def _row(
     )
 
 
+def _upload(name: str, method: str, path: str, serve: Serve, *, in_sdk: bool = True) -> Operation:
+    return _row(name, method, path, serve, in_sdk=in_sdk, max_body_bytes=MAX_UPLOAD_BYTES)
+
+
 def _ours(name: str, method: str, path: str, serve: Serve, *, is_public: bool = False) -> Operation:
     return replace(_row(name, method, path, serve, in_sdk=False, is_public=is_public), is_ours=True)
 
@@ -141,21 +145,8 @@ _BRIDGE_FUNCTIONS = (
 )
 
 _DEPENDENCIES = (
-    _row(
-        "CreateDependency",
-        "POST",
-        "fgs/dependencies",
-        dependencies.create_dependency_version,
-        in_sdk=False,
-        max_body_bytes=MAX_UPLOAD_BYTES,
-    ),
-    _row(
-        "CreateDependencyVersion",
-        "POST",
-        "fgs/dependencies/version",
-        dependencies.create_dependency_version,
-        max_body_bytes=MAX_UPLOAD_BYTES,
-    ),
+    _upload("CreateDependency", "POST", "fgs/dependencies", dependencies.create_dependency_version, in_sdk=False),
+    _upload("CreateDependencyVersion", "POST", "fgs/dependencies/version", dependencies.create_dependency_version),
     _row("DeleteDependency", "DELETE", "fgs/dependencies/{depend_id}", dependencies.delete_dependency, in_sdk=False),
     _row(
         "DeleteDependencyVersion",
@@ -172,31 +163,18 @@ _DEPENDENCIES = (
         "fgs/dependencies/{depend_id}/version/{version}",
         dependencies.show_dependency_version,
     ),
-    _row(
-        "UpdateDependency",
-        "PUT",
-        "fgs/dependencies/{depend_id}",
-        dependencies.update_dependency,
-        in_sdk=False,
-        max_body_bytes=MAX_UPLOAD_BYTES,
-    ),
+    _upload("UpdateDependency", "PUT", "fgs/dependencies/{depend_id}", dependencies.update_dependency, in_sdk=False),
 )
 
 _FUNCTIONS = (
-    _row("CreateFunction", "POST", "fgs/functions", functions.create_function, max_body_bytes=MAX_UPLOAD_BYTES),
+    _upload("CreateFunction", "POST", "fgs/functions", functions.create_function),
     _row("DeleteFunction", "DELETE", "fgs/functions/{function_urn}", functions.delete_function),
     _row("ListFunctions", "GET", "fgs/functions", functions.list_functions),
     _row("ListRuntimeTypes", "GET", "fgs/runtimetypes", functions.list_runtime_types, in_sdk=False),
     _row("ListServiceTrustedAgencies", "GET", "fgs/service-trusted-agencies", in_sdk=False),
     _row("ShowFunctionCode", "GET", "fgs/functions/{function_urn}/code", functions.show_function_code),
     _row("ShowFunctionConfig", "GET", "fgs/functions/{function_urn}/config", functions.show_function_config),
-    _row(
-        "UpdateFunctionCode",
-        "PUT",
-        "fgs/functions/{function_urn}/code",
-        functions.update_function_code,
-        max_body_bytes=MAX_UPLOAD_BYTES,
-    ),
+    _upload("UpdateFunctionCode", "PUT", "fgs/functions/{function_urn}/code", functions.update_function_code),
     _row(
         "UpdateFunctionCollectState",
         "PUT",
@@ -230,7 +208,7 @@ _IDENTITY = (
 
 _IMPORT_AND_EXPORT = (
     _row("ExportFunction", "GET", "fgs/functions/{function_urn}/export", transfer.export_function),
-    _row("ImportFunction", "POST", "fgs/functions/import", transfer.import_function, max_body_bytes=MAX_UPLOAD_BYTES),
+    _upload("ImportFunction", "POST", "fgs/functions/import", transfer.import_function),
 )
 
 _INVOCATION = (

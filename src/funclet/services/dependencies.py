@@ -67,7 +67,6 @@ class DependencyService:
         registry: Registry,
         clock: Clock,
         fetcher: CodeFetcher,
-        *,
         limits: Limits,
         on_change: OnChange,
     ) -> None:

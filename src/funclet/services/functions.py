@@ -44,6 +44,7 @@ OnChange = Callable[[str, str, str], None]
 """Called with project id, package and name of a function that has changed."""
 
 PINNED = "is_pinned"
+_DEFAULT_FILENAMES = {"zip": "index.zip", "jar": "index.jar"}
 # platform.md 2.15: changes of these leave running instances alone, so they do not raise the revision.
 _NEUTRAL_ECHOED = frozenset({PINNED, "tags", "enterprise_project_id", "type"})
 
@@ -297,7 +298,7 @@ class FunctionService:
             digest=digest,
             size=len(package.data),
             code_type=upload.code_type,
-            filename=upload.filename,
+            filename=upload.filename or _DEFAULT_FILENAMES.get(upload.code_type, ""),
             url=upload.url,
             hint=package.hint,
         )
