@@ -21,6 +21,7 @@ from funclet.model.invocation import InvocationRecord, Submission, Submitter
 from funclet.model.urn import LATEST, Urn
 from funclet.services.functions import require_version
 from funclet.services.invocations import require_status
+from funclet.services.record_pages import RecordPages
 from funclet.store.protocol import Store, Tx
 from funclet.store.queue_protocol import DeadLetter, DeliveryRecord, RecordQuery
 
@@ -89,6 +90,7 @@ class AsyncService:
         self._submitter = submitter
         self._deliveries_changed = deliveries_changed
         self._queue_time = queue_time
+        self._pages = RecordPages(store, clock)
 
     async def configure(self, principal: Principal, urn: str, new: NewAsyncConfig) -> tuple[AsyncConfig, bool]:
         """Create or replace the settings of a version; tell also whether its destinations lead back to it.
@@ -196,7 +198,7 @@ class AsyncService:
             raise ModelError("FSS.1001", f"requests names more than {MAX_ASKED_REQUESTS} ids.")
         function_id = await self._function_id(principal, urn)
         wanted = replace(query, function_id=function_id, running=tuple(self._running.running_of(function_id)))
-        return await self._store.read(lambda tx: tx.queue.records(wanted))
+        return await self._pages.read(wanted, window=(query.begin, query.end))
 
     async def deliveries(self, principal: Principal, request_id: str) -> Sequence[DeliveryRecord]:
         """Return the notifications of one request, oldest first."""

@@ -23,7 +23,8 @@ from funclet.model.invocation import (
     Submitter,
 )
 from funclet.model.urn import Urn
-from funclet.store.protocol import Store, Tx
+from funclet.services.record_pages import RecordPages
+from funclet.store.protocol import Store
 from funclet.store.queue_protocol import RecordQuery
 
 EMPTY_EVENT = b"{}"
@@ -86,6 +87,7 @@ class InvocationService:
         self._invoker = invoker
         self._submitter = submitter
         self._clock = clock
+        self._pages = RecordPages(store, clock)
         self._region = region
         self.handler_error_status = handler_error_status
         """HTTP status of the answer when a handler failed: 200 as the cloud does, or 500."""
@@ -157,24 +159,20 @@ class InvocationService:
         end = now if wanted.end is None else wanted.end
         urn = urns.parse(urn_text, region=self._region, project_id=principal.project.project_id)
 
-        def work(tx: Tx) -> tuple[Sequence[InvocationRecord], int]:
-            latest = tx.functions.get(urn.project_id, urn.package, urn.name, urns.LATEST)
-            if latest is None:
-                raise ModelError("FSS.0404", f"Function '{urn.name}' does not exist in package '{urn.package}'.")
-            return tx.queue.records(
-                RecordQuery(
-                    function_id=latest.function_id,
-                    request_ids=(wanted.request_id,) if wanted.request_id else (),
-                    status=wanted.status,
-                    begin=begin,
-                    end=end,
-                    offset=wanted.offset,
-                    limit=wanted.limit,
-                    running=tuple(self._running_of(latest.function_id)),
-                )
-            )
-
-        return await self._store.read(work)
+        latest = await self._store.read(lambda tx: tx.functions.get(urn.project_id, urn.package, urn.name, urns.LATEST))
+        if latest is None:
+            raise ModelError("FSS.0404", f"Function '{urn.name}' does not exist in package '{urn.package}'.")
+        query = RecordQuery(
+            function_id=latest.function_id,
+            request_ids=(wanted.request_id,) if wanted.request_id else (),
+            status=wanted.status,
+            begin=begin,
+            end=end,
+            offset=wanted.offset,
+            limit=wanted.limit,
+            running=tuple(self._running_of(latest.function_id)),
+        )
+        return await self._pages.read(query, window=(wanted.begin, wanted.end))
 
     async def _resolve(self, principal: Principal, urn_text: str, options: Options) -> tuple[Urn, FunctionVersion, int]:
         urn = urns.parse(urn_text, region=self._region, project_id=principal.project.project_id)

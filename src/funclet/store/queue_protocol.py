@@ -170,6 +170,9 @@ class RecordQuery:
     end: float = 1e12
     """Accepted at this time or before."""
     offset: int = 0
+    behind: str = ""
+    """Request id of the last record before the page, which is then found without counting `offset` of them; empty, or
+    of a record that is gone: by the offset."""
     limit: int = 100
     running: Collection[str] = ()
     """Request ids of this function that run now: their status is `RUNNING`."""
@@ -241,7 +244,10 @@ class Queue(Protocol):
         ...
 
     def records(self, query: RecordQuery) -> tuple[Sequence[InvocationRecord], int]:
-        """Return a page of records of a function, newest first, and the count of all matches."""
+        """Return a page of records of a function, newest first, and the count of all matches, 10,000 at most.
+
+        The count is never less than what the page and those before it show.
+        """
         ...
 
     def children(self, parent_request_id: str) -> Sequence[tuple[str, str]]:

@@ -64,7 +64,10 @@ class Tags(Protocol):
     def find(
         self, project_id: str, wanted: TagFilter, *, offset: int, limit: int
     ) -> tuple[Sequence[TaggedFunction], int]:
-        """Return a page of functions, newest change first and then by name, and the count of all matches."""
+        """Return a page of functions, newest change first, then by name, and the count of all matches, 1,000 at most.
+
+        The count is never less than what the page and those before it show.
+        """
         ...
 
 

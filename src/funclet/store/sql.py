@@ -167,10 +167,8 @@ class SqlFunctions:
 
     def totals(self, project_id: str) -> tuple[int, int]:
         """Return the number of functions of a project and the bytes of code of all its versions."""
-        return (
-            self._session.number("count_functions_of_project", project_id=project_id),
-            self._session.number("sum_code_of_project", project_id=project_id),
-        )
+        row = self._session.one("get_project_usage", project_id=project_id)
+        return (row[0], row[1]) if row else (0, 0)
 
     def packages(self, project_id: str) -> frozenset[str]:
         """Return the names of all packages that hold functions."""

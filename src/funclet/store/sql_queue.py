@@ -24,6 +24,7 @@ from funclet.store.queue_protocol import (
     Stored,
 )
 from funclet.store.sql_async import add_dead_letter, add_delivery
+from funclet.store.sql_records import find_records
 
 MAX_FORGOTTEN = 5_000
 """Rows that one `Queue.forget` deletes of each table, because other writes wait meanwhile."""
@@ -176,19 +177,7 @@ class SqlQueue:
 
     def records(self, query: RecordQuery) -> tuple[Sequence[InvocationRecord], int]:
         """Return a page of records of a function, newest first, and the count of all matches."""
-        window = {"function_id": query.function_id, "begin": query.begin, "end": query.end}
-        shown = {"status": query.status, "running": _json(list(query.running))}
-        if query.request_ids:
-            ids = _json(list(query.request_ids))
-            rows = self._session.all("find_records_by_id", request_ids=ids, **window, **shown)
-            return [_record(row) for row in rows[query.offset : query.offset + query.limit]], len(rows)
-        page = {"offset": query.offset, "limit": query.limit}
-        rows = self._session.all("find_records", **window, **shown, **page)
-        if query.status:
-            total = self._session.number("count_records_of_status", **window, **shown)
-        else:
-            total = self._session.number("count_records", **window)
-        return [_record(row) for row in rows], total
+        return find_records(self._session, query)
 
     def children(self, parent_request_id: str) -> Sequence[tuple[str, str]]:
         """Return function and request id of unfinished requests with this parent."""
@@ -277,18 +266,4 @@ def _queued(row: tuple[Any, ...]) -> QueuedRequest:
         attempts=attempts,
         refusals=refusals,
         started_at=started_at,
-    )
-
-
-def _record(row: tuple[Any, ...]) -> InvocationRecord:
-    request_id, status, attempts, accepted_at, started_at, ended_at, error_code, error_message = row
-    return InvocationRecord(
-        request_id=request_id,
-        status=status,
-        attempts=attempts,
-        accepted_at=accepted_at,
-        started_at=started_at,
-        ended_at=ended_at,
-        error_code=error_code,
-        error_message=error_message,
     )

@@ -13,6 +13,9 @@ from funclet.store.messaging import Reseal
 from funclet.store.protocol import Duplicate
 from funclet.store.resources import tracing_context
 
+MAX_COUNTED = 1000
+"""Functions that a search by tags counts: more than a project may have, unless its limits are raised."""
+
 
 def _encode(value: object) -> str:
     return msgspec.json.encode(value).decode()
@@ -99,13 +102,29 @@ class SqlTags:
         matches = {
             "project_id": project_id,
             "name_part": wanted.name_part,
-            "without_tags": wanted.without_tags,
             "wanted": _encode([] if wanted.without_tags else list(wanted.tags.items())),
             "enterprise_project_ids": _encode(wanted.enterprise_project_ids),
             "latest": LATEST,
         }
-        rows = self._session.all("find_tagged", **matches, offset=offset, limit=limit)
-        return [self._tagged(project_id, row) for row in rows], self._session.number("count_tagged", **matches)
+        rare = None if wanted.without_tags else self._rare_key(project_id, wanted.tags)
+        if rare is not None:
+            rows = self._session.all("find_tagged_by_key", **matches, key=rare)
+            return [self._tagged(project_id, row) for row in rows[offset : offset + limit]], len(rows)
+        kind = "untagged" if wanted.without_tags else "tagged"
+        rows = self._session.all(f"find_{kind}", **matches, offset=offset, limit=limit)
+        count = self._session.number(f"count_{kind}", **matches, most=MAX_COUNTED)
+        return [self._tagged(project_id, row) for row in rows], max(count, offset + len(rows) if rows else 0)
+
+    def _rare_key(self, project_id: str, tags: Mapping[str, Sequence[str]]) -> str | None:
+        """Return the key that the fewest functions have, if they are few."""
+        counts = {
+            key: self._session.number(
+                "count_tag", project_id=project_id, key=key, values=_encode(values), most=MAX_COUNTED
+            )
+            for key, values in tags.items()
+        }
+        rarest = min(counts, key=lambda key: counts[key], default=None)
+        return rarest if rarest is not None and counts[rarest] < MAX_COUNTED else None
 
     def _tagged(self, project_id: str, row: tuple[Any, ...]) -> TaggedFunction:
         region, package, name, function_id, enterprise_project_id = row

@@ -85,13 +85,9 @@ DELETE FROM alias WHERE function_id = :function_id AND version = :version;
 DELETE FROM function_version
 WHERE function_id = :function_id AND version = :version AND version <> :latest;
 
--- name: count_functions_of_project
--- For the quota.
-SELECT count(*) FROM function WHERE project_id = :project_id;
-
--- name: sum_code_of_project
--- For the quota: bytes of all versions.
-SELECT coalesce(sum(code_size), 0) FROM function_version WHERE project_id = :project_id;
+-- name: get_project_usage
+-- For the quotas: kept by triggers of the schema.
+SELECT functions, code_bytes FROM project_usage WHERE project_id = :project_id;
 
 -- name: list_packages
 -- For the quota of packages and for lists.

@@ -123,48 +123,6 @@ UPDATE submission
 SET status = 'DISCARD', ended_at = :at, error_code = :error_code, error_message = :error_message
 WHERE submission_id IN (SELECT value FROM json_each(:ids)) AND status = 'WAIT';
 
--- name: find_records
--- One page for the owner of the function, newest first.
-SELECT request_id, shown, attempts, accepted_at, started_at, ended_at, error_code, error_message
-FROM (
-    SELECT submission_id, request_id, attempts, accepted_at, started_at, ended_at, error_code, error_message,
-        CASE WHEN status = 'WAIT' AND request_id IN (SELECT value FROM json_each(:running))
-        THEN 'RUNNING' ELSE status END AS shown
-    FROM submission
-    WHERE function_id = :function_id AND accepted_at BETWEEN :begin AND :end
-)
-WHERE :status = '' OR shown = :status
-ORDER BY accepted_at DESC, submission_id DESC
-LIMIT :limit OFFSET :offset;
-
--- name: count_records
--- All matches of find_records when every status is wanted: out of the index.
-SELECT count(*) FROM submission
-WHERE function_id = :function_id AND accepted_at BETWEEN :begin AND :end;
-
--- name: count_records_of_status
--- All matches of find_records.
-SELECT count(*)
-FROM submission
-WHERE function_id = :function_id
-    AND accepted_at BETWEEN :begin AND :end
-    AND :status = CASE WHEN status = 'WAIT' AND request_id IN (SELECT value FROM json_each(:running))
-        THEN 'RUNNING' ELSE status END;
-
--- name: find_records_by_id
--- find_records when the requests are known: by their own index.
-SELECT request_id, shown, attempts, accepted_at, started_at, ended_at, error_code, error_message
-FROM (
-    SELECT s.submission_id, s.request_id, s.attempts, s.accepted_at, s.started_at, s.ended_at, s.error_code,
-        s.error_message, CASE WHEN s.status = 'WAIT' AND s.request_id IN (SELECT value FROM json_each(:running))
-        THEN 'RUNNING' ELSE s.status END AS shown
-    FROM json_each(:request_ids) AS wanted
-    JOIN submission AS s ON s.request_id = wanted.value
-    WHERE s.function_id = :function_id AND s.accepted_at BETWEEN :begin AND :end
-)
-WHERE :status = '' OR shown = :status
-ORDER BY accepted_at DESC, submission_id DESC;
-
 -- name: find_children
 -- What a request has caused, as far as it goes on.
 SELECT function_id, request_id FROM submission

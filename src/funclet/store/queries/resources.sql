@@ -36,11 +36,41 @@ DELETE FROM function_tag WHERE function_id = :function_id AND key = :key AND (:v
 SELECT key, value FROM function_tag WHERE function_id = :function_id ORDER BY key;
 
 -- name: list_tags_of_project
--- Walks the index alone.
-SELECT DISTINCT key, value FROM function_tag WHERE project_id = :project_id ORDER BY key, value;
+-- From one pair to the next by the index, however many functions have it.
+WITH RECURSIVE pair (key, value) AS (
+    SELECT * FROM (
+        SELECT key, value FROM function_tag WHERE project_id = :project_id ORDER BY key, value LIMIT 1
+    )
+    UNION ALL
+    SELECT
+        (
+            SELECT t.key FROM function_tag AS t
+            WHERE t.project_id = :project_id AND (t.key, t.value) > (pair.key, pair.value)
+            ORDER BY t.key, t.value LIMIT 1
+        ),
+        (
+            SELECT t.value FROM function_tag AS t
+            WHERE t.project_id = :project_id AND (t.key, t.value) > (pair.key, pair.value)
+            ORDER BY t.key, t.value LIMIT 1
+        )
+    FROM pair
+    WHERE pair.key IS NOT NULL
+)
+SELECT key, value FROM pair WHERE key IS NOT NULL;
+
+-- name: count_tag
+-- How many functions have a key with one of these values; an empty array: with any.
+SELECT count(*) FROM (
+    SELECT 1 FROM function_tag INDEXED BY function_tag_by_value
+    WHERE project_id = :project_id
+        AND key = :key
+        AND (json_array_length(:values) = 0 OR value IN (SELECT value FROM json_each(:values)))
+    LIMIT :most
+);
 
 -- name: find_tagged
--- `wanted` is an array of [key, [value, ...]]; `enterprise_project_ids` an array. Empty arrays want nothing.
+-- One page, in the order of the functions. `wanted` is an array of [key, [value, ...]], `enterprise_project_ids` one
+-- of texts; empty arrays want nothing.
 SELECT
     json_extract(v.document, '$.region'),
     f.package,
@@ -48,11 +78,10 @@ SELECT
     f.function_id,
     coalesce(json_extract(v.document, '$.settings.echoed.enterprise_project_id'), '0')
 FROM (
-    SELECT function_id, modified_at, name, package
+    SELECT g.function_id, g.modified_at, g.name, g.package
     FROM function AS g
-    WHERE project_id = :project_id
-        AND (:name_part = '' OR instr(name, :name_part) > 0)
-        AND (NOT :without_tags OR NOT EXISTS (SELECT 1 FROM function_tag AS t WHERE t.function_id = g.function_id))
+    WHERE g.project_id = :project_id
+        AND (:name_part = '' OR instr(g.name, :name_part) > 0)
         AND NOT EXISTS (
             SELECT 1
             FROM json_each(:wanted) AS w
@@ -75,41 +104,157 @@ FROM (
                 WHERE d.function_id = g.function_id AND d.version = :latest
             ) IN (SELECT i.value FROM json_each(:enterprise_project_ids) AS i)
         )
-    ORDER BY modified_at DESC, name
+    ORDER BY g.modified_at DESC, g.name
     LIMIT :limit OFFSET :offset
 ) AS f
 JOIN function_version AS v ON v.function_id = f.function_id AND v.version = :latest
 ORDER BY f.modified_at DESC, f.name;
 
 -- name: count_tagged
--- All matches of find_tagged.
-SELECT count(*)
-FROM function AS g
-WHERE project_id = :project_id
-    AND (:name_part = '' OR instr(name, :name_part) > 0)
-    AND (NOT :without_tags OR NOT EXISTS (SELECT 1 FROM function_tag AS t WHERE t.function_id = g.function_id))
-    AND NOT EXISTS (
-        SELECT 1
-        FROM json_each(:wanted) AS w
-        WHERE NOT EXISTS (
+-- All matches of find_tagged, up to a limit.
+SELECT count(*) FROM (
+    SELECT 1
+    FROM function AS g
+    WHERE g.project_id = :project_id
+        AND (:name_part = '' OR instr(g.name, :name_part) > 0)
+        AND NOT EXISTS (
             SELECT 1
-            FROM function_tag AS t
-            WHERE t.function_id = g.function_id
-                AND t.key = w.value ->> 0
-                AND (
-                    json_array_length(w.value, '$[1]') = 0
-                    OR t.value IN (SELECT e.value FROM json_each(w.value, '$[1]') AS e)
-                )
+            FROM json_each(:wanted) AS w
+            WHERE NOT EXISTS (
+                SELECT 1
+                FROM function_tag AS t
+                WHERE t.function_id = g.function_id
+                    AND t.key = w.value ->> 0
+                    AND (
+                        json_array_length(w.value, '$[1]') = 0
+                        OR t.value IN (SELECT e.value FROM json_each(w.value, '$[1]') AS e)
+                    )
+            )
         )
-    )
-    AND (
-        json_array_length(:enterprise_project_ids) = 0
-        OR (
-            SELECT coalesce(json_extract(d.document, '$.settings.echoed.enterprise_project_id'), '0')
-            FROM function_version AS d
-            WHERE d.function_id = g.function_id AND d.version = :latest
-        ) IN (SELECT i.value FROM json_each(:enterprise_project_ids) AS i)
-    );
+        AND (
+            json_array_length(:enterprise_project_ids) = 0
+            OR (
+                SELECT coalesce(json_extract(d.document, '$.settings.echoed.enterprise_project_id'), '0')
+                FROM function_version AS d
+                WHERE d.function_id = g.function_id AND d.version = :latest
+            ) IN (SELECT i.value FROM json_each(:enterprise_project_ids) AS i)
+        )
+    LIMIT :most
+);
+
+-- name: find_tagged_by_key
+-- All matches of find_tagged that have a key which few functions have.
+SELECT
+    json_extract(v.document, '$.region'),
+    f.package,
+    f.name,
+    f.function_id,
+    coalesce(json_extract(v.document, '$.settings.echoed.enterprise_project_id'), '0')
+FROM (
+    SELECT g.function_id, g.modified_at, g.name, g.package
+    FROM function_tag AS r INDEXED BY function_tag_by_value
+    CROSS JOIN function AS g ON g.function_id = r.function_id
+    WHERE r.project_id = :project_id AND r.key = :key
+        AND (:name_part = '' OR instr(g.name, :name_part) > 0)
+        AND NOT EXISTS (
+            SELECT 1
+            FROM json_each(:wanted) AS w
+            WHERE NOT EXISTS (
+                SELECT 1
+                FROM function_tag AS t
+                WHERE t.function_id = g.function_id
+                    AND t.key = w.value ->> 0
+                    AND (
+                        json_array_length(w.value, '$[1]') = 0
+                        OR t.value IN (SELECT e.value FROM json_each(w.value, '$[1]') AS e)
+                    )
+            )
+        )
+        AND (
+            json_array_length(:enterprise_project_ids) = 0
+            OR (
+                SELECT coalesce(json_extract(d.document, '$.settings.echoed.enterprise_project_id'), '0')
+                FROM function_version AS d
+                WHERE d.function_id = g.function_id AND d.version = :latest
+            ) IN (SELECT i.value FROM json_each(:enterprise_project_ids) AS i)
+        )
+    ORDER BY g.modified_at DESC, g.name
+) AS f
+JOIN function_version AS v ON v.function_id = f.function_id AND v.version = :latest
+ORDER BY f.modified_at DESC, f.name;
+
+-- name: find_untagged
+-- One page of the functions that have no tag.
+SELECT
+    json_extract(v.document, '$.region'),
+    f.package,
+    f.name,
+    f.function_id,
+    coalesce(json_extract(v.document, '$.settings.echoed.enterprise_project_id'), '0')
+FROM (
+    SELECT g.function_id, g.modified_at, g.name, g.package
+    FROM function AS g INDEXED BY function_untagged
+    WHERE g.project_id = :project_id AND g.tag_count = 0
+        AND (:name_part = '' OR instr(g.name, :name_part) > 0)
+        AND NOT EXISTS (
+            SELECT 1
+            FROM json_each(:wanted) AS w
+            WHERE NOT EXISTS (
+                SELECT 1
+                FROM function_tag AS t
+                WHERE t.function_id = g.function_id
+                    AND t.key = w.value ->> 0
+                    AND (
+                        json_array_length(w.value, '$[1]') = 0
+                        OR t.value IN (SELECT e.value FROM json_each(w.value, '$[1]') AS e)
+                    )
+            )
+        )
+        AND (
+            json_array_length(:enterprise_project_ids) = 0
+            OR (
+                SELECT coalesce(json_extract(d.document, '$.settings.echoed.enterprise_project_id'), '0')
+                FROM function_version AS d
+                WHERE d.function_id = g.function_id AND d.version = :latest
+            ) IN (SELECT i.value FROM json_each(:enterprise_project_ids) AS i)
+        )
+    ORDER BY g.modified_at DESC, g.name
+    LIMIT :limit OFFSET :offset
+) AS f
+JOIN function_version AS v ON v.function_id = f.function_id AND v.version = :latest
+ORDER BY f.modified_at DESC, f.name;
+
+-- name: count_untagged
+-- All matches of find_untagged, up to a limit.
+SELECT count(*) FROM (
+    SELECT 1
+    FROM function AS g INDEXED BY function_untagged
+    WHERE g.project_id = :project_id AND g.tag_count = 0
+        AND (:name_part = '' OR instr(g.name, :name_part) > 0)
+        AND NOT EXISTS (
+            SELECT 1
+            FROM json_each(:wanted) AS w
+            WHERE NOT EXISTS (
+                SELECT 1
+                FROM function_tag AS t
+                WHERE t.function_id = g.function_id
+                    AND t.key = w.value ->> 0
+                    AND (
+                        json_array_length(w.value, '$[1]') = 0
+                        OR t.value IN (SELECT e.value FROM json_each(w.value, '$[1]') AS e)
+                    )
+            )
+        )
+        AND (
+            json_array_length(:enterprise_project_ids) = 0
+            OR (
+                SELECT coalesce(json_extract(d.document, '$.settings.echoed.enterprise_project_id'), '0')
+                FROM function_version AS d
+                WHERE d.function_id = g.function_id AND d.version = :latest
+            ) IN (SELECT i.value FROM json_each(:enterprise_project_ids) AS i)
+        )
+    LIMIT :most
+);
 
 -- name: add_application
 -- Fails on a name that the project has already.
