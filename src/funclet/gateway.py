@@ -236,28 +236,27 @@ class Gateway:
         late = functools.partial(self._answer_late, exchange, route)
         self._deadlines.add(exchange.request_id, route.timeout_s, late)
         try:
-            return await self._pass_on(match, exchange)
+            if route.auth != "NONE":
+                await self._check_caller(route, request)
+            context = await self._context(match, exchange) if route.has_context else None
+            if exchange.is_late:
+                # An authorizer took all the time there was: the function has nobody to answer.
+                return Response(status=504)
+            event = build_event(match, request, gateway_id=exchange.gateway_id, scheme=self._scheme, context=context)
+            if route.is_async:
+                return await self._submit(route, event, exchange.request_id, exchange.gateway_id)
+            version = await self._catalog.resolve(route.urn, headers=request.headers)
+            on_answer = None if request.answer_early is None else functools.partial(self._answer_now, exchange)
+            invocation = Invocation(
+                request_id=exchange.request_id,
+                version=version,
+                payload=event,
+                alias=route.urn.alias,
+                on_answer=on_answer,
+            )
+            outcome = await self._invoker.invoke(invocation)
         finally:
             self._deadlines.discard(exchange.request_id)
-
-    async def _pass_on(self, match: Match, exchange: _Exchange) -> Response:
-        """Let the function answer, if the caller may call it."""
-        route, request = match.route, exchange.request
-        if route.auth != "NONE":
-            await self._check_caller(route, request)
-        context = await self._context(match, exchange) if route.has_context else None
-        if exchange.is_late:
-            # An authorizer took all the time there was: the function has nobody to answer.
-            return Response(status=504)
-        event = build_event(match, request, gateway_id=exchange.gateway_id, scheme=self._scheme, context=context)
-        if route.is_async:
-            return await self._submit(route, event, exchange.request_id, exchange.gateway_id)
-        version = await self._catalog.resolve(route.urn, headers=request.headers)
-        on_answer = None if request.answer_early is None else functools.partial(self._answer_now, exchange)
-        invocation = Invocation(
-            request_id=exchange.request_id, version=version, payload=event, alias=route.urn.alias, on_answer=on_answer
-        )
-        outcome = await self._invoker.invoke(invocation)
         if on_answer is not None and request.answer_early is None:
             # It has its answer, see `_answer_now` and `_answer_late`.
             return Response(status=200)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -311,6 +312,23 @@ def test_a_version_has_at_most_a_hundred_triggers(stack, urn):
         stack.create(urn, "RABBITMQ", **{**GOOD["RABBITMQ"], "exchange_name": f"e{number}"})
 
     assert stack.refused(urn, "RABBITMQ", **GOOD["RABBITMQ"]) == (400, "FSS.1306")
+
+
+@pytest.mark.proves("error:FSS.1124", "quota:gateway triggers of a project")
+def test_a_project_has_at_most_a_thousand_apis(stack, urn):
+    made = stack.create(urn, "APIG", name="first", path="/first")
+    stored = stack.read(lambda tx: tx.triggers.get(PROJECT_ID, made["trigger_id"]))
+    names = [f"api_{number}" for number in range(998)]
+    copies = [
+        replace(stored, trigger_id=name, event_data={**stored.event_data, "name": name, "path": f"/{name}"})
+        for name in names
+    ]
+    stack.write(lambda tx: [tx.triggers.put(copy) for copy in copies])
+
+    assert stack.refused(urn, "APIG", name="another") == (400, "FSS.1306"), "the quota of the version comes first"
+    other = urn.replace(":latest", ":v1")
+    assert stack.create(other, "DEDICATEDGATEWAY", name="thousandth")["trigger_type_code"] == "DEDICATEDGATEWAY"
+    assert stack.refused(other, "APIC", name="another") == (403, "FSS.1124")
 
 
 @pytest.mark.proves("error:FSS.1108", "faq:FAQ-415")

@@ -103,6 +103,7 @@ def test_a_trigger_may_be_created_disabled(stack):
         ("urn:fss:test-1:" + "f" * 32 + ":function:default:orders", (403, "FSS.0403")),
     ],
 )
+@pytest.mark.proves("error:FSS.1051", "error:FSS.1052", "error:FSS.1053", "error:FSS.1309", "error:FSS.0403")
 def test_the_function_must_exist(stack, urn, expected):
     stack.add_function()
 
@@ -157,6 +158,7 @@ def test_event_data_must_be_an_object(stack, data):
         {"x_junk": "y" * 70_000},
     ],
 )
+@pytest.mark.proves("error:FSS.1109")
 def test_timer_data_that_is_refused(stack, change):
     data = {key: value for key, value in {**TIMER, **change}.items() if value is not None}
 
@@ -215,6 +217,7 @@ def test_timer_data_that_is_refused(stack, change):
     ],
 )
 @pytest.mark.parametrize(("type_code", "code"), [("APIG", "FSS.1107"), ("DEDICATEDGATEWAY", "FSS.1417")])
+@pytest.mark.proves("error:FSS.1107", "error:FSS.1417")
 def test_gateway_data_that_is_refused(stack, change, type_code, code):
     data = {key: value for key, value in {**GATEWAY, **change}.items() if value is not None}
 
@@ -304,6 +307,7 @@ def test_the_types_are_a_bare_array(stack):
 
 
 @pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.proves("operation:UpdateTrigger")
 def test_an_update_merges_an_object_or_an_array(stack, as_array):
     created = stack.create(stack.add_function(), "TIMER", **TIMER, user_event="keep")
     stack.clock.advance(60)
@@ -387,6 +391,7 @@ def test_a_trigger_can_be_deleted_once(stack):
 @pytest.mark.parametrize(
     ("type_code", "code"), [("TIMER", "FSS.1140"), ("APIG", "FSS.1138"), ("RABBITMQ", "FSS.1131"), ("FAX", "FSS.1137")]
 )
+@pytest.mark.proves("error:FSS.1140", "error:FSS.1138", "error:FSS.1131", "error:FSS.1137")
 def test_a_missing_trigger_has_the_code_of_its_type(stack, type_code, code):
     stack.add_function()
 
@@ -416,6 +421,7 @@ def test_deleting_all_of_a_version_leaves_the_others(stack):
 
 
 @pytest.mark.parametrize("with_qualifier", [True, False])
+@pytest.mark.proves("operation:BatchDeleteFunctionTriggers")
 def test_deleting_all_of_latest_deletes_those_of_every_version(stack, with_qualifier):
     urn = stack.add_function(versions=["v1"], alias="prod")
     for qualifier in ("latest", "v1", "!prod"):

@@ -45,7 +45,7 @@ def publish(server, name, source, **data):
     return server.client.create_trigger(urn, {"trigger_type_code": "DEDICATEDGATEWAY", "event_data": event_data})
 
 
-@pytest.mark.proves("faq:FAQ-105", "faq:FAQ-118")
+@pytest.mark.proves("faq:FAQ-105", "faq:FAQ-118", "faq:FAQ-414")
 def test_a_request_becomes_an_event_and_the_result_a_response(server):
     trigger = publish(server, "gw_echo", ECHO)
 
@@ -100,7 +100,7 @@ def test_head_gets_the_length_but_no_body(server):
     assert int(headers["Content-Length"]) > 0
 
 
-@pytest.mark.proves("error:FSS.1202", "faq:FAQ-101")
+@pytest.mark.proves("faq:FAQ-101", "faq:FAQ-411", "error:FSS.1202")
 def test_a_plain_string_is_refused_and_a_traceback_is_shown(server):
     source = (
         "def handler(event, context):\n"

@@ -76,6 +76,7 @@ def test_a_function_cannot_fake_the_ids(stack):
     assert response.repeated_headers == (("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
 
 
+@pytest.mark.proves("error:APIG.0101")
 def test_no_route_is_an_error_of_the_gateway(stack):
     response = stack.get("/nothing")
 
@@ -114,6 +115,7 @@ def test_the_stage_header_selects(stack):
     assert stack.get("/orders", x_stage="none").status == 404
 
 
+@pytest.mark.proves("faq:FAQ-413")
 def test_the_version_of_the_trigger_runs(stack):
     urn = stack.add_function(versions=["v1"], alias="prod")
     open_api(stack, urn.replace(":latest", ":!prod"))
@@ -155,6 +157,7 @@ def test_the_root_belongs_to_the_first_project(stack):
         ({"x_auth_token": "other"}, (403, "APIG.0302")),
     ],
 )
+@pytest.mark.proves("error:APIG.0301", "error:APIG.0302")
 def test_iam_refuses(stack, headers, expected):
     open_api(stack, auth="IAM")
 
@@ -169,6 +172,7 @@ def test_iam_accepts_the_project_of_the_function(stack):
 
 
 @pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413)])
+@pytest.mark.proves("error:APIG.0201")
 def test_the_body_has_a_limit(stack, size, status):
     open_api(stack)
 
@@ -178,6 +182,7 @@ def test_the_body_has_a_limit(stack, size, status):
     assert status == 200 or error(response) == (413, "APIG.0201")
 
 
+@pytest.mark.proves("error:FSS.1202", "faq:FAQ-101")
 def test_a_plain_text_is_no_answer(stack):
     open_api(stack)
     stack.invoker.answer = completed(b"hello")
@@ -229,6 +234,7 @@ def test_what_did_not_run(stack, outcome, expected):
     assert "X-Is-Func-Err" not in response.headers
 
 
+@pytest.mark.proves("error:APIG.0201", "faq:FAQ-228")
 def test_the_gateway_stops_waiting_but_the_invocation_goes_on(stack):
     open_api(stack, func_info={"timeout": 20})
     ended = []
@@ -305,6 +311,7 @@ def test_an_asynchronous_trigger_answers_at_once(stack):
     assert json.loads(submission.payload)["httpMethod"] == "POST"
 
 
+@pytest.mark.proves("error:FSS.1201")
 def test_an_asynchronous_event_has_a_limit(stack):
     open_api(stack, func_info={"invocation_type": "async"})
 

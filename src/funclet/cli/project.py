@@ -339,7 +339,7 @@ def trigger_plan(entry: Mapping[str, Any], *, function: str, timers: int = 0) ->
     qualifier = f"!{entry['alias']}" if entry.get("alias") else ""
     if type_code == "TIMER":
         data = _timer_data(entry, timers)
-    elif type_code in ("APIG", "DEDICATEDGATEWAY"):
+    elif type_code in ("APIG", "DEDICATEDGATEWAY", "APIC"):
         data = _gateway_data(entry, function)
     else:
         data = {key: value for key, value in entry.items() if key not in ("type", "status", "alias")}

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,8 +14,9 @@ from funclet.cli.session import Address, Session
 from funclet.client import ApiError
 
 _COLUMNS = ("trigger_id", "trigger_type_code", "trigger_status", "event_data.name", "event_data.schedule",
-            "event_data.invoke_url")  # fmt: skip
+            "event_data.invoke_url", "x_status_reason")  # fmt: skip
 _MAX_FILE_BYTES = 256 * 1024
+_WITH_OPTIONS = ("TIMER", "APIG", "DEDICATEDGATEWAY", "APIC")
 
 trigger = FgsGroup("trigger", help="List, create, update and delete triggers.", no_args_is_help=True)
 
@@ -37,9 +37,10 @@ def get(talk: Session, address: Address, name: str) -> None:
 
 
 @session.command("create", examples=("fgs trigger create hello --type TIMER --schedule 3m",
-                                     "fgs trigger create hello --type APIG --path /hello --auth NONE"))  # fmt: skip
+                                     "fgs trigger create hello --type APIG --path /hello --auth NONE",
+                                     "fgs trigger create hello --type KAFKA --event-data kafka.json"))  # fmt: skip
 @session.function_argument()
-@click.option("--type", "type_code", required=True, help="Kind of trigger: TIMER or APIG.")
+@click.option("--type", "type_code", required=True, help="Kind of trigger: TIMER, APIG, KAFKA, OBS, ...")
 @click.option("--name", default="", help="Its name; default: timer-1, timer-2, ... or one made of the function's.")
 @click.option("--schedule", default="", help="TIMER: how often, such as 3m, 2h or 1d.")
 @click.option("--cron", default="", help="TIMER: expression with six fields, seconds first.")
@@ -55,18 +56,25 @@ def get(talk: Session, address: Address, name: str) -> None:
 @click.option("--method", default="ANY", show_default=True, help="APIG: GET, POST, ... or ANY.")
 @click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires; default: ACTIVE.")
 @click.option("--alias", default="", help="Fire this alias instead of latest.")
-@click.option("--from-file", type=click.Path(exists=True, dir_okay=False), help="JSON file with the whole event_data.")
-def create(talk: Session, address: Address, *, type_code: str, from_file: str | None, **options: Any) -> None:
-    """Create a trigger."""
+@click.option("--event-data", "--from-file", default="", metavar="JSON|FILE|-",
+              help="The whole event_data: JSON, a file that holds it, or - for standard input.")  # fmt: skip
+def create(talk: Session, address: Address, *, type_code: str, event_data: str, **options: Any) -> None:
+    """Create a trigger. Kinds without options of their own take --event-data."""
+    given = _event_data(event_data) if event_data else None
+    if given is None and type_code.upper() not in _WITH_OPTIONS:
+        raise Failure(
+            f"A trigger of type {type_code.upper()} needs --event-data.",
+            hint="""fgs trigger create NAME --type SMN --event-data '{"topic_urn": "..."}'""",
+        )
     place = (
         Address(name=address.name, app=address.app, qualifier=f"!{options['alias']}") if options["alias"] else address
     )
 
     def act(urn: str) -> dict[str, Any]:
-        if from_file:
-            data = _read(Path(from_file))
+        if given is not None:
+            data = given
         else:
-            members = project.TRIGGER_MEMBERS.get(type_code.upper(), ("name", "path", "event"))
+            members = project.TRIGGER_MEMBERS["TIMER" if type_code.upper() == "TIMER" else "APIG"]
             wanted = [name for name in members if name not in ("alias", "status")]
             entry = {key: value for key, value in options.items() if value and key in wanted}
             if type_code.upper() == "TIMER" and not options["name"]:
@@ -88,15 +96,12 @@ def create(talk: Session, address: Address, *, type_code: str, from_file: str | 
 @click.option("--status", type=click.Choice(["ACTIVE", "DISABLED"]), help="Whether it fires.")
 @click.option("--schedule", default="", help="TIMER: how often, such as 3m, 2h or 1d.")
 @click.option("--cron", default="", help="TIMER: expression with six fields, seconds first.")
-@click.option(
-    "--from-file",
-    type=click.Path(exists=True, dir_okay=False),
-    help="JSON file with the members of event_data to change.",
-)
+@click.option("--event-data", "--from-file", default="", metavar="JSON|FILE|-",
+              help="Members of event_data to change: JSON, a file that holds it, or - for standard input.")  # fmt: skip
 def update(talk: Session, address: Address, name: str, **options: Any) -> None:
     """Change a trigger, or switch it on and off."""
     found = _find(talk, address, name)
-    data = _read(Path(options["from_file"])) if options["from_file"] else {}
+    data = _event_data(options["event_data"]) if options["event_data"] else {}
     if options["schedule"] or options["cron"]:
         kind = "Cron" if options["cron"] else "Rate"
         data |= {"schedule_type": kind, "schedule": options["cron"] or options["schedule"]}
@@ -145,14 +150,17 @@ def _plain_name(row: dict[str, Any]) -> str:
     return str(render.member(row, "event_data.name") or "")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _event_data(text: str) -> dict[str, Any]:
+    """Return the object that is given as JSON, as the name of a file, or on standard input."""
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MAX_FILE_BYTES))
-    except (OSError, ValueError) as error:
-        raise Failure(f"{path} cannot be read as JSON: {error}") from error
+        if not text.lstrip().startswith("{"):
+            with click.open_file(text, "rb") as file:
+                text = file.read(_MAX_FILE_BYTES).decode()
+        found = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Failure(f"The event data cannot be read as JSON: {error}") from error
     if not isinstance(found, dict):
-        raise Failure(f"{path} must hold a JSON object.")
+        raise Failure("The event data must be a JSON object.")
     return found
 
 
@@ -161,6 +169,8 @@ def _show(talk: Session, found: dict[str, Any], verb: str) -> None:
         render.item(talk.flags, found, columns=(*_COLUMNS, "event_data", "created_time"))
         return
     say(f"{verb} {found.get('trigger_type_code')} trigger {trigger_name(found)} ({found.get('trigger_id')})")
+    if found.get("x_status_reason"):
+        say(f"note: {found['x_status_reason']}")
     url = render.member(found, "event_data.invoke_url")
     if url:
         say(f"url: {url}")
