@@ -373,3 +373,13 @@ def test_a_heartbeat_is_a_method_of_the_handlers_class(api, fields, is_taken):
     answer = api.create(runtime="Java17", code_type="jar", code_filename="a.jar", **fields)
 
     assert answer.status == (200 if is_taken else 400), answer.json
+
+
+@pytest.mark.proves("faq:FAQ-463")
+def test_both_framework_versions_have_the_same_settings(api):
+    limits = {"strategy_config": {"concurrency": 5, "concurrent_num": 1}, "lts_custom_tag": {"team": "a"}}
+
+    shown = [api.create(kind, type=kind, **limits).json for kind in ("v1", "v2")]
+
+    assert [one["type"] for one in shown] == ["v1", "v2"]
+    assert all(one[name] == value for one in shown for name, value in limits.items())

@@ -122,6 +122,8 @@ def _parameters(statement):
         ("count_functions", "function_by_change"),
         ("sum_code_of_project", "function_version_by_size"),
         ("list_code_digests", "function_version_by_code"),
+        ("list_sealed_versions", "function_version_by_secrets"),
+        ("list_versions_in_the_clear", "function_version_by_secrets"),
     ],
 )
 def test_large_tables_are_read_by_an_index(opened, query, index):

@@ -48,7 +48,7 @@ table inet {table} {{
   }}
   chain forward {{
     type filter hook forward priority -10; policy accept;
-    iifname "{bridge}" oifname "fgs*" drop
+    iifname "{bridge}" oifname "{bridge}" drop
     iifname "{bridge}" ip daddr {{ 169.254.0.0/16, 127.0.0.0/8, 224.0.0.0/4 }} drop
     iifname "{bridge}" ip saddr != {network} drop
     iifname "{bridge}" meta nfproto ipv6 drop

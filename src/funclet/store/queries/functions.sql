@@ -102,12 +102,12 @@ UNION ALL
 SELECT DISTINCT digest FROM function_dependency;
 
 -- name: list_sealed_versions
--- For a new key.
-SELECT version_id, document FROM function_version WHERE secrets = 2;
+-- For a new key. The first condition is that of the index.
+SELECT version_id, document FROM function_version WHERE secrets > 0 AND secrets = 2;
 
 -- name: list_versions_in_the_clear
 -- What an older version of this server has stored.
-SELECT version_id, document FROM function_version WHERE secrets = 1;
+SELECT version_id, document FROM function_version WHERE secrets > 0 AND secrets = 1;
 
 -- name: put_sealed_version
 -- The same version with its variables sealed in another way.
