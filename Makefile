@@ -26,7 +26,7 @@ format: $(VENV)/.test-ready  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 docs: $(VENV)/.test-ready  ## write the generated pages again
-	@$(BIN)/python -m tools.coverage && $(BIN)/python tools/settings.py && $(BIN)/python -m tools.proof_pages
+	@$(BIN)/python -m tools.coverage && $(BIN)/python tools/permissions.py && $(BIN)/python tools/settings.py && $(BIN)/python -m tools.proof_pages
 
 bench: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure beside functions-framework, uvicorn, granian, nginx and a bare reference (ARGS=--quick)
 	@benchmarks/system_packages.sh

@@ -23,6 +23,7 @@ run "import contracts" $bin/lint-imports
 run "docstrings" $bin/interrogate -q src/funclet
 run "spelling" $bin/codespell
 run "coverage page" $bin/python -m tools.coverage --check
+run "permissions page" $bin/python tools/permissions.py --check
 run "settings and error pages" $bin/python tools/settings.py --check
 run "pages of proofs" $bin/python -m tools.proof_pages --check
 run "size of modules" $bin/python tools/sizes.py

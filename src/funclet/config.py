@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 PREFIX = "FGS_"
 EDITIONS = ("lab", "huawei", "ctyun", "otc")
@@ -33,6 +34,7 @@ _CLIENT_VARIABLES = frozenset(
     }
 )
 _LAB_WAIT_MS = 1000
+_OWN_HOSTS = ("127.0.0.1", "localhost", "::1")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _METRICS_TOKEN = re.compile(r"[\x21-\x7e]{16,1024}")
@@ -60,6 +62,15 @@ class Settings:
     project_id: str = _setting("", "Project of the first start, 32 hexadecimal digits. Default: a random one.")
     admin_ak: str = _setting("", "Access key of the administrator. Default: a random one at the first start.")
     admin_sk: str = _setting("", "Secret key of the administrator; goes with admin_ak.", secret=True)
+    oidc_issuer: str = _setting("", "Address of an OIDC issuer whose users may log in. Default: none.")
+    oidc_audience: str = _setting("", "What its tokens must be made for: the client id at the issuer.")
+    oidc_name_claim: str = _setting("preferred_username", "Claim that names the user.")
+    oidc_group_claim: str = _setting("groups", "Claim that names the user's groups.")
+    oidc_group: tuple[str, ...] = _setting(
+        (), "Group for a value of that claim: VALUE=GROUP. Default: groups are named as the claim names them."
+    )
+    audit_days: int = _setting(180, "Days that the audit log is kept.")
+    audit_rows: int = _setting(1_000_000, "Most entries of the audit log; the oldest go first.")
     metrics_token: str = _setting("", "Bearer token for /metrics. Default: only signed requests may read.", secret=True)
     user: str = _setting("", "Account or uid that the server runs as when started by root. Default: uid 7180.")
     isolation: str = _setting("auto", "How instances are confined; auto takes the best.", choices=ISOLATION)
@@ -123,6 +134,11 @@ class Settings:
         if self.admission_wait_ms >= 0:
             return self.admission_wait_ms / 1000
         return _LAB_WAIT_MS / 1000 if self.edition == "lab" else 0.0
+
+    @property
+    def oidc_groups(self) -> Mapping[str, str]:
+        """Value of the claim -> group."""
+        return dict(entry.split("=", 1) for entry in self.oidc_group)
 
     @property
     def data_folder(self) -> Path:
@@ -198,6 +214,9 @@ def _check(settings: Settings) -> None:
     _check_range("max_stems", settings.max_stems, -1, 1024)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")
+    _check_range("audit_days", settings.audit_days, 1, 3650)
+    _check_range("audit_rows", settings.audit_rows, 1000, 100_000_000)
+    _check_oidc(settings)
     _check_networks(settings.target_networks)
     if not _REGION.fullmatch(settings.region):
         raise SettingError("region must be 1 to 40 lower-case letters, digits and '-'.")
@@ -211,6 +230,20 @@ def _check(settings: Settings) -> None:
         raise SettingError("metrics_token must be 16 to 1024 visible ASCII characters.")
     if any("=" not in entry for entry in settings.runtime):
         raise SettingError("runtime must have the form NAME=PATH, for example 'Node.js12.13=/opt/node12/bin/node'.")
+
+
+def _check_oidc(settings: Settings) -> None:
+    if bool(settings.oidc_issuer) != bool(settings.oidc_audience):
+        raise SettingError("oidc_issuer and oidc_audience must be given together.")
+    try:
+        url = urlsplit(settings.oidc_issuer)
+        is_sound = url.scheme == "https" or (url.scheme == "http" and (url.hostname or "") in _OWN_HOSTS)
+    except ValueError:
+        is_sound = False
+    if settings.oidc_issuer and not is_sound:
+        raise SettingError("oidc_issuer must begin with https:// (http:// only on this host).")
+    if any("=" not in entry for entry in settings.oidc_group):
+        raise SettingError("oidc_group must have the form VALUE=GROUP, for example 'staff=developers'.")
 
 
 def _check_networks(texts: tuple[str, ...]) -> None:

@@ -8,13 +8,14 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
+from funclet.api.access import Gate
 from funclet.api.app import Api
-from funclet.api.auth import Authenticator
 from funclet.api.errors import from_error
 from funclet.api.operations import OPERATIONS
+from funclet.api.traces import Tracer
 from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
@@ -35,7 +36,9 @@ from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
+from funclet.model.function import FunctionVersion
 from funclet.model.inventory import Inventory
+from funclet.people import Keys, authenticator_of
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import SandboxDriver
 from funclet.store.sqlite import SqliteReader
@@ -82,6 +85,8 @@ class DataProcess:
         self._inventory = inventory
         self._stop = StopSignal()
         self._metrics = Metrics()
+        self._keys: Keys | None = None
+        """Only from `_start` on: before, process 0 may not have made the files."""
 
     async def run(self) -> None:
         """Start everything, serve until told to stop or process 0 has ended, drain, stop everything.
@@ -122,7 +127,12 @@ class DataProcess:
             metrics=self._metrics,
             processes=count,
             inventory=self._inventory,
+            credentials=self._credentials,
         )
+
+    def _credentials(self, version: FunctionVersion) -> Mapping[str, str]:
+        assert self._keys is not None
+        return self._keys.temporary.of_function(version)
 
     async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
         await self._start(stack, member, logs, dispatcher)
@@ -144,6 +154,7 @@ class DataProcess:
         stack.push_async_callback(store.close)
         logs.open(mesh.head)
         stack.push_async_callback(logs.close)
+        self._keys = keys = await asyncio.to_thread(Keys.open, settings, store.vault, clock)
         parts = Parts(
             store=store,
             logs=logs,
@@ -152,8 +163,10 @@ class DataProcess:
             catalog=Catalog(store, clock),
             routes=RouteSource(store, clock),
             invoker=mesh.invoker(dispatcher),
-            authenticator=Authenticator(store, clock),
+            authenticator=authenticator_of(store, clock, keys),
             clock=clock,
+            keys=keys,
+            gate=Gate(clock, region=settings.region),
         )
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
@@ -193,7 +206,13 @@ class DataProcess:
             triggers_changed=_nothing_changes_here,
             inventory=self._inventory,
         )
-        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator)
+        api = Api(
+            operations=OPERATIONS,
+            services=services,
+            authenticator=parts.authenticator,
+            gate=parts.gate,
+            tracer=Tracer(head, parts.clock),
+        )
 
         async def handle(request: Request) -> Response:
             if is_invocation(request):

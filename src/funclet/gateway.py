@@ -9,7 +9,7 @@ triggers with `protocol: HTTPS` are served here as well.
 import asyncio
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from funclet.model.invocation import (
     Submission,
     Submitter,
 )
+from funclet.model.urn import Urn
 from funclet.store.protocol import Store, StoreUnavailable, Tx
 from funclet.triggers import http_cors
 from funclet.triggers.apig import CODES, PREFIX
@@ -176,6 +177,7 @@ class Gateway:
         authorizers: Deciders,
         clock: Clock,
         gateway_url: str,
+        may_invoke: Callable[[Request, Principal, Urn], bool],
     ) -> None:
         """Wire the gateway.
 
@@ -189,6 +191,7 @@ class Gateway:
             authorizers: ask functions about requests.
             clock: time of acceptance.
             gateway_url: how clients reach this listener; its scheme is told to functions.
+            may_invoke: tells whether a caller of a trigger with IAM may invoke its function.
         """
         self._routes = routes
         self._catalog = catalog
@@ -200,6 +203,7 @@ class Gateway:
         self._clock = clock
         self._deadlines = Deadlines()
         self._scheme = urlsplit(gateway_url).scheme
+        self._may_invoke = may_invoke
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. What is raised from here is a fault of ours.
@@ -284,6 +288,8 @@ class Gateway:
             principal = await self._authenticator.authenticate(request)
             if principal.project.project_id != route.trigger.project_id:
                 raise ModelError("APIG.0302", "The credentials are of another project than the function.")
+            if not self._may_invoke(request, principal, route.urn):
+                raise ModelError("APIG.0302", f"'{principal.user.name}' is not authorized to invoke the function.")
 
     async def _context(self, match: Match, exchange: _Exchange) -> Mapping[str, str] | None:
         """Ask the authorizers; return what they say, if the function is to know."""

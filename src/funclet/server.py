@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from funclet.api.access import Gate
 from funclet.api.app import Api
-from funclet.api.auth import Authenticator
 from funclet.api.operations import OPERATIONS
 from funclet.api.probes import Probes
 from funclet.asyncq.queue import AsyncQueue
@@ -44,6 +44,7 @@ from funclet.model.errors import ModelError
 from funclet.model.inventory import Inventory
 from funclet.model.urn import Urn
 from funclet.outside.objects import trim_streams
+from funclet.people import Keys, People, authenticator_of
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -51,14 +52,15 @@ from funclet.sandbox.process import ProcessDriver
 from funclet.sandbox.protocol import SandboxDriver
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.settings import Forkable, SandboxdSettings
+from funclet.services.audit import AuditService
 from funclet.services.identity import Credentials, bootstrap_identity
+from funclet.services.key_secrets import seal_plain_secrets
 from funclet.store.folder import DataFolderLock
 from funclet.store.logs import SqliteLogStore
 from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
 from funclet.triggers.host import TimerHost
 from funclet.triggers.prewarm import TimerPrewarm
-from funclet.vault import Vault
 from funclet.wiring import (
     GC_THRESHOLD,
     LEAVE_S,
@@ -148,10 +150,11 @@ class Server:
 
     async def _start(self, stack: AsyncExitStack, identify: Callable[[Identity], None]) -> Identity:
         store = self._open_store(stack)
-        identity = await self._bootstrap(store)
+        keys = await asyncio.to_thread(Keys.open, self._settings, store.vault, SystemClock())
+        identity = await self._bootstrap(store, keys)
         identify(identity)
-        parts, dispatcher, probes = await self._open_parts(stack, store, identity.project_id)
-        outside = await self._open_outside(stack, parts, store.vault)
+        parts, dispatcher, probes = await self._open_parts(stack, store, keys, identity.project_id)
+        outside = await self._open_outside(stack, parts)
         side = QueueSide(self._settings, parts, outside)
         queue = side.queue
         stack.push_async_callback(side.close, deadline_s=min(self._settings.async_drain_s, self._settings.drain_s))
@@ -167,6 +170,7 @@ class Server:
 
         probes.more_metrics = more_metrics
         changes = Changes(parts, dispatcher, loops, self._mesh)
+        people = self._open_people(stack, parts, identity, changes)
 
         def triggers_changed() -> None:
             timers.changed()
@@ -191,12 +195,20 @@ class Server:
             triggers_changed=triggers_changed,
             inventory=self._inventory,
             queue=side,
+            people=people,
         )
-        api = Api(operations=OPERATIONS, services=services, authenticator=parts.authenticator, probes=probes)
+        api = Api(
+            operations=OPERATIONS,
+            services=services,
+            authenticator=parts.authenticator,
+            probes=probes,
+            gate=parts.gate,
+            tracer=people.tracer,
+        )
         handle: Handler = api.handle
         if self._mesh is not None:
             handle = changes.settled(api.handle)
-            await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs))
+            await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs, people.audit))
             await self._mesh.join()
         http = HttpSide(self._stop, self._settings, self._listeners)
         await http.open(stack, parts, queue, handle, api, outside.vault)
@@ -216,9 +228,23 @@ class Server:
             announce=prewarm.announce if settings.prewarm_timers == "on" else None,
         )
 
-    async def _open_outside(self, stack: AsyncExitStack, parts: Parts, vault: Vault) -> Outside:
+    def _open_people(self, stack: AsyncExitStack, parts: Parts, identity: Identity, changes: Changes) -> People:
+        """Begin to keep the audit log."""
+        people = People(
+            self._settings,
+            parts.store,
+            parts.clock,
+            parts.keys,
+            operator_project_id=identity.project_id,
+            on_change=lambda: changes.publish(Hint(is_of_identity=True)),
+        )
+        people.audit.open()
+        stack.push_async_callback(people.audit.close)
+        return people
+
+    async def _open_outside(self, stack: AsyncExitStack, parts: Parts) -> Outside:
         """Begin to send what topics have, and to delete what has come to its end."""
-        outside = build_outside(self._settings, parts.store, vault, parts.clock)
+        outside = build_outside(self._settings, parts.store, parts.keys.vault, parts.clock)
         stack.push_async_callback(outside.jetstream.close)
         outside.sender.open()
         stack.push_async_callback(outside.sender.close, deadline_s=min(LEAVE_S, self._settings.drain_s))
@@ -238,7 +264,7 @@ class Server:
         stack.push_async_callback(store.close)
         return store
 
-    async def _bootstrap(self, store: Store) -> Identity:
+    async def _bootstrap(self, store: Store, keys: Keys) -> Identity:
         settings = self._settings
         created = await bootstrap_identity(
             store,
@@ -246,12 +272,14 @@ class Server:
             project_id=settings.project_id or None,
             ak=settings.admin_ak or None,
             sk=settings.admin_sk or None,
+            vault=keys.vault,
         )
+        await seal_plain_secrets(keys.vault, store)
         projects = await store.read(lambda tx: tx.identities.projects())
         return Identity(project_id=projects[0].project_id, created=created)
 
     async def _open_parts(
-        self, stack: AsyncExitStack, store: SqliteStore, project_id: str
+        self, stack: AsyncExitStack, store: SqliteStore, keys: Keys, project_id: str
     ) -> "tuple[Parts, Dispatcher, Probes]":
         """Open what stands below the services: logs, packages, data plane."""
         clock, folder = SystemClock(), self._settings.data_folder
@@ -278,6 +306,7 @@ class Server:
             metrics=metrics,
             processes=count,
             inventory=self._inventory,
+            credentials=keys.temporary.of_function,
         )
         stack.push_async_callback(dispatcher.close)
         if mesh is not None:
@@ -290,8 +319,10 @@ class Server:
             catalog=Catalog(store, clock),
             routes=RouteSource(store, clock),
             invoker=mesh.invoker(dispatcher) if mesh else dispatcher,
-            authenticator=Authenticator(store, clock),
+            authenticator=authenticator_of(store, clock, keys),
             clock=clock,
+            keys=keys,
+            gate=Gate(clock, region=self._settings.region),
         )
 
         gathered = GatheredMetrics(mesh.connections if mesh else dict)
@@ -316,7 +347,7 @@ class Server:
         await self._stop.unless_hurried(mesh.wait_alone(), within_s=LEAVE_S)
 
 
-def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, Answer]:
+def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore, audit: AuditService) -> dict[Kind, Answer]:
     """Return what process 0 does for the others."""
 
     async def request(body: bytes) -> bytes:
@@ -335,7 +366,12 @@ def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore) -> dict[Kind, A
             logs.add(record)
         return b""
 
-    return {Kind.REQUEST: request, Kind.SUBMIT: submit, Kind.LOGS: keep_logs}
+    async def keep_traces(body: bytes) -> bytes:
+        for trace in codec.decode_traces(body):
+            audit.note(trace)
+        return b""
+
+    return {Kind.REQUEST: request, Kind.SUBMIT: submit, Kind.LOGS: keep_logs, Kind.TRACES: keep_traces}
 
 
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:

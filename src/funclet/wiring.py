@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from funclet.api.access import Gate
 from funclet.api.app import Api
 from funclet.api.app_auth import AppAuthenticator
 from funclet.api.auth import Authenticator
@@ -37,6 +38,7 @@ from funclet.cluster.mesh import Mesh
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
+from funclet.dataplane.instance import Credentials
 from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front, FrontLimits
 from funclet.front.listener import Handler
@@ -52,6 +54,7 @@ from funclet.outside.objects import ObjectStores
 from funclet.outside.outgoing import Outgoing
 from funclet.outside.packages import StoredPackages
 from funclet.outside.topics import TopicSender
+from funclet.people import Keys, People
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
 from funclet.services.asynchronous import AsyncService
@@ -113,6 +116,8 @@ class Parts:
     invoker: Node
     authenticator: Authenticator
     clock: SystemClock
+    keys: Keys
+    gate: Gate
 
 
 def open_dispatcher(
@@ -125,6 +130,7 @@ def open_dispatcher(
     metrics: Metrics,
     processes: int,
     inventory: Inventory,
+    credentials: Credentials,
 ) -> Dispatcher:
     """Open the data plane of a process over an open driver; the caller closes it before the driver.
 
@@ -146,6 +152,7 @@ def open_dispatcher(
             use_stems=settings.stems == "on",
             inventory=inventory,
         ),
+        credentials=credentials,
     )
     dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics)
     dispatcher.open()
@@ -186,6 +193,9 @@ class Changes:
     def heed(self, hint: Hint) -> None:
         """Forget what has changed: when this returns, no request is answered from it any more."""
         parts = self._parts
+        if hint.is_of_identity:
+            parts.authenticator.forget()
+            return
         parts.routes.changed()
         if not hint.name:
             return
@@ -235,6 +245,7 @@ class HttpSide:
             authorizers=Authorizers(parts.catalog, parts.invoker, parts.clock),
             clock=parts.clock,
             gateway_url=self._listeners.gateway_url,
+            may_invoke=parts.gate.may_invoke,
         )
         gateway_front = Front(
             gateway.handle,
@@ -335,6 +346,7 @@ def build_services(
     triggers_changed: Callable[[], None],
     inventory: Inventory,
     queue: "QueueSide | None" = None,
+    people: People | None = None,
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
@@ -374,7 +386,7 @@ def build_services(
             region=region,
             on_change=triggers_changed,
         ),
-        identity=IdentityService(store, clock, region=region),
+        identity=people.identity if people else IdentityService(store, clock, region=region),
         observability=ObservabilityService(
             store=store, logs=parts.logs, region=region, limits=limits, idle_release_s=settings.idle_release_s
         ),
@@ -383,6 +395,11 @@ def build_services(
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
         dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
+        iam=people.iam if people else None,
+        policies=people.policies if people else None,
+        agencies=people.agencies if people else None,
+        federation=people.federation if people else None,
+        audit=people.audit if people else None,
         asynchronous=queue.service(settings, parts) if queue else None,
         resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
     )

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from funclet.api.access import Gate
 from funclet.api.app import Api
 from funclet.api.app_auth import AppAuthenticator
 from funclet.api.call import Operation, Services
@@ -17,6 +18,7 @@ from funclet.model.errors import ModelError
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.identity import Principal, Project, User
 from funclet.model.invocation import Completed, Report
+from funclet.model.policy import EVERYTHING
 from funclet.services.gateway_access import GatewayAccessService
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
@@ -59,7 +61,7 @@ class HeaderAuthenticator:
         if project is None:
             raise ModelError("APIG.0301", "Incorrect IAM authentication information.")
         user = User(user_id="u" * 32, name="admin", domain_id=project.domain_id, password_hash="")
-        return Principal(project=project, user=user)
+        return Principal(project=project, user=user, grants=EVERYTHING)
 
 
 class Stack:
@@ -100,6 +102,7 @@ class Stack:
             authorizers=Authorizers(self.catalog, self.invoker, self.clock),
             clock=self.clock,
             gateway_url=GATEWAY_URL,
+            may_invoke=Gate(self.clock, region=REGION).may_invoke,
         )
         services = Services(
             functions=None,

@@ -1,13 +1,16 @@
-"""The pipeline of every API request: match, authenticate, call, render. Start with `Api.handle`."""
+"""The pipeline of every API request: match, authenticate, authorize, call, render. Start with `Api.handle`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from funclet.api import errors
+from funclet.api.access import Gate, Rule, rule_of
 from funclet.api.auth import Authenticator
 from funclet.api.call import Call, Operation, Services
 from funclet.api.probes import Probes
+from funclet.api.traces import Tracer
+from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.model.errors import ModelError
@@ -31,7 +34,10 @@ class _Node:
 
     literals: "dict[str, _Node]" = field(default_factory=dict)
     parameter: "_Node | None" = None
-    methods: dict[str, Operation] = field(default_factory=dict)
+    methods: dict[str, tuple[Operation, Rule]] = field(default_factory=dict)
+
+
+_Match = tuple[Operation, Rule, Mapping[str, str]]
 
 
 class Api:
@@ -44,12 +50,26 @@ class Api:
         services: Services,
         authenticator: Authenticator,
         probes: Probes | None = None,
+        gate: Gate | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        """Take what answers requests.
+
+        Args:
+            operations: the table.
+            services: the use cases.
+            authenticator: tells who calls.
+            probes: answers beside the table.
+            gate: tells who may call what; without one, of a server in an unnamed region.
+            tracer: keeps the audit log; None: there is none.
+        """
         self._services = services
         self._probes = probes
         self._authenticator = authenticator
+        self._gate = gate or Gate(SystemClock(), region="")
+        self._tracer = tracer
         self._root = _Node()
-        self._matched: dict[tuple[str, str], tuple[Operation, Mapping[str, str]]] = {}
+        self._matched: dict[tuple[str, str], _Match] = {}
         for operation in operations:
             _insert(self._root, operation)
 
@@ -69,7 +89,7 @@ class Api:
     def body_limit(self, method: str, raw_path: str) -> tuple[int, str]:
         """Return the largest body in bytes for a request, and the code with which a larger one is refused."""
         try:
-            operation, _ = self._match(method, raw_path)
+            operation, _, _ = self._match(method, raw_path)
         except ModelError:
             return MAX_UNMATCHED_BODY_BYTES, "FSS.0413"
         return operation.max_body_bytes, _too_large_code(operation)
@@ -78,12 +98,18 @@ class Api:
         probe = self._probes.find(request) if self._probes is not None else None
         if probe is not None:
             return await probe(request)
-        operation, parameters = self._match(request.method, request.raw_path)
-        if operation.is_public:
-            principal = _ANONYMOUS
-        else:
-            principal = await self._authenticator.authenticate(request)
-            _check_project(parameters, principal)
+        operation, rule, parameters = self._match(request.method, request.raw_path)
+        principal = _ANONYMOUS
+        try:
+            if not operation.is_public:
+                principal = await self._authenticator.authenticate(request)
+                _check_project(parameters, principal)
+                self._gate.check(operation, rule, request, parameters, principal)
+        except ModelError as error:
+            if self._tracer is not None:
+                resource = self._gate.resource_of(operation, rule, request, parameters, principal)
+                self._tracer.denied(operation, rule, request, principal, resource, request_id, error)
+            raise
         if len(request.body) > operation.max_body_bytes:
             raise ModelError(
                 _too_large_code(operation), f"The body is larger than the {operation.max_body_bytes} bytes allowed."
@@ -97,10 +123,14 @@ class Api:
             query=_decode_query(request.raw_query),
             request=request,
             request_id=request_id,
+            gate=self._gate,
         )
+        if rule.is_traced and self._tracer is not None:
+            resource = self._gate.resource_of(operation, rule, request, parameters, principal)
+            return await self._tracer.serve(operation, rule, call, resource)
         return await operation.serve(call)
 
-    def _match(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
+    def _match(self, method: str, raw_path: str) -> _Match:
         key = (method, raw_path)
         found = self._matched.get(key)
         if found is None:
@@ -111,17 +141,18 @@ class Api:
                 self._matched[key] = found
         return found
 
-    def _search(self, method: str, raw_path: str) -> tuple[Operation, Mapping[str, str]]:
+    def _search(self, method: str, raw_path: str) -> _Match:
         # Only one slash is ignored: a redirect would make clients sign again with the wrong headers.
         segments = [_decode_segment(part) for part in raw_path.removesuffix("/").split("/")[1:]]
         node, values = _find(self._root, segments, 0) or (None, [])
         if node is None:
             raise ModelError("APIG.0101", f"No API answers under {raw_path[:200]}.")
-        operation = node.methods.get(method)
-        if operation is None:
+        row = node.methods.get(method)
+        if row is None:
             allowed = ", ".join(sorted(node.methods))
             raise ModelError("FSS.0405", f"{method} is not possible under {raw_path[:200]}, only {allowed}.")
-        return operation, dict(zip(_parameter_names(operation.path), values, strict=True))
+        operation, rule = row
+        return operation, rule, dict(zip(_parameter_names(operation.path), values, strict=True))
 
 
 def _insert(root: _Node, operation: Operation) -> None:
@@ -134,7 +165,7 @@ def _insert(root: _Node, operation: Operation) -> None:
             node = node.literals.setdefault(segment, _Node())
     if operation.method in node.methods:
         raise ValueError(f"two operations answer {operation.method} {operation.path}")
-    node.methods[operation.method] = operation
+    node.methods[operation.method] = (operation, rule_of(operation))
 
 
 def _find(node: _Node, segments: list[str], depth: int) -> tuple[_Node, list[str]] | None:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -20,7 +20,11 @@ from funclet.base.clock import Clock
 from funclet.base.http import Request
 from funclet.model.errors import ModelError
 from funclet.model.identity import AccessKey, Principal, Token
+from funclet.services.key_secrets import reveal_secret
+from funclet.services.permissions import principal_of_claims, principal_of_user
+from funclet.services.temporary import PREFIX, Claims, TemporaryKeys
 from funclet.store.protocol import Store, Tx
+from funclet.vault import Vault, VaultError
 
 ALGORITHM = "SDK-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -75,14 +79,20 @@ class Remembered(Generic[T]):
         reading = self._reading.get(name)
         if reading is None:
             reading = self._reading[name] = asyncio.create_task(self._read(name, read), name="read a credential")
-            reading.add_done_callback(lambda _: self._reading.pop(name))
+            reading.add_done_callback(lambda done: self._ended(name, done))
         # Shielded: one that goes away must not end what others wait for.
         return await asyncio.shield(reading)
 
     async def _read(self, name: str, read: Callable[[], Awaitable[T | None]]) -> T | None:
         value = await read()
-        self.put(name, value)
+        # Unless all was forgotten meanwhile.
+        if self._reading.get(name) is asyncio.current_task():
+            self.put(name, value)
         return value
+
+    def _ended(self, name: str, reading: "asyncio.Task[T | None]") -> None:
+        if self._reading.get(name) is reading:
+            del self._reading[name]
 
     def put(self, name: str, value: T | None) -> None:
         """Remember `value` for `name`, dropping the oldest entry when there are too many."""
@@ -97,22 +107,56 @@ class Remembered(Generic[T]):
             if len(entries) > MAX_REMEMBERED:
                 del entries[next(iter(entries))]
 
+    def clear(self) -> None:
+        """Forget everything, and what is being read: it may be old by now."""
+        self._known.clear()
+        self._unknown.clear()
+        self._reading.clear()
+
 
 class Authenticator:
     """Turns the credentials of a request into its caller. Safe to use from many tasks of one loop."""
 
-    def __init__(self, store: Store, clock: Clock, *, find_key: "FindKey | None" = None) -> None:
-        """Take the parts; `find_key` looks up the keys of others than users."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        vault: Vault | None = None,
+        temporary: TemporaryKeys | None = None,
+        find_key: "FindKey | None" = None,
+    ) -> None:
+        """Take what credentials are checked with.
+
+        Args:
+            store: has users, keys, tokens and permissions.
+            clock: judges dates.
+            vault: opens sealed secrets; None: there are none.
+            temporary: reads temporary keys and tokens; None: there are none.
+            find_key: looks up the keys of others than users.
+        """
         self._store = store
         self._clock = clock
-        self._find_key = _find_key if find_key is None else _credential_of(find_key)
+        self._vault = vault
+        self._temporary = temporary
+        self._find_key = self._find_key_of_user if find_key is None else _credential_of(find_key)
         self._keys = Remembered[_Credential[AccessKey]](clock)
         self._tokens = Remembered[_Credential[Token]](clock)
+        # Apart: what goes with a key must never be taken for a token.
+        self._temporary_keys = Remembered[_Credential[Claims]](clock)
+        self._temporary_tokens = Remembered[_Credential[Claims]](clock)
+
+    def forget(self) -> None:
+        """Look everything up anew: users, their credentials or their permissions have changed."""
+        self._keys.clear()
+        self._tokens.clear()
+        self._temporary_keys.clear()
+        self._temporary_tokens.clear()
 
     async def authenticate(self, request: Request) -> Principal:
         """Return the caller of `request`.
 
-        A key or token that was changed or removed may still act for `REMEMBERED_S` seconds.
+        What was changed holds at once where `forget` is called, elsewhere within `REMEMBERED_S` seconds.
 
         Raises:
             ModelError: APIG.0301, and whether the date, the form or the credentials are at fault.
@@ -136,7 +180,7 @@ class Authenticator:
             )
         access, signed_headers, given = parts.groups()
         self._check_date(request, signed_headers)
-        credential = await self._lookup(self._keys, access, self._find_key)
+        credential = await self._key(request, access)
         secret = credential.proof.secret if credential else _NO_SECRET
         if len(request.body) > LARGE_BODY_BYTES:
             payload_hash = await asyncio.to_thread(_hash_payload, request)
@@ -147,6 +191,40 @@ class Authenticator:
             raise _refusal("the access key is unknown or the signature does not match")
         self._check_temporary(request, credential.proof)
         return credential.principal
+
+    async def _key(self, request: Request, access: str) -> _Credential[AccessKey] | None:
+        security_token = request.headers.get("x-security-token", "")
+        if not security_token.startswith(PREFIX):
+            return await self._lookup(self._keys, access, self._find_key)
+        held = await self._claimed(security_token, is_key=True)
+        if held is None or held.proof.access != access:
+            return None
+        claims = held.proof
+        key = AccessKey(
+            access=access,
+            secret=claims.secret,
+            user_id=claims.user_id,
+            project_id=claims.project_id,
+            security_token=security_token,
+            expires_at=claims.expires_at,
+        )
+        return _Credential(key, held.principal)
+
+    async def _claimed(self, sealed: str, *, is_key: bool) -> _Credential[Claims] | None:
+        remembered = self._temporary_keys if is_key else self._temporary_tokens
+        is_remembered, held = remembered.get(sealed)
+        if is_remembered or self._temporary is None:
+            return held
+        claims = self._temporary.read_key(sealed) if is_key else self._temporary.read_token(sealed)
+        if claims is None:
+            return None
+        now = self._clock.now()
+
+        def find(tx: Tx) -> _Credential[Claims] | None:
+            principal = principal_of_claims(tx, claims, now=now)
+            return _Credential(claims, principal) if principal else None
+
+        return await remembered.get_or_read(sealed, lambda: self._store.read(find))
 
     def _check_date(self, request: Request, signed_headers: str) -> None:
         date = request.headers.get("x-sdk-date", "")
@@ -163,7 +241,11 @@ class Authenticator:
             raise _refusal("the temporary access key has expired")
 
     async def _bearer(self, token: str) -> Principal:
-        credential = await self._lookup(self._tokens, token_digest(token), _find_token)
+        credential: _Credential[Token] | _Credential[Claims] | None
+        if token.startswith(PREFIX):
+            credential = await self._claimed(token, is_key=False)
+        else:
+            credential = await self._lookup(self._tokens, token_digest(token), _find_token)
         if credential is None or credential.proof.expires_at <= self._clock.now():
             raise _refusal("the token is unknown or has expired; get a new one from POST /v3/auth/tokens")
         return credential.principal
@@ -175,6 +257,17 @@ class Authenticator:
         find: Callable[[Tx, str], _Credential[T] | None],
     ) -> _Credential[T] | None:
         return await remembered.get_or_read(name, lambda: self._store.read(lambda tx: find(tx, name)))
+
+    def _find_key_of_user(self, tx: Tx, access: str) -> _Credential[AccessKey] | None:
+        key = tx.identities.access_key(access)
+        principal = principal_of_user(tx, key.user_id, key.project_id) if key and key.is_active else None
+        if key is None or principal is None:
+            return None
+        try:
+            secret = reveal_secret(self._vault, key.secret, access)
+        except VaultError as error:
+            raise ModelError("FSS.0500", f"The secret of the access key cannot be read: {error}") from error
+        return _Credential(replace(key, secret=secret), replace(principal, is_temporary=key.expires_at is not None))
 
 
 @lru_cache(maxsize=64)
@@ -259,25 +352,10 @@ def _credential_of(find_key: FindKey) -> Callable[[Tx, str], _Credential[AccessK
     return find
 
 
-def _find_key(tx: Tx, access: str) -> _Credential[AccessKey] | None:
-    key = tx.identities.access_key(access)
-    return _with_principal(tx, key) if key else None
-
-
 def _find_token(tx: Tx, digest: str) -> _Credential[Token] | None:
     token = tx.identities.token(digest)
-    return _with_principal(tx, token) if token else None
-
-
-_Proof = TypeVar("_Proof", AccessKey, Token)
-
-
-def _with_principal(tx: Tx, proof: _Proof) -> _Credential[_Proof] | None:
-    user = tx.identities.user(proof.user_id)
-    project = next((p for p in tx.identities.projects() if p.project_id == proof.project_id), None)
-    if user is None or project is None:
-        return None
-    return _Credential(proof, Principal(project=project, user=user))
+    principal = principal_of_user(tx, token.user_id, token.project_id) if token else None
+    return _Credential(token, principal) if token and principal else None
 
 
 def _refusal(reason: str) -> ModelError:

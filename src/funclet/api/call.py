@@ -8,14 +8,20 @@ from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
 
 if TYPE_CHECKING:
+    from funclet.api.access import Gate
+    from funclet.services.agencies import AgencyService
     from funclet.services.asynchronous import AsyncService
+    from funclet.services.audit import AuditService
     from funclet.services.connections import ConnectionService
     from funclet.services.dependencies import DependencyService
+    from funclet.services.federation import FederationService
     from funclet.services.functions import FunctionService
     from funclet.services.gateway_access import GatewayAccessService
+    from funclet.services.iam import IamService
     from funclet.services.identity import IdentityService
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
+    from funclet.services.policies import PolicyService
     from funclet.services.resources import Resources
     from funclet.services.streams import StreamService
     from funclet.services.topics import TopicService
@@ -38,6 +44,12 @@ class Services:
     connections: "ConnectionService"
     gateway: "GatewayAccessService"
     dependencies: "DependencyService"
+    iam: "IamService | None" = None
+    policies: "PolicyService | None" = None
+    agencies: "AgencyService | None" = None
+    federation: "FederationService | None" = None
+    audit: "AuditService | None" = None
+    """None, as the four above, in processes that pass such requests on."""
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
     resources: "Resources | None" = None
@@ -57,6 +69,8 @@ class Call:
     request: Request
     request_id: str
     """Sent back as X-Request-Id."""
+    gate: "Gate"
+    """For what a caller may do beyond the action of the operation."""
 
 
 def resources_of(call: Call) -> "Resources":

@@ -8,7 +8,9 @@ leading slash stand under `/v2/{project_id}/`. Start with `OPERATIONS`.
 from dataclasses import replace
 
 from funclet.api.call import Operation, Serve
+from funclet.api.iam_operations import IAM_OPERATIONS
 from funclet.api.wire import (
+    agencies,
     applications,
     asynchronous,
     connections,
@@ -171,7 +173,13 @@ _FUNCTIONS = (
     _row("DeleteFunction", "DELETE", "fgs/functions/{function_urn}", functions.delete_function),
     _row("ListFunctions", "GET", "fgs/functions", functions.list_functions),
     _row("ListRuntimeTypes", "GET", "fgs/runtimetypes", functions.list_runtime_types, in_sdk=False),
-    _row("ListServiceTrustedAgencies", "GET", "fgs/service-trusted-agencies", in_sdk=False),
+    _row(
+        "ListServiceTrustedAgencies",
+        "GET",
+        "fgs/service-trusted-agencies",
+        agencies.list_service_trusted_agencies,
+        in_sdk=False,
+    ),
     _row("ShowFunctionCode", "GET", "fgs/functions/{function_urn}/code", functions.show_function_code),
     _row("ShowFunctionConfig", "GET", "fgs/functions/{function_urn}/config", functions.show_function_config),
     _upload("UpdateFunctionCode", "PUT", "fgs/functions/{function_urn}/code", functions.update_function_code),
@@ -191,7 +199,14 @@ _FUNCTIONS = (
 )
 
 _IDENTITY = (
-    _row("CreateTemporaryAccessKey", "POST", "/v3.0/OS-CREDENTIAL/securitytokens", in_sdk=False),
+    _row(
+        "CreateTemporaryAccessKey",
+        "POST",
+        "/v3.0/OS-CREDENTIAL/securitytokens",
+        agencies.create_temporary_access_key,
+        in_sdk=False,
+        max_body_bytes=MAX_LOGIN_BODY_BYTES,
+    ),
     _row(
         "CreateToken",
         "POST",
@@ -483,5 +498,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *_TOPICS,
     *_STREAMS,
     *_GATEWAY,
+    *IAM_OPERATIONS,
 )
 """All rows: those of the API, then ours."""

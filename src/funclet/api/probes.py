@@ -8,11 +8,13 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 
+from funclet.api.actions import METRICS_ACTION
 from funclet.api.auth import Authenticator
 from funclet.base.clock import Clock
 from funclet.base.http import TEXT, Request, Response
 from funclet.metrics import CONTENT_TYPE, Standing, render
 from funclet.model.errors import ModelError
+from funclet.model.policy import Access
 from funclet.store.protocol import Store, StoreUnavailable
 
 READY_AGE_S = 1.0
@@ -114,6 +116,8 @@ class Probes:
         principal = await self._authenticator.authenticate(request)
         if principal.project.project_id != self._operator_project_id:
             raise ModelError("FSS.0403", "Metrics are for users of the server's first project.")
+        if not principal.grants.allows(Access(actions=(METRICS_ACTION,))):
+            raise ModelError("FSS.0403", f"'{principal.user.name}' is not authorized to perform {METRICS_ACTION}.")
 
 
 def _text(status: int, text: str) -> Response:

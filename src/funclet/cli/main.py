@@ -33,6 +33,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "trigger": ("trigger", "trigger", "List, create, update and delete triggers."),
     "dependency": ("dependency", "dependency", "List, show, create and delete dependencies."),
     "connection": ("connection", "connection", "Connect object stores and brokers to destinations."),
+    "iam": ("iam", "iam", "Manage users, groups, keys, policies and agencies."),
+    "audit": ("audit", "audit", "Show who did what."),
     "async": ("asynchronous", "asynchronous", "List, show, cancel and replay asynchronous requests."),
     "api": ("api", "api", "Call any operation of the API by its name."),
     "explain": ("explain", "explain", "Explain an error code."),

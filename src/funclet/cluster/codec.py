@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from funclet.base.http import Request, Response
+from funclet.model.audit import Trace
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import Invocation, Outcome, Report, Submission
 
@@ -45,6 +46,9 @@ class Hello:
 class Hint:
     """What has changed: a function, or with an empty name only triggers."""
 
+    is_of_identity: bool = False
+    """Whether it is users, their credentials or their permissions instead."""
+
     project_id: str = ""
     package: str = ""
     name: str = ""
@@ -69,6 +73,7 @@ class Cancellation:
     is_forced: bool
 
 
+decode_traces: Callable[[bytes], list[Trace]] = msgspec.msgpack.Decoder(list[Trace]).decode
 decode_cancellation = msgspec.msgpack.Decoder(Cancellation).decode
 decode_flag: Callable[[bytes], bool] = msgspec.msgpack.Decoder(bool).decode
 decode_hello = msgspec.msgpack.Decoder(Hello).decode

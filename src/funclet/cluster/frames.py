@@ -41,6 +41,8 @@ class Kind(IntEnum):
     """A timer will fire: the version and the seconds until then."""
     METRICS = 13
     """Answered with all counters and gauges of the process."""
+    TRACES = 15
+    """Entries of the audit log."""
     CANCEL = 14
     """End what runs a request; answered with whether there was something."""
 

@@ -20,6 +20,7 @@ from funclet.cluster.hub import Answer, Hub
 from funclet.cluster.link import Connection, Link, LinkAway, LinkLost, RemoteFault
 from funclet.cluster.member import Member
 from funclet.cluster.sharded import ShardedInvoker
+from funclet.model.audit import Trace
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Node, Submission
 
@@ -175,7 +176,7 @@ class Mesh:
 
 
 class Head:
-    """What a process asks of process 0. Implements `model.invocation.Submitter`."""
+    """What a process asks of process 0. Implements `model.invocation.Submitter` and `model.audit.Journal`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -196,6 +197,22 @@ class Head:
         if done.code:
             raise ModelError(done.code, done.message, retry_after_s=done.retry_after_s)
         return done.request_id
+
+    def note(self, trace: Trace) -> None:
+        """See `Journal.note`. Where process 0 is away, the trace is lost with it."""
+        with contextlib.suppress(LinkAway):
+            if self._link.connection is not None:
+                sent = self._link.connection.request(Kind.TRACES, encode([trace]))
+                # Nobody waits; whatever comes of it is looked at, so that it is not reported as lost.
+                sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def keep(self, trace: Trace) -> None:
+        """Refuse: what is changed is changed in process 0.
+
+        Raises:
+            AssertionError: always.
+        """
+        raise AssertionError(f"{trace.operation} was served outside process 0")
 
     async def _ask(self, kind: Kind, body: bytes) -> bytes:
         try:

@@ -21,7 +21,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.eviction import keep_value
 from funclet.dataplane.foresight import Foresight, Key
-from funclet.dataplane.instance import Instance
+from funclet.dataplane.instance import Credentials, Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec
 from funclet.dataplane.pace import Pace
 from funclet.dataplane.pool import Given, Pool, StartFailed
@@ -66,6 +66,8 @@ class DispatcherOptions:
     refuses_early: bool = True
     """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
     launch: LaunchOptions
+    credentials: Credentials = lambda _: {}
+    """What functions get to sign their own requests with."""
 
 
 @dataclass(slots=True)
@@ -309,6 +311,7 @@ class Dispatcher:
             deadlines=self._deadlines,
             pace=self._pace,
             record=self._record,
+            credentials=self._options.credentials,
         )
         try:
             failure = await instance.start(spec)

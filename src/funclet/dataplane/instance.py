@@ -50,6 +50,10 @@ _REST_S = 0.005
 _NOTHING_USED = Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
 
 
+Credentials = Callable[[FunctionVersion], Mapping[str, str]]
+"""Returns what a function may sign its own requests with, by the names of the frame contract; at once."""
+
+
 class InstanceState(StrEnum):
     """Where an instance is in its life."""
 
@@ -83,6 +87,7 @@ class Instance:
         deadlines: Deadlines,
         pace: Pace,
         record: Callable[[Report], None],
+        credentials: Credentials,
     ) -> None:
         self.version = version
         self.memory_mib = memory_mib
@@ -106,6 +111,7 @@ class Instance:
         self._pace = pace
         self._record = record
         """Takes what the instance prints outside of requests."""
+        self._credentials = credentials
         self._behind: deque[tuple[str, asyncio.Future[Answer], float]] = deque()
         """Requests that were sent while another one ran: ids, answers, time limits in seconds."""
         self._answered_at = 0.0
@@ -337,7 +343,7 @@ class Instance:
             if self._connection.expected:
                 return await self._connection.expected[-1]
             await self._connection.ready()
-        return await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000))
+        return await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000), meta=self._meta())
 
     def _start_timeout(self, phase: str, deadline_s: float) -> Fault:
         if phase == "load":
@@ -371,7 +377,7 @@ class Instance:
                 FrameType.INVOKE,
                 invocation.request_id,
                 timeout_ms=timeout_s * 1000,
-                meta={"alias": invocation.alias} if invocation.alias else None,
+                meta=self._meta(invocation.alias),
                 body=invocation.payload,
                 watch_s=watch_s,
             )
@@ -395,6 +401,11 @@ class Instance:
             self._pace.leave()
             if future is not None:
                 self._deadlines.discard(future)
+
+    def _meta(self, alias: str = "") -> Mapping[str, str]:
+        """Return what a request carries beside its event."""
+        credentials = self._credentials(self.version)
+        return {"alias": alias, **credentials} if alias else credentials
 
     def _begin_next(self) -> None:
         """The runtime goes on with the request behind: its time begins now."""

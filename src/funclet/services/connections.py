@@ -23,6 +23,7 @@ from funclet.outside.links import Links, OpenedConnection
 from funclet.outside.objects import ObjectStores
 from funclet.outside.outgoing import SendFailed
 from funclet.outside.s3 import S3Failed
+from funclet.services.key_secrets import reseal_secrets
 from funclet.store.messaging import connection_context
 from funclet.store.protocol import Store, Tx
 from funclet.vault import Vault, VaultError
@@ -124,6 +125,7 @@ class ConnectionService:
             tx.triggers.reseal(reseal)
             tx.gateway.reseal(reseal)
             tx.functions.reseal(reseal)
+            reseal_secrets(vault, tx)
 
         await self._store.write(reseal_all)
         await asyncio.to_thread(vault.drop_old_keys)

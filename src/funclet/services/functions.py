@@ -43,6 +43,7 @@ from funclet.store.protocol import Duplicate, FunctionFilter, Store, Tx
 OnChange = Callable[[str, str, str], None]
 """Called with project id, package and name of a function that has changed."""
 
+_EVERYTHING = 2**31
 PINNED = "is_pinned"
 _DEFAULT_FILENAMES = {"zip": "index.zip", "jar": "index.jar"}
 # platform.md 2.15: changes of these leave running instances alone, so they do not raise the revision.
@@ -155,9 +156,19 @@ class FunctionService:
         parsed = self.parse_urn(principal, urn)
         return await self._store.read(lambda tx: require_version(tx, parsed))
 
-    async def find(self, wanted: FunctionFilter) -> tuple[Sequence[FunctionVersion], int]:
-        """Return a page of functions and the count of all matches."""
-        return await self._store.read(lambda tx: tx.functions.find(wanted))
+    async def find(
+        self, wanted: FunctionFilter, *, may_see: Callable[[str, str], bool] | None = None
+    ) -> tuple[Sequence[FunctionVersion], int]:
+        """Return a page of functions and the count of all matches; only of those that `may_see` admits.
+
+        `may_see` is given package and name; None admits all.
+        """
+        if may_see is None:
+            return await self._store.read(lambda tx: tx.functions.find(wanted))
+        everything = replace(wanted, offset=0, limit=_EVERYTHING)
+        found, _ = await self._store.read(lambda tx: tx.functions.find(everything))
+        seen = [version for version in found if may_see(version.package, version.name)]
+        return seen[wanted.offset : wanted.offset + wanted.limit], len(seen)
 
     async def update_config(self, principal: Principal, urn: str, change: ConfigChange) -> FunctionVersion:
         """Change settings of `latest`; new invocations see them when this returns.

@@ -1,32 +1,34 @@
 """Projects, logins and tokens, and what a new server starts with (`bootstrap_identity`).
 
-Passwords are kept as scrypt hashes, tokens as SHA-256 digests: neither can be
-read back from the database.
+Passwords are kept as hashes, tokens as SHA-256 digests: neither can be read back
+from the database. Secrets of access keys are sealed: signatures need them.
 """
 
 import asyncio
 import hashlib
-import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from funclet.base.clock import Clock
 from funclet.base.ids import new_hex_id
 from funclet.model.errors import ModelError
-from funclet.model.identity import AccessKey, Principal, Project, Token, User
+from funclet.model.identity import DAY_S, FUNCTION_SERVICE, AccessKey, Agency, Group, Principal, Project, Token, User
+from funclet.model.roles import FIRST_AGENCIES, FIRST_GROUPS, OWNER_ROLE
+from funclet.services.key_secrets import seal_secret
+from funclet.services.passwords import hash_password, is_outdated, password_matches
+from funclet.services.permissions import policies_of, principal_of_user
 from funclet.store.protocol import Store, Tx
+from funclet.vault import Vault
 
-TOKEN_LIFETIME_S = 24 * 3600.0
+TOKEN_LIFETIME_S = DAY_S
 MAX_FAILURES = 10
 FAILURE_WINDOW_S = 60.0
 MAX_WATCHED_NAMES = 10_000
-MAX_PASSWORD_LENGTH = 1024
 ADMIN_NAME = "admin"
-# Each takes 16 MiB and a core for some 50 ms.
+# Each takes 20 MiB and a core for some 30 ms.
 MAX_CONCURRENT_HASHES = 2
 
-_SALT_BYTES = 16
 _WRONG_PASSWORD = "The username or password is wrong."  # noqa: S105 - a message
 
 
@@ -38,6 +40,8 @@ class Login:
     token: Token
     user: User
     project: Project
+    roles: tuple[str, ...] = ()
+    """Names of what the user may do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +95,17 @@ class IdentityService:
             matches = await asyncio.to_thread(password_matches, password, user.password_hash if user else "")
             if not matches:
                 self._failures.setdefault(watched, []).append(self._clock.monotonic())
-        if user is None or not matches:
+        if user is None or not matches or not user.is_enabled:
             raise ModelError("FSS.0401", _WRONG_PASSWORD)
         project = await self._project(user, scope)
         if domain and domain not in (project.domain_id, project.domain_name):
             raise ModelError("FSS.0401", _WRONG_PASSWORD)
         self._failures.pop(watched, None)
-        return await self._issue(user, project, expires_at=self._clock.now() + TOKEN_LIFETIME_S)
+        renewed = ""
+        if is_outdated(user.password_hash):
+            async with self._hashing:
+                renewed = await asyncio.to_thread(hash_password, password)
+        return await self._issue(user, project, expires_at=self._clock.now() + TOKEN_LIFETIME_S, renewed_hash=renewed)
 
     async def rescope(self, *, text: str, scope: Scope) -> Login:
         """Return a new token for the holder of another one; it expires when that one does.
@@ -122,12 +130,61 @@ class IdentityService:
         projects = await self._store.read(lambda tx: tx.identities.projects())
         return [p for p in projects if p.domain_id == principal.user.domain_id and name in ("", p.name)]
 
-    async def users(self, principal: Principal, *, name: str = "") -> Sequence[User]:
-        """Return the user called `name` if the caller's domain has one; without a name, the caller."""
-        if not name:
-            return [principal.user]
-        user = await self._store.read(lambda tx: tx.identities.user_named(name))
-        return [user] if user and user.domain_id == principal.user.domain_id else []
+    async def users(self, principal: Principal, *, name: str = "", with_others: bool = False) -> Sequence[User]:
+        """Return the users of the caller's domain by name, only the one called `name` if given.
+
+        Without `with_others` there is nobody but the caller.
+        """
+        found = await self._store.read(lambda tx: tx.iam.users(principal.user.domain_id)) if with_others else []
+        return [user for user in found or [principal.user] if name in ("", user.name)]
+
+    async def caller_of(self, text: str) -> Principal | None:
+        """Return who acts with a token; None if it is unknown, has expired, or its user is disabled."""
+        held = await self.find_token(text)
+        if held is None:
+            return None
+        ids = (held.user.user_id, held.project.project_id)
+        return await self._store.read(lambda tx: principal_of_user(tx, *ids))
+
+    async def login_federated(self, *, user: User, groups: Sequence[str], scope: Scope, expires_at: float) -> Login:
+        """Return a token for a user whom an issuer vouches for, and who is then in exactly these groups.
+
+        Args:
+            user: with the id that belongs to issuer and subject; one that is known keeps its name.
+            groups: names; those that do not exist are left out.
+            scope: as for a login.
+            expires_at: seconds since the epoch; the token does not live longer than a day.
+
+        Raises:
+            ModelError: FSS.0401 if the scope is wrong or the user was disabled here.
+        """
+        project = await self._project(user, scope)
+        now = self._clock.now()
+
+        def join(tx: Tx) -> User:
+            known = tx.identities.user(user.user_id)
+            if known is None:
+                taken = tx.identities.user_named(user.name) is not None
+                known = replace(
+                    user, name=f"{user.name[:50]}-{user.user_id[:8]}" if taken else user.name, created_at=now
+                )
+                tx.identities.add_user(known)
+            if not known.is_enabled:
+                raise ModelError("FSS.0401", f"The user '{known.name}' is disabled.")
+            for group in tx.iam.list(Group, known.domain_id):
+                if group.name in groups:
+                    tx.iam.add_member(group.group_id, known.user_id)
+                else:
+                    tx.iam.remove_member(group.group_id, known.user_id)
+            return known
+
+        joined = await self._store.write(join)
+        return await self._issue(joined, project, expires_at=min(expires_at, now + TOKEN_LIFETIME_S))
+
+    async def domain_of_first_project(self) -> str:
+        """Return the id of the domain that users of an issuer belong to."""
+        projects = await self._store.read(lambda tx: tx.identities.projects())
+        return projects[0].domain_id
 
     async def _project(self, user: User, scope: Scope) -> Project:
         for project in await self._store.read(lambda tx: tx.identities.projects()):
@@ -140,7 +197,7 @@ class IdentityService:
                 return project
         raise ModelError("FSS.0401", "The scope names no project or domain of this user.")
 
-    async def _issue(self, user: User, project: Project, *, expires_at: float) -> Login:
+    async def _issue(self, user: User, project: Project, *, expires_at: float, renewed_hash: str = "") -> Login:
         text = secrets.token_urlsafe(48)
         now = self._clock.now()
         token = Token(
@@ -151,12 +208,17 @@ class IdentityService:
             expires_at=expires_at,
         )
 
-        def store(tx: Tx) -> None:
+        def store(tx: Tx) -> tuple[str, ...]:
             tx.identities.forget_expired(now=now)
             tx.identities.add_token(token)
+            current = tx.identities.user(user.user_id)
+            if current is not None:
+                password_hash = renewed_hash or current.password_hash
+                tx.iam.update_user(replace(current, last_login_at=now, password_hash=password_hash))
+            return _roles(tx, user, project)
 
-        await self._store.write(store)
-        return Login(text=text, token=token, user=user, project=project)
+        roles = await self._store.write(store)
+        return Login(text=text, token=token, user=user, project=project, roles=roles)
 
     def _check_failures(self, watched: tuple[str, str]) -> None:
         now = self._clock.monotonic()
@@ -178,11 +240,13 @@ async def bootstrap_identity(
     ak: str | None = None,
     sk: str | None = None,
     password: str | None = None,
+    vault: Vault | None = None,
 ) -> Credentials | None:
-    """Give an empty store its project (named as the region), domain, user `admin` and access key.
+    """Give an empty store its project (named as the region), domain, user `admin`, access key, groups and agencies.
 
     Whatever is not given is drawn at random. A store that has a project keeps all it has; only a key
-    pair that is given is added to it, or takes the place of the one with the same public part.
+    pair that is given is added to it, or takes the place of the one with the same public part, and groups and
+    agencies are made where there were none. `vault` seals the secret; without it, that is done later.
 
     Returns:
         What was created, or None if the store had a project already.
@@ -191,14 +255,15 @@ async def bootstrap_identity(
     password_hash = await asyncio.to_thread(hash_password, password)
     domain_id = new_hex_id()
     project = Project(project_id=project_id or new_hex_id(), name=region, domain_id=domain_id, domain_name=ADMIN_NAME)
-    user = User(user_id=new_hex_id(), name=ADMIN_NAME, domain_id=domain_id, password_hash=password_hash)
+    user = User(user_id=new_hex_id(), name=ADMIN_NAME, domain_id=domain_id, password_hash=password_hash, is_owner=True)
     key = AccessKey(
         access=ak or secrets.token_hex(10).upper(),
         secret=sk or secrets.token_urlsafe(30),
         user_id=user.user_id,
         project_id=project.project_id,
     )
-    if not await store.write(lambda tx: _create(tx, project, user, key, adds_key=bool(ak and sk))):
+    stored = key if vault is None else replace(key, secret=seal_secret(vault, key.secret, key.access))
+    if not await store.write(lambda tx: _create(tx, project, user, stored, adds_key=bool(ak and sk))):
         return None
     return Credentials(
         project_id=project.project_id,
@@ -211,37 +276,37 @@ async def bootstrap_identity(
     )
 
 
-def hash_password(password: str) -> str:
-    """Return `scrypt$<salt>$<hash>`. Takes some 50 ms; not for the loop's thread."""
-    salt = secrets.token_bytes(_SALT_BYTES)
-    return f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
-
-
-def password_matches(password: str, password_hash: str) -> bool:
-    """Tell whether a password has this hash; never true for an empty hash, and as slow then."""
-    _, salt, expected = password_hash.split("$") if password_hash else ("", "00" * _SALT_BYTES, "")
-    return hmac.compare_digest(_scrypt(password, bytes.fromhex(salt)).hex(), expected)
-
-
-def _scrypt(password: str, salt: bytes) -> bytes:
-    # Longer ones would only cost us time before they are refused.
-    text = password[:MAX_PASSWORD_LENGTH].encode()
-    return hashlib.scrypt(text, salt=salt, n=2**14, r=8, p=1, dklen=32)
-
-
 def _create(tx: Tx, project: Project, user: User, key: AccessKey, *, adds_key: bool) -> bool:
     existing = tx.identities.projects()
     if not existing:
         tx.identities.add_project(project)
         tx.identities.add_user(user)
         tx.identities.add_access_key(key)
+        _create_groups(tx, project.domain_id)
         return True
+    if not tx.iam.list(Group, existing[0].domain_id) and not tx.iam.list(Agency, existing[0].domain_id):
+        _create_groups(tx, existing[0].domain_id)
     admin = tx.identities.user_named(ADMIN_NAME)
     if adds_key and admin is not None:
-        tx.identities.add_access_key(
-            AccessKey(access=key.access, secret=key.secret, user_id=admin.user_id, project_id=existing[0].project_id)
-        )
+        tx.identities.add_access_key(replace(key, user_id=admin.user_id, project_id=existing[0].project_id))
     return False
+
+
+def _create_groups(tx: Tx, domain_id: str) -> None:
+    for name, description, role in FIRST_GROUPS:
+        group = Group(group_id=new_hex_id(), name=name, domain_id=domain_id, description=description)
+        tx.iam.add(group)
+        tx.iam.grant(group.group_id, role.role_id, "")
+    for name, description, role in FIRST_AGENCIES:
+        agency = Agency(
+            agency_id=new_hex_id(),
+            name=name,
+            domain_id=domain_id,
+            trust_domain_name=FUNCTION_SERVICE,
+            description=description,
+        )
+        tx.iam.add(agency)
+        tx.iam.grant(agency.agency_id, role.role_id, "")
 
 
 def _find_login(tx: Tx, text: str, digest: str) -> Login | None:
@@ -249,6 +314,12 @@ def _find_login(tx: Tx, text: str, digest: str) -> Login | None:
     user = tx.identities.user(token.user_id) if token else None
     projects = tx.identities.projects()
     project = next((p for p in projects if token and p.project_id == token.project_id), None)
-    if token is None or user is None or project is None:
+    if token is None or user is None or project is None or not user.is_enabled:
         return None
-    return Login(text=text, token=token, user=user, project=project)
+    return Login(text=text, token=token, user=user, project=project, roles=_roles(tx, user, project))
+
+
+def _roles(tx: Tx, user: User, project: Project) -> tuple[str, ...]:
+    if user.is_owner:
+        return (OWNER_ROLE,)
+    return tuple(policy.name for policy in policies_of(tx, tx.iam.groups_of(user.user_id), project.project_id))

@@ -15,6 +15,7 @@ from funclet.model.invocation import Report, Submission
 from funclet.model.trigger import Trigger
 from funclet.store.dependencies import Dependencies
 from funclet.store.gateway_protocol import GatewayAccess
+from funclet.store.identity import Iam, Traces
 from funclet.store.messaging import Connections, Objects, Reseal, Streams, Topics
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.resources import Applications, Events, Remembered, Tags
@@ -249,6 +250,8 @@ class Tx(Protocol):
     async_configs: AsyncConfigs
     deliveries: Deliveries
     identities: Identities
+    iam: Iam
+    traces: Traces
     topics: Topics
     streams: Streams
     objects: Objects

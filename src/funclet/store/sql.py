@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from funclet.model.function import Alias, FunctionVersion
-from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Submission
 from funclet.model.trigger import Trigger, TriggerStatus, secret_context
 from funclet.model.urn import LATEST
@@ -31,14 +30,16 @@ from funclet.store.protocol import (
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sealing import SEALED, Sealing, sealed_anew
 from funclet.store.sql_async import SqlAsyncConfigs, SqlDeliveries
+from funclet.store.sql_audit import SqlTraces
 from funclet.store.sql_dependencies import SqlDependencies, note_use
 from funclet.store.sql_gateway import SqlGatewayAccess
+from funclet.store.sql_identity import SqlIam, SqlIdentities
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
 from funclet.store.sql_resources import SqlApplications, SqlEvents, SqlRemembered, SqlTags
 
 if TYPE_CHECKING:
-    from funclet.store import messaging, resources
+    from funclet.store import identity, messaging, resources
     from funclet.store.dependencies import Dependencies
     from funclet.store.gateway_protocol import GatewayAccess
 
@@ -57,6 +58,8 @@ class SqlTx:
         self.deliveries: Deliveries = SqlDeliveries(session)
         self.triggers: Triggers = SqlTriggers(session, self.queue)
         self.identities: Identities = SqlIdentities(session)
+        self.iam: identity.Iam = SqlIam(session)
+        self.traces: identity.Traces = SqlTraces(session)
         self.topics: messaging.Topics = SqlTopics(session)
         self.streams: messaging.Streams = SqlStreams(session)
         self.objects: messaging.Objects = SqlObjects(session)
@@ -336,93 +339,3 @@ class SqlTriggers:
 def _qualifier(urn: str) -> str:
     fields = urn.split(":", _URN_FIELDS)
     return fields[_URN_FIELDS] if len(fields) > _URN_FIELDS else LATEST
-
-
-class SqlIdentities:
-    """Projects, users, access keys, tokens. The columns stand in the order of the members."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def add_project(self, project: Project) -> None:
-        """Store a project.
-
-        Raises:
-            Duplicate: the id is taken.
-        """
-        _add(self._session, "add_project", f"project '{project.project_id}' exists", **_columns(project))
-
-    def projects(self) -> Sequence[Project]:
-        """Return all projects, the first one first."""
-        return [
-            Project(project_id=project_id, name=name, domain_id=domain_id, domain_name=domain_name)
-            for project_id, name, domain_id, domain_name in self._session.all("list_projects")
-        ]
-
-    def add_user(self, user: User) -> None:
-        """Store a user.
-
-        Raises:
-            Duplicate: the id or the name is taken.
-        """
-        _add(self._session, "add_user", f"user '{user.name}' exists", **_columns(user))
-
-    def user(self, user_id: str) -> User | None:
-        """Return a user by id."""
-        return _user(self._session.one("get_user", user_id=user_id))
-
-    def user_named(self, name: str) -> User | None:
-        """Return a user by name."""
-        return _user(self._session.one("get_user_named", name=name))
-
-    def add_access_key(self, key: AccessKey) -> None:
-        """Store or replace an access key."""
-        self._session.run("put_access_key", **_columns(key))
-
-    def access_key(self, access: str) -> AccessKey | None:
-        """Return an access key by its public part."""
-        row = self._session.one("get_access_key", access=access)
-        if row is None:
-            return None
-        access, secret, user_id, project_id, security_token, expires_at = row
-        return AccessKey(
-            access=access,
-            secret=secret,
-            user_id=user_id,
-            project_id=project_id,
-            security_token=security_token,
-            expires_at=expires_at,
-        )
-
-    def add_token(self, token: Token) -> None:
-        """Store a token.
-
-        Raises:
-            Duplicate: the token is stored.
-        """
-        _add(self._session, "add_token", "the token is stored already", **_columns(token))
-
-    def token(self, digest: str) -> Token | None:
-        """Return a token by the SHA-256 of its text."""
-        row = self._session.one("get_token", digest=digest)
-        if row is None:
-            return None
-        digest, user_id, project_id, issued_at, expires_at = row
-        return Token(digest=digest, user_id=user_id, project_id=project_id, issued_at=issued_at, expires_at=expires_at)
-
-    def forget_expired(self, *, now: float) -> None:
-        """Delete tokens and temporary keys that have expired."""
-        self._session.run("forget_expired_tokens", now=now)
-        self._session.run("forget_expired_keys", now=now)
-
-
-def _columns(value: Project | User | AccessKey | Token) -> dict[str, Any]:
-    columns: dict[str, Any] = msgspec.to_builtins(value)
-    return columns
-
-
-def _user(row: tuple[Any, ...] | None) -> User | None:
-    if row is None:
-        return None
-    user_id, name, domain_id, password_hash = row
-    return User(user_id=user_id, name=name, domain_id=domain_id, password_hash=password_hash)

@@ -10,12 +10,14 @@ from funclet.api.call import Operation
 from funclet.base.http import Request, Response
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project, User
+from funclet.model.policy import EVERYTHING
 from funclet.store.protocol import StoreUnavailable
 
 P = "0" * 32
 PRINCIPAL = Principal(
     project=Project(project_id=P, name="region-1", domain_id="d", domain_name="home"),
     user=User(user_id="u", name="admin", domain_id="d", password_hash=""),
+    grants=EVERYTHING,
 )
 
 

@@ -14,6 +14,7 @@ from funclet.catalog import Catalog
 from funclet.model.function import Alias, Code, FunctionVersion, Settings
 from funclet.model.identity import Principal, Project, User
 from funclet.model.invocation import Refused, Report
+from funclet.model.policy import EVERYTHING
 from funclet.services.invocations import InvocationService
 from funclet.services.observability import ObservabilityService
 from funclet.store.sqlite import SqliteStore
@@ -47,6 +48,7 @@ class SameCaller:
         return Principal(
             project=Project(project_id=P, name=REGION, domain_id="d", domain_name="home"),
             user=User(user_id="u", name="admin", domain_id="d", password_hash=""),
+            grants=EVERYTHING,
         )
 
 

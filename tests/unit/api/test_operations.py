@@ -33,7 +33,12 @@ def test_names_are_unique():
 
 
 def test_only_logging_in_and_signed_links_are_public():
-    assert {row.name for row in OPERATIONS if row.is_public} == {"CreateToken", "DownloadCode", "ConfirmSubscription"}
+    assert {row.name for row in OPERATIONS if row.is_public} == {
+        "CreateToken",
+        "CreateTokenWithIdToken",
+        "DownloadCode",
+        "ConfirmSubscription",
+    }
 
 
 def test_additions_are_served():

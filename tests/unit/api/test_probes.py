@@ -12,6 +12,7 @@ from funclet.base.http import Request
 from funclet.metrics import CONTENT_TYPE, Standing
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project, User
+from funclet.model.policy import EVERYTHING
 from funclet.store.protocol import StoreUnavailable
 
 TOKEN = "a-token-of-the-operator"
@@ -25,7 +26,9 @@ class Authenticator:
         if project_id is None:
             raise ModelError("APIG.0301", "no credentials")
         project = Project(project_id=project_id, name="", domain_id="", domain_name="")
-        return Principal(project=project, user=User(user_id="", name="", domain_id="", password_hash=""))
+        return Principal(
+            project=project, user=User(user_id="", name="", domain_id="", password_hash=""), grants=EVERYTHING
+        )
 
 
 class Store:

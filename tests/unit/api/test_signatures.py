@@ -23,7 +23,7 @@ AK, SK = "AKEXAMPLE0000000001", "SKexample/secret+key==0000000000000001"
 P = "0123456789abcdef0123456789abcdef"
 AT = 1_704_164_645.0  # 20240102T030405Z
 PROJECT = Project(project_id=P, name="region-1", domain_id="d", domain_name="home")
-USER = User(user_id="u", name="admin", domain_id="d", password_hash="")
+USER = User(user_id="u", name="admin", domain_id="d", password_hash="", is_owner=True)
 KEY = AccessKey(access=AK, secret=SK, user_id="u", project_id=P)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from funclet.api.actions import SEE_ACTION
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, is_true, json_response, no_content, page
 from funclet.api.wire.dependencies import expanded
@@ -131,7 +132,8 @@ async def list_functions(call: Call) -> Response:
         offset=marker,
         limit=size,
     )
-    versions, count = await call.services.functions.find(wanted)
+    may_see = call.gate.function_filter(call.request, call.principal, SEE_ACTION)
+    versions, count = await call.services.functions.find(wanted, may_see=may_see)
     rows = await expanded(call, *(list_answer(version, call.principal.project) for version in versions))
     return json_response(200, {"functions": rows, "next_marker": marker + len(rows), "count": count})
 

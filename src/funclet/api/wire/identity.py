@@ -1,16 +1,20 @@
 """Identity operations, in the shapes of Keystone: tokens, projects, domains, regions, users."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from funclet.api.actions import ASSUME_ACTION, LIST_USERS_ACTION
 from funclet.api.call import Call
 from funclet.api.wire import codec
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
-from funclet.model.identity import Project, User
+from funclet.model.identity import Principal, Project, Token, User
+from funclet.services.agencies import MAX_DURATION_S
 from funclet.services.identity import Login, Scope
+
+T = TypeVar("T")
 
 
 class _Reference(msgspec.Struct):
@@ -26,7 +30,9 @@ class _ProjectScope(msgspec.Struct):
     domain: _Reference = msgspec.field(default_factory=_Reference)
 
 
-class _Scope(msgspec.Struct):
+class TokenScope(msgspec.Struct):
+    """What a token is wanted for."""
+
     project: _ProjectScope | None = None
     domain: _Reference | None = None
 
@@ -45,15 +51,22 @@ class _Token(msgspec.Struct):
     id: str
 
 
+class _AssumedRole(msgspec.Struct):
+    agency_name: str = ""
+    xrole_name: str = ""
+    duration_seconds: int = MAX_DURATION_S
+
+
 class _Identity(msgspec.Struct):
     methods: list[str]
     password: _Password | None = None
     token: _Token | None = None
+    assume_role: _AssumedRole | None = None
 
 
 class _Auth(msgspec.Struct):
     identity: _Identity
-    scope: _Scope | None = None
+    scope: TokenScope | None = None
 
 
 class _NewToken(msgspec.Struct):
@@ -61,9 +74,9 @@ class _NewToken(msgspec.Struct):
 
 
 async def create_token(call: Call) -> Response:
-    """Serve CreateToken: log in with a password, or get a token for another scope with a token."""
+    """Serve CreateToken: log in with a password, get a token for another scope with one, or act as an agency."""
     auth = codec.decode(_NewToken, call).auth
-    identity, scope = auth.identity, _read_scope(auth.scope)
+    identity, scope = auth.identity, read_scope(auth.scope)
     if identity.methods == ["password"] and identity.password:
         user = identity.password.user
         login = await call.services.identity.login(
@@ -75,11 +88,56 @@ async def create_token(call: Call) -> Response:
         )
     elif identity.methods == ["token"] and identity.token:
         login = await call.services.identity.rescope(text=identity.token.id, scope=scope)
+    elif identity.methods == ["assume_role"] and identity.assume_role:
+        return await _assume_role(call, identity.assume_role)
     else:
-        raise ModelError("FSS.0401", "methods must be ['password'] or ['token'], with the member of that name.")
+        raise ModelError(
+            "FSS.0401", "methods must be ['password'], ['token'] or ['assume_role'], with the member of that name."
+        )
     is_domain = auth.scope is not None and auth.scope.project is None and auth.scope.domain is not None
-    body = _token(login, call, method=identity.methods[0], is_domain=is_domain)
+    return token_response(call, login, method=identity.methods[0], is_domain=is_domain)
+
+
+def token_response(call: Call, login: Login, *, method: str, is_domain: bool = False) -> Response:
+    """Return the answer to a login."""
+    body = _token(login, call, method=method, is_domain=is_domain)
     return codec.json_response(201, body, headers={"X-Subject-Token": login.text})
+
+
+async def _assume_role(call: Call, wanted: _AssumedRole) -> Response:
+    """Return a token of an agency to a user whose own token is in X-Auth-Token."""
+    agencies = require(call.services.agencies)
+    principal = await call.services.identity.caller_of(call.request.headers.get("x-auth-token", ""))
+    if principal is None:
+        raise ModelError("FSS.0401", "The token in X-Auth-Token is unknown or has expired.")
+    name = wanted.agency_name or wanted.xrole_name
+    check_may_assume(call, principal, name)
+    claims = await agencies.assumed(principal, name, duration=wanted.duration_seconds, policy=None)
+    user = User(user_id="", name=claims.agency, domain_id=principal.user.domain_id, password_hash="")
+    token = Token(
+        digest="", user_id="", project_id=claims.project_id, issued_at=claims.issued_at, expires_at=claims.expires_at
+    )
+    login = Login(text=agencies.token(claims), token=token, user=user, project=principal.project)
+    return token_response(call, login, method="assume_role")
+
+
+def check_may_assume(call: Call, principal: Principal, agency_name: str) -> None:
+    """Refuse a caller that may not act as an agency.
+
+    Raises:
+        ModelError: FSS.0403.
+    """
+    if not call.gate.may(call.request, principal, ASSUME_ACTION, agency_name):
+        raise ModelError(
+            "FSS.0403",
+            f"'{principal.user.name}' is not authorized to perform {ASSUME_ACTION} on agency '{agency_name[:64]}'.",
+        )
+
+
+def require(service: T | None) -> T:
+    """Return a service that only process 0 has; other processes pass its requests on."""
+    assert service is not None
+    return service
 
 
 async def validate_token(call: Call) -> Response:
@@ -91,12 +149,30 @@ async def validate_token(call: Call) -> Response:
     return codec.json_response(200, body, headers={"X-Subject-Token": login.text})
 
 
+async def list_auth_projects(call: Call) -> Response:
+    """Serve ListAuthProjects: the project of the credentials."""
+    links = {"self": url(call, "/v3/auth/projects")}
+    return codec.json_response(200, {"projects": [_project(call.principal.project, call)], "links": links})
+
+
+async def list_auth_catalog(call: Call) -> Response:
+    """Serve ListAuthCatalog."""
+    links = {"self": url(call, "/v3/auth/catalog")}
+    return codec.json_response(200, {"catalog": _catalog(call.principal.project, call), "links": links})
+
+
+async def list_enterprise_projects(_: Call) -> Response:
+    """Serve ListEnterpriseProjects: the one that every account has."""
+    one = {"id": "0", "name": "default", "description": "", "status": 1, "type": "prod"}
+    return codec.json_response(200, {"enterprise_projects": [one], "total_count": 1})
+
+
 async def list_projects(call: Call) -> Response:
     """Serve ListProjects. SDKs look their project id up here, by the name of the region."""
     projects = await call.services.identity.projects(call.principal, name=call.query.get("name", ""))
     return codec.json_response(
         200,
-        {"projects": [_project(project, call) for project in projects], "links": {"self": _url(call, "/v3/projects")}},
+        {"projects": [_project(project, call) for project in projects], "links": {"self": url(call, "/v3/projects")}},
     )
 
 
@@ -113,9 +189,9 @@ async def list_auth_domains(call: Call) -> Response:
         "name": project.domain_name,
         "enabled": True,
         "description": "",
-        "links": {"self": _url(call, f"/v3/domains/{project.domain_id}")},
+        "links": {"self": url(call, f"/v3/domains/{project.domain_id}")},
     }
-    return codec.json_response(200, {"domains": [domain], "links": {"self": _url(call, "/v3/auth/domains")}})
+    return codec.json_response(200, {"domains": [domain], "links": {"self": url(call, "/v3/auth/domains")}})
 
 
 async def list_regions(call: Call) -> Response:
@@ -126,20 +202,25 @@ async def list_regions(call: Call) -> Response:
         "description": "",
         "parent_region_id": None,
         "locales": {},
-        "links": {"self": _url(call, f"/v3/regions/{call.services.identity.region}")},
+        "links": {"self": url(call, f"/v3/regions/{call.services.identity.region}")},
     }
-    return codec.json_response(200, {"regions": [region], "links": {"self": _url(call, "/v3/regions")}})
+    return codec.json_response(200, {"regions": [region], "links": {"self": url(call, "/v3/regions")}})
 
 
 async def list_users(call: Call) -> Response:
     """Serve the list of users, by name; without one, the caller."""
-    users = await call.services.identity.users(call.principal, name=call.query.get("name", ""))
+    users = await call.services.identity.users(
+        call.principal,
+        name=call.query.get("name", ""),
+        with_others=call.gate.may(call.request, call.principal, LIST_USERS_ACTION),
+    )
     return codec.json_response(
-        200, {"users": [_user(user, call) for user in users], "links": {"self": _url(call, "/v3/users")}}
+        200, {"users": [user_answer(user, call) for user in users], "links": {"self": url(call, "/v3/users")}}
     )
 
 
-def _read_scope(scope: _Scope | None) -> Scope:
+def read_scope(scope: TokenScope | None) -> Scope:
+    """Return what a login wants a token for."""
     if scope is None:
         return Scope()
     if scope.project is not None:
@@ -159,10 +240,10 @@ def _token(login: Login, call: Call, *, method: str, is_domain: bool) -> dict[st
     return {
         "token": {
             "methods": [method],
-            "issued_at": _time(login.token.issued_at),
-            "expires_at": _time(login.token.expires_at),
+            "issued_at": iam_time(login.token.issued_at),
+            "expires_at": iam_time(login.token.expires_at),
             "catalog": [] if codec.is_true(call.query.get("nocatalog", "")) else _catalog(project, call),
-            "roles": [{"id": "0", "name": "te_admin"}],
+            "roles": [{"id": str(number), "name": name} for number, name in enumerate(login.roles)],
             "user": {"id": user.user_id, "name": user.name, "domain": domain, "password_expires_at": ""},
             **scope,
         }
@@ -183,7 +264,7 @@ def _catalog(project: Project, call: Call) -> list[dict[str, Any]]:
                     "interface": "public",
                     "region": region,
                     "region_id": region,
-                    "url": _url(call, path),
+                    "url": url(call, path),
                 }
             ],
         }
@@ -200,25 +281,34 @@ def _project(project: Project, call: Call) -> dict[str, Any]:
         "enabled": True,
         "is_domain": False,
         "description": "",
-        "links": {"self": _url(call, f"/v3/projects/{project.project_id}")},
+        "links": {"self": url(call, f"/v3/projects/{project.project_id}")},
     }
 
 
-def _user(user: User, call: Call) -> dict[str, Any]:
+def user_answer(user: User, call: Call) -> dict[str, Any]:
+    """Return a user as all its operations show it."""
     return {
         "id": user.user_id,
         "name": user.name,
         "domain_id": user.domain_id,
-        "enabled": True,
-        "links": {"self": _url(call, f"/v3/users/{user.user_id}")},
+        "enabled": user.is_enabled,
+        "description": user.description,
+        "email": user.email,
+        "is_domain_owner": user.is_owner,
+        "create_time": iam_time(user.created_at),
+        "last_login_time": iam_time(user.last_login_at) if user.last_login_at is not None else None,
+        "password_expires_at": None,
+        "xuser_type": user.issuer,
+        "links": {"self": url(call, f"/v3/users/{user.user_id}")},
     }
 
 
-def _url(call: Call, path: str) -> str:
+def url(call: Call, path: str) -> str:
     """Return `path` under the address that the client used for this server."""
     scheme = "https" if call.request.headers.get("x-forwarded-proto", "").lower() == "https" else "http"
     return f"{scheme}://{call.request.headers.get('host', 'localhost')}{path}"
 
 
-def _time(at: float) -> str:
+def iam_time(at: float) -> str:
+    """Return a time as all operations of the identity service write it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -11,31 +11,44 @@ SELECT project_id, name, domain_id, domain_name FROM project ORDER BY ordinal;
 
 -- name: add_user
 -- Fails on an id or a name that is taken.
-INSERT INTO user (user_id, name, domain_id, password_hash)
-VALUES (:user_id, :name, :domain_id, :password_hash);
+INSERT INTO user (
+    user_id, name, domain_id, password_hash, is_owner, is_enabled, description, email, created_at, last_login_at, issuer
+)
+VALUES (
+    :user_id, :name, :domain_id, :password_hash, :is_owner, :is_enabled, :description, :email, :created_at,
+    :last_login_at, :issuer
+);
 
 -- name: get_user
 -- By id.
-SELECT user_id, name, domain_id, password_hash FROM user WHERE user_id = :user_id;
+SELECT user_id, name, domain_id, password_hash, is_owner, is_enabled, description, email, created_at, last_login_at, issuer
+FROM user WHERE user_id = :user_id;
 
 -- name: get_user_named
 -- By name, for a login.
-SELECT user_id, name, domain_id, password_hash FROM user WHERE name = :name;
+SELECT user_id, name, domain_id, password_hash, is_owner, is_enabled, description, email, created_at, last_login_at, issuer
+FROM user WHERE name = :name;
 
 -- name: put_access_key
 -- Store or replace.
-INSERT INTO access_key (access, secret, user_id, project_id, security_token, expires_at)
-VALUES (:access, :secret, :user_id, :project_id, :security_token, :expires_at)
+INSERT INTO access_key (
+    access, secret, user_id, project_id, security_token, expires_at, is_active, created_at, description
+)
+VALUES (:access, :secret, :user_id, :project_id, :security_token, :expires_at, :is_active, :created_at, :description)
 ON CONFLICT (access) DO UPDATE
 SET secret = excluded.secret,
     user_id = excluded.user_id,
     project_id = excluded.project_id,
     security_token = excluded.security_token,
-    expires_at = excluded.expires_at;
+    expires_at = excluded.expires_at,
+    is_active = excluded.is_active,
+    created_at = excluded.created_at,
+    description = excluded.description;
 
 -- name: get_access_key
 -- For a signed request.
-SELECT access, secret, user_id, project_id, security_token, expires_at FROM access_key WHERE access = :access;
+SELECT access, secret, user_id, project_id, security_token, expires_at, is_active, created_at, description
+FROM access_key WHERE access = :access;
 
 -- name: add_token
 -- Only the digest of its text.
