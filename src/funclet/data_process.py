@@ -22,6 +22,7 @@ from funclet.base.ids import new_uuid
 from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
+from funclet.changes import Changes, is_invocation
 from funclet.cluster import codec
 from funclet.cluster.frames import Kind
 from funclet.cluster.hub import Answer
@@ -34,6 +35,7 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
+from funclet.host import raise_descriptor_limit
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion
@@ -45,17 +47,14 @@ from funclet.store.sqlite import SqliteReader
 from funclet.vault import Vault
 from funclet.wiring import (
     GC_THRESHOLD,
-    Changes,
     HttpSide,
     Listeners,
     Parts,
     build_outside,
     build_services,
     gauges_of,
-    is_invocation,
     leave,
     open_dispatcher,
-    raise_descriptor_limit,
 )
 
 log = logging.getLogger(__name__)
@@ -128,6 +127,7 @@ class DataProcess:
             processes=count,
             inventory=self._inventory,
             credentials=self._credentials,
+            tell=logs.tell,
         )
 
     def _credentials(self, version: FunctionVersion) -> Mapping[str, str]:
@@ -163,6 +163,7 @@ class DataProcess:
             catalog=Catalog(store, clock),
             routes=RouteSource(store, clock),
             invoker=mesh.invoker(dispatcher),
+            instances=mesh.instances(dispatcher),
             authenticator=authenticator_of(store, clock, keys),
             clock=clock,
             keys=keys,
@@ -170,7 +171,7 @@ class DataProcess:
         )
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
-        changes = Changes(parts, dispatcher, loops, mesh)
+        changes = Changes(parts, dispatcher, loops, mesh, region=settings.region)
         stack.push_async_callback(leave, self._stop, mesh, settings)
         await mesh.listen(dispatcher, _answers(changes, dispatcher, logs, self._metrics))
         await mesh.join()
@@ -270,10 +271,19 @@ def _answers(changes: Changes, dispatcher: Dispatcher, logs: LogShipper, metrics
         wanted = codec.decode_cancellation(body)
         return codec.encode(await dispatcher.cancel(wanted.function_id, wanted.request_id, force=wanted.is_forced))
 
+    async def instances(body: bytes) -> bytes:
+        function_id, _ = codec.decode_names(body)
+        return codec.encode(await dispatcher.instances(function_id))
+
+    async def end_instance(body: bytes) -> bytes:
+        return codec.encode(await dispatcher.end_instance(*codec.decode_names(body)))
+
     return {
         Kind.HINT: hint,
         Kind.FLUSH: flush,
         Kind.PREPARE: prepare,
         Kind.METRICS: tell_metrics,
         Kind.CANCEL: cancel,
+        Kind.INSTANCES: instances,
+        Kind.END_INSTANCE: end_instance,
     }

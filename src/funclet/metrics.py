@@ -31,12 +31,14 @@ class FunctionCounters:
     """What became of the requests of one version since the server started. For one thread."""
 
     __slots__ = (
-        "buckets", "cold_starts", "cpu_ms", "duration_ms", "holders", "key", "results", "start_ms", "throttles",
-        "wait_ms",
+        "buckets", "cold_starts", "cpu_ms", "duration_ms", "function_id", "holders", "key", "results", "start_ms",
+        "throttles", "wait_ms",
     )  # fmt: skip
 
     def __init__(self, key: Key) -> None:
         self.key = key
+        self.function_id = ""
+        """Of the version that is counted; empty where several are."""
         self.holders = 0
         """How many pools update this object; it is folded only when there is none."""
         self.results: dict[int, int] = {}
@@ -96,6 +98,7 @@ class Metrics:
         counters = self._counters.pop(key, None) or FunctionCounters(key)
         self._counters[key] = counters
         counters.holders += 1
+        counters.function_id = version.function_id
         self._fold()
         return counters
 
@@ -108,6 +111,12 @@ class Metrics:
         """Count a request that failed with an inner code before there was a pool for it."""
         counters = self.hold(version)
         counters.observe_failure(code)
+        self.let_go(counters)
+
+    def refused(self, version: FunctionVersion) -> None:
+        """Count a request that was refused before there was a pool for it."""
+        counters = self.hold(version)
+        counters.throttles += 1
         self.let_go(counters)
 
     def snapshot(self) -> Sequence[FunctionCounters]:

@@ -27,6 +27,7 @@ from funclet.base.clock import SystemClock
 from funclet.base.tasks import StopSignal, TaskOwner
 from funclet.blobs import BlobError, Blobs
 from funclet.catalog import Catalog
+from funclet.changes import Changes
 from funclet.cluster import codec
 from funclet.cluster.codec import Hint, Submitted
 from funclet.cluster.frames import Kind
@@ -39,6 +40,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
+from funclet.host import raise_descriptor_limit
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.inventory import Inventory
@@ -59,12 +61,12 @@ from funclet.store.folder import DataFolderLock
 from funclet.store.logs import SqliteLogStore
 from funclet.store.protocol import LogStore, Store, StoreError
 from funclet.store.sqlite import SqliteStore
+from funclet.store.usage import UsageBook
 from funclet.triggers.host import TimerHost
 from funclet.triggers.prewarm import TimerPrewarm
 from funclet.wiring import (
     GC_THRESHOLD,
     LEAVE_S,
-    Changes,
     HttpSide,
     Listeners,
     Outside,
@@ -75,7 +77,6 @@ from funclet.wiring import (
     gauges_of,
     leave,
     open_dispatcher,
-    raise_descriptor_limit,
 )
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ class Server:
         keys = await asyncio.to_thread(Keys.open, self._settings, store.vault, SystemClock())
         identity = await self._bootstrap(store, keys)
         identify(identity)
-        parts, dispatcher, probes = await self._open_parts(stack, store, keys, identity.project_id)
+        book = UsageBook(store, SystemClock())
+        parts, dispatcher, probes = await self._open_parts(stack, store, keys, identity.project_id, book)
         outside = await self._open_outside(stack, parts)
         side = QueueSide(self._settings, parts, outside)
         queue = side.queue
@@ -164,12 +166,13 @@ class Server:
         stack.push_async_callback(loops.close)
         timers = self._make_timers(parts, queue)
         loops.start(timers.run(), name="timers")
+        loops.start(book.run(), name="usage")
 
         async def more_metrics() -> bytes:
             return await side.metrics_text() + timers.metrics_text()
 
         probes.more_metrics = more_metrics
-        changes = Changes(parts, dispatcher, loops, self._mesh)
+        changes = Changes(parts, dispatcher, loops, self._mesh, region=self._settings.region)
         people = self._open_people(stack, parts, identity, changes)
 
         def triggers_changed() -> None:
@@ -196,6 +199,8 @@ class Server:
             inventory=self._inventory,
             queue=side,
             people=people,
+            book=book,
+            processes=self._mesh.member.count if self._mesh else 1,
         )
         api = Api(
             operations=OPERATIONS,
@@ -208,7 +213,7 @@ class Server:
         handle: Handler = api.handle
         if self._mesh is not None:
             handle = changes.settled(api.handle)
-            await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs, people.audit))
+            await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs, people.audit, book))
             await self._mesh.join()
         http = HttpSide(self._stop, self._settings, self._listeners)
         await http.open(stack, parts, queue, handle, api, outside.vault)
@@ -279,11 +284,13 @@ class Server:
         return Identity(project_id=projects[0].project_id, created=created)
 
     async def _open_parts(
-        self, stack: AsyncExitStack, store: SqliteStore, keys: Keys, project_id: str
+        self, stack: AsyncExitStack, store: SqliteStore, keys: Keys, project_id: str, book: UsageBook
     ) -> "tuple[Parts, Dispatcher, Probes]":
         """Open what stands below the services: logs, packages, data plane."""
         clock, folder = SystemClock(), self._settings.data_folder
-        store_of_logs = SqliteLogStore.open(folder / "logs.db")
+        # Last of all, after the last log record.
+        stack.push_async_callback(book.close)
+        store_of_logs = SqliteLogStore.open(folder / "logs.db", observe=book.observe)
         stack.push_async_callback(store_of_logs.close)
         logs: LogStore = store_of_logs
         await _sweep(store, self._blobs, self._code)
@@ -307,6 +314,7 @@ class Server:
             processes=count,
             inventory=self._inventory,
             credentials=keys.temporary.of_function,
+            tell=book.add,
         )
         stack.push_async_callback(dispatcher.close)
         if mesh is not None:
@@ -319,6 +327,7 @@ class Server:
             catalog=Catalog(store, clock),
             routes=RouteSource(store, clock),
             invoker=mesh.invoker(dispatcher) if mesh else dispatcher,
+            instances=mesh.instances(dispatcher) if mesh else dispatcher,
             authenticator=authenticator_of(store, clock, keys),
             clock=clock,
             keys=keys,
@@ -347,7 +356,9 @@ class Server:
         await self._stop.unless_hurried(mesh.wait_alone(), within_s=LEAVE_S)
 
 
-def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore, audit: AuditService) -> dict[Kind, Answer]:
+def _answers(
+    handle: Handler, queue: AsyncQueue, logs: LogStore, audit: AuditService, book: UsageBook
+) -> dict[Kind, Answer]:
     """Return what process 0 does for the others."""
 
     async def request(body: bytes) -> bytes:
@@ -371,7 +382,17 @@ def _answers(handle: Handler, queue: AsyncQueue, logs: LogStore, audit: AuditSer
             audit.note(trace)
         return b""
 
-    return {Kind.REQUEST: request, Kind.SUBMIT: submit, Kind.LOGS: keep_logs, Kind.TRACES: keep_traces}
+    async def keep_usage(body: bytes) -> bytes:
+        book.add(codec.decode_samples(body))
+        return b""
+
+    return {
+        Kind.REQUEST: request,
+        Kind.SUBMIT: submit,
+        Kind.LOGS: keep_logs,
+        Kind.TRACES: keep_traces,
+        Kind.USAGE: keep_usage,
+    }
 
 
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:

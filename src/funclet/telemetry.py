@@ -4,10 +4,10 @@ The texts are those of the cloud, because tools parse them; `runtimes.md` 7.1
 in words: load, initialize and invoke each have a start and a finish line.
 """
 
-import math
 from typing import Literal
 
 from funclet.base.clock import utc_text
+from funclet.model.billing import billed_ms
 from funclet.model.invocation import Report
 
 Phase = Literal["load", "initialize", "invoke"]
@@ -34,11 +34,6 @@ _CATEGORIES = {
 def category(code: int) -> str:
     """Return the result category of an inner code: `success` for 0, `System error` for codes without one."""
     return "success" if code == 0 else _CATEGORIES.get(code, "System error")
-
-
-def billed_ms(duration_ms: float) -> int:
-    """Return the duration that is billed: whole milliseconds, rounded up, at least one."""
-    return max(1, math.ceil(round(duration_ms, 3)))
 
 
 def start_line(phase: Phase, request_id: str, version: str, *, at: float) -> bytes:

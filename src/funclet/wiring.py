@@ -3,12 +3,9 @@
 `server` puts them together for process 0, `data_process` for the others.
 """
 
-import os
-import re
-import resource
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -29,12 +26,11 @@ from funclet.asyncq.to_stream import StreamDeliverer
 from funclet.asyncq.to_topic import TopicDeliverer
 from funclet.asyncq.worker import Worker
 from funclet.base.clock import SystemClock
-from funclet.base.http import Request, Response
-from funclet.base.tasks import StopSignal, TaskOwner
+from funclet.base.tasks import StopSignal
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
-from funclet.cluster.codec import Hint
 from funclet.cluster.mesh import Mesh
+from funclet.cluster.ownership import owner_of
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
@@ -43,10 +39,12 @@ from funclet.dataplane.launch import LaunchOptions
 from funclet.front import Front, FrontLimits
 from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
+from funclet.host import host_memory_mib, max_connections_of
 from funclet.metrics import Metrics, Values
-from funclet.model.errors import ModelError
 from funclet.model.inventory import Inventory
 from funclet.model.invocation import Node, Report, Submitter
+from funclet.model.reserved import Instances
+from funclet.model.usage import Sample
 from funclet.outside.guard import Guard, parse_networks
 from funclet.outside.jetstream import JetStream
 from funclet.outside.links import Links
@@ -68,13 +66,16 @@ from funclet.services.identity import IdentityService
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
+from funclet.services.reserved import ReservedLimits, ReservedService
 from funclet.services.resources import Resources
+from funclet.services.statistics import StatisticsService
 from funclet.services.streams import StreamService
 from funclet.services.topics import TopicService
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.protocol import LogStore, Store
+from funclet.store.usage import UsageBook
 from funclet.triggers.catalogue import all_types
 from funclet.triggers.http_authorizer import Authorizers
 from funclet.vault import Vault
@@ -85,7 +86,6 @@ LEAVE_S = 5.0
 """How much longer than its own requests a process waits for those of the others at shutdown."""
 # Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
 _GATEWAY_DESCRIPTORS, _API_DESCRIPTORS = 0.5, 0.25
-_INVOCATION = re.compile(r"/v2/[^/]+/fgs/functions/[^/]+/invocations/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +114,7 @@ class Parts:
     catalog: Catalog
     routes: RouteSource
     invoker: Node
+    instances: Instances
     authenticator: Authenticator
     clock: SystemClock
     keys: Keys
@@ -131,6 +132,7 @@ def open_dispatcher(
     processes: int,
     inventory: Inventory,
     credentials: Credentials,
+    tell: Callable[[Sequence[Sample]], None],
 ) -> Dispatcher:
     """Open the data plane of a process over an open driver; the caller closes it before the driver.
 
@@ -154,7 +156,7 @@ def open_dispatcher(
         ),
         credentials=credentials,
     )
-    dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics)
+    dispatcher = Dispatcher(driver, registry, code, SystemClock(), options, record, metrics, tell)
     dispatcher.open()
     return dispatcher
 
@@ -173,53 +175,6 @@ def gauges_of(dispatcher: Dispatcher, *, log_dropped: int) -> Values:
 async def leave(stop: StopSignal, mesh: Mesh, settings: Settings) -> None:
     """Serve the other processes until they have finished their requests."""
     await stop.unless_hurried(mesh.leave(), within_s=settings.drain_s + LEAVE_S)
-
-
-class Changes:
-    """What a process does when a function or a trigger was changed, here or by process 0."""
-
-    def __init__(self, parts: Parts, dispatcher: Dispatcher, loops: TaskOwner, mesh: Mesh | None) -> None:
-        self._parts = parts
-        self._dispatcher = dispatcher
-        self._loops = loops
-        self._mesh = mesh
-
-    def publish(self, hint: Hint) -> None:
-        """Act on a change that was made here, and tell the other processes."""
-        self.heed(hint)
-        if self._mesh is not None:
-            self._mesh.publish(hint)
-
-    def heed(self, hint: Hint) -> None:
-        """Forget what has changed: when this returns, no request is answered from it any more."""
-        parts = self._parts
-        if hint.is_of_identity:
-            parts.authenticator.forget()
-            return
-        parts.routes.changed()
-        if not hint.name:
-            return
-        function = (hint.project_id, hint.package, hint.name)
-        parts.catalog.forget(*function)
-        self._loops.start(_retire_outdated(self._dispatcher, parts.catalog, function), name="retire instances")
-
-    def settled(self, handle: Handler) -> Handler:
-        """Return a handler that answers a change only when every process knows of it."""
-        mesh = self._mesh
-        assert mesh is not None
-
-        async def handle_and_settle(request: Request) -> Response:
-            response = await handle(request)
-            if not mesh.is_settled and not is_invocation(request):
-                await mesh.settle()
-            return response
-
-        return handle_and_settle
-
-
-def is_invocation(request: Request) -> bool:
-    """Tell whether a request of the API runs a function now."""
-    return request.method == "POST" and _INVOCATION.fullmatch(request.raw_path) is not None
 
 
 class HttpSide:
@@ -347,6 +302,8 @@ def build_services(
     inventory: Inventory,
     queue: "QueueSide | None" = None,
     people: People | None = None,
+    book: UsageBook | None = None,
+    processes: int = 1,
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
@@ -400,9 +357,25 @@ def build_services(
         agencies=people.agencies if people else None,
         federation=people.federation if people else None,
         audit=people.audit if people else None,
+        reserved=ReservedService(
+            store,
+            clock,
+            parts.instances,
+            region=region,
+            limits=_reserved_limits(settings, processes),
+            on_change=function_changed,
+        )
+        if queue
+        else None,
+        statistics=StatisticsService(store, parts.logs, book, clock, region=region) if book else None,
         asynchronous=queue.service(settings, parts) if queue else None,
         resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
     )
+
+
+def _reserved_limits(settings: Settings, processes: int) -> ReservedLimits:
+    memory_mib = instance_memory_mib(settings) // processes
+    return ReservedLimits(memory_mib=memory_mib, owner_of=lambda function_id: owner_of(function_id, processes))
 
 
 class QueueSide:
@@ -465,40 +438,9 @@ class QueueSide:
         return self.queue.counters.render(await self.worker.gauges()) + self._topic_counters.render()
 
 
-def raise_descriptor_limit() -> None:
-    """Each instance takes five descriptors and each connection one: take as many as the host gives."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def _retire_outdated(dispatcher: Dispatcher, catalog: Catalog, function: tuple[str, str, str]) -> None:
-    """End the instances of one function that no request will run on any more: deleted, disabled or of older code."""
-    for version in dispatcher.versions():
-        if (version.project_id, version.package, version.name) != function:
-            continue
-        try:
-            current = await catalog.resolve(version.urn)
-        except ModelError:
-            dispatcher.retire(version)
-        else:
-            if current.revision > version.revision or current.settings.max_instances == 0:
-                dispatcher.retire(version)
-
-
-def max_connections_of(wanted: int, *, share: float) -> int:
-    """Return how many connections a port may hold: as many as wanted, but at most a share of all descriptors."""
-    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if descriptors == resource.RLIM_INFINITY else min(wanted, int(descriptors * share))
-
-
 def instance_memory_mib(settings: Settings) -> int:
     """Return what all instances of this host may hold together."""
     return int(host_memory_mib() * settings.memory_fraction)
-
-
-def host_memory_mib() -> int:
-    """Return the memory of this host."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1024 * 1024)
 
 
 def choose_network(settings: Settings, driver: SandboxDriver) -> Network:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from funclet.client import Client, Credentials, Link, NetworkError
+from funclet.host import host_memory_mib
 from funclet.model.function import MEMORY_LADDER
-from funclet.wiring import host_memory_mib
 from tests.support.packages import zip_of
 from tests.support.server import AK, PROJECT_ID, SK
 from tests.support.waiting import eventually

@@ -20,9 +20,12 @@ from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.limits import Limits
 from funclet.services.observability import ObservabilityService
+from funclet.services.reserved import ReservedLimits, ReservedService
 from funclet.services.resources import Resources
+from funclet.services.statistics import StatisticsService
 from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
+from funclet.store.usage import UsageBook
 from funclet.vault import Vault
 from tests.support.packages import zip_base64
 
@@ -66,6 +69,31 @@ class _AnyoneIs:
         return Principal(project=self.project, user=user, grants=EVERYTHING)
 
 
+class NoLogs:
+    """Logs of which nothing is on its way."""
+
+    async def flush(self):
+        """Do nothing."""
+
+
+class SomeInstances:
+    """Instances that are only said to be there, by function id."""
+
+    def __init__(self):
+        self.found = {}
+
+    async def instances(self, function_id):
+        """Return those that a test has put there."""
+        return self.found.get(function_id, [])
+
+    async def end_instance(self, function_id, instance_id):
+        """Take one away, if it is reserved."""
+        found = self.found.get(function_id, [])
+        left = [one for one in found if one.instance_id != instance_id or not one.is_reserved]
+        self.found[function_id] = left
+        return len(left) < len(found)
+
+
 class Answer:
     """A response with its JSON body."""
 
@@ -84,7 +112,17 @@ class Answer:
 class InProcessApi:
     """Send requests without a socket. `close` it."""
 
-    def __init__(self, folder, registry, *, limits=None, code_url_hosts=(), runner=None, inventory=INVENTORY):
+    def __init__(
+        self,
+        folder,
+        registry,
+        *,
+        limits=None,
+        code_url_hosts=(),
+        runner=None,
+        inventory=INVENTORY,
+        reserved_limits=None,
+    ):
         self.clock = StoppedClock()
         self.changes = []
         self.runner = runner or asyncio.Runner()
@@ -117,6 +155,8 @@ class InProcessApi:
             limits=self.limits,
             on_change=self._on_change,
         )
+        self.instances = SomeInstances()
+        self.book = UsageBook(self.store, self.clock)
         self._authenticator = _AnyoneIs()
         services = Services(
             functions=self.functions,
@@ -138,6 +178,15 @@ class InProcessApi:
             ),
             gateway=None,
             dependencies=self.dependencies,
+            reserved=ReservedService(
+                self.store,
+                self.clock,
+                self.instances,
+                region=REGION,
+                limits=reserved_limits or ReservedLimits(),
+                on_change=self._on_change,
+            ),
+            statistics=StatisticsService(self.store, NoLogs(), self.book, self.clock, region=REGION),
         )
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 

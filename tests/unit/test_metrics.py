@@ -10,7 +10,7 @@ SAMPLE = re.compile(r'[a-z_]+(?:\{[a-z]+="[^"\\\n]*"(?:,[a-z]+="[^"\\\n]*")*\})?
 
 
 def version(name="hello", number="latest"):
-    return SimpleNamespace(project_id="p", package="default", name=name, version=number)
+    return SimpleNamespace(project_id="p", package="default", name=name, function_id="f-1", version=number)
 
 
 def report(code, duration_ms, wait_ms, start_ms, cpu_ms, *, is_cold):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
     from funclet.services.policies import PolicyService
+    from funclet.services.reserved import ReservedService
     from funclet.services.resources import Resources
+    from funclet.services.statistics import StatisticsService
     from funclet.services.streams import StreamService
     from funclet.services.topics import TopicService
     from funclet.services.triggers import TriggerService
@@ -54,6 +56,10 @@ class Services:
     """None in processes that pass such requests on."""
     resources: "Resources | None" = None
     """None where a test has no need of them."""
+    reserved: "ReservedService | None" = None
+    """The same."""
+    statistics: "StatisticsService | None" = None
+    """The same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

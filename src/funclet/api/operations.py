@@ -22,6 +22,8 @@ from funclet.api.wire import (
     identity,
     invocations,
     observability,
+    reserved,
+    statistics,
     streams,
     switches,
     tags,
@@ -257,11 +259,20 @@ _LOGS = (
 )
 
 _METRICS = (
-    _row("ListFunctionAsMetric", "GET", "fgs/function/report"),
-    _row("ListFunctionStatistics", "GET", "fgs/functions/{func_urn}/statistics/{period}"),
-    _row("ListStatistics", "GET", "fgs/functions/statistics"),
-    _row("ShowFuncReservedInstanceMetrics", "GET", "fgs/functions/{func_urn}/instancereports"),
-    _row("ShowFunctionMetrics", "GET", "fgs/functions/{func_urn}/slareports/{period}"),
+    _row("ListFunctionAsMetric", "GET", "fgs/function/report", statistics.rank_functions),
+    _row(
+        "ListFunctionStatistics",
+        "GET",
+        "fgs/functions/{func_urn}/statistics/{period}",
+        statistics.show_function_statistics,
+    ),
+    _row("ListStatistics", "GET", "fgs/functions/statistics", statistics.list_statistics),
+    _row(
+        "ShowFuncReservedInstanceMetrics", "GET", "fgs/functions/{func_urn}/instancereports", statistics.show_instances
+    ),
+    _row(
+        "ShowFunctionMetrics", "GET", "fgs/functions/{func_urn}/slareports/{period}", statistics.show_function_metrics
+    ),
 )
 
 _QUOTAS = (
@@ -274,11 +285,22 @@ _RESERVED_INSTANCES = (
         "DeleteReservedInstanceById",
         "DELETE",
         "fgs/functions/{function_urn}/reservedinstances/{instance_id}",
+        reserved.delete_reserved_instance,
         in_sdk=False,
     ),
-    _row("ListFunctionReservedInstances", "GET", "fgs/functions/reservedinstances"),
-    _row("ListReservedInstanceConfigs", "GET", "fgs/functions/reservedinstanceconfigs"),
-    _row("UpdateFunctionReservedInstancesCount", "PUT", "fgs/functions/{function_urn}/reservedinstances"),
+    _row("ListFunctionReservedInstances", "GET", "fgs/functions/reservedinstances", reserved.list_reserved_instances),
+    _row(
+        "ListReservedInstanceConfigs",
+        "GET",
+        "fgs/functions/reservedinstanceconfigs",
+        reserved.list_reserved_instance_configs,
+    ),
+    _row(
+        "UpdateFunctionReservedInstancesCount",
+        "PUT",
+        "fgs/functions/{function_urn}/reservedinstances",
+        reserved.put_reserved_instances,
+    ),
 )
 
 _SNAPSHOTS = (
@@ -382,6 +404,7 @@ _OURS = (
     _ours("DownloadCode", "GET", "funclet/code/{digest}", downloads.download_code, is_public=True),
     _ours("ShareDependency", "PUT", "funclet/dependencies/{depend_id}/sharing", dependencies.share_dependency),
     _ours("ListLogs", "GET", "funclet/functions/{function_urn}/logs", observability.list_logs),
+    _ours("ListInstances", "GET", "funclet/functions/{function_urn}/instances", reserved.list_instances),
     _ours("ListAsyncDeliveries", "GET", "funclet/async/{request_id}/deliveries", asynchronous.list_async_deliveries),
     _ours("ListAsyncStatusLines", "GET", "funclet/async-status-log", asynchronous.list_async_status_lines),
     _ours("ListDeadLetters", "GET", "funclet/dead-letters", asynchronous.list_dead_letters),

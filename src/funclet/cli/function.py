@@ -13,6 +13,7 @@ from funclet.cli import archive, render, session
 from funclet.cli.deploy import variables
 from funclet.cli.frame import Failure, FgsGroup, counted, note, say
 from funclet.cli.remove import delete_function
+from funclet.cli.reserved import instances, reserve, stats
 from funclet.cli.session import Address, Session
 
 _COLUMNS = ("func_name", "package", "runtime", "memory_size", "timeout", "last_modified")
@@ -191,7 +192,7 @@ def import_(talk: Session, address: Address, path: str) -> None:
     render.item(talk.flags, found, columns=_DETAILS)
 
 
-for _command in (list_, get, delete, export, import_, config, code):
+for _command in (list_, get, delete, export, import_, config, code, reserve, instances, stats):
     function.add_command(_command)
 for _command in (config_get, config_set):
     config.add_command(_command)

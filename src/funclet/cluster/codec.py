@@ -13,6 +13,8 @@ from funclet.base.http import Request, Response
 from funclet.model.audit import Trace
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import Invocation, Outcome, Report, Submission
+from funclet.model.reserved import InstanceInfo
+from funclet.model.usage import Sample
 
 MAX_VERSIONS = 1024
 """Function versions that one connection remembers."""
@@ -83,6 +85,9 @@ decode_submission = msgspec.msgpack.Decoder(Submission).decode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_response = msgspec.msgpack.Decoder(Response).decode
 decode_logs = msgspec.msgpack.Decoder(list[Report]).decode
+decode_instances: Callable[[bytes], list[InstanceInfo]] = msgspec.msgpack.Decoder(list[InstanceInfo]).decode
+decode_names = msgspec.msgpack.Decoder(tuple[str, str]).decode
+decode_samples = msgspec.msgpack.Decoder(list[Sample]).decode
 decode_preparation = msgspec.msgpack.Decoder(tuple[FunctionVersion, float]).decode
 decode_outcome: Callable[[bytes], Outcome] = msgspec.msgpack.Decoder(Outcome).decode
 

@@ -45,6 +45,12 @@ class Kind(IntEnum):
     """Entries of the audit log."""
     CANCEL = 14
     """End what runs a request; answered with whether there was something."""
+    USAGE = 15
+    """What the statistics need beside the log records; not answered."""
+    INSTANCES = 16
+    """Answered with the instances of a function."""
+    END_INSTANCE = 17
+    """End a reserved instance; answered with whether there was one."""
 
 
 class BadFrame(Exception):

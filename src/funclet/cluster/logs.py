@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from funclet.base.tasks import TaskOwner
-from funclet.cluster.codec import encode_logs
+from funclet.cluster.codec import encode, encode_logs
 from funclet.cluster.frames import Kind
 from funclet.cluster.link import Link, LinkAway, LinkLost, RemoteFault
 from funclet.model.invocation import Report
+from funclet.model.usage import Sample
 from funclet.store.protocol import LogStore, StoreUnavailable
 
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
@@ -47,6 +48,11 @@ class LogShipper:
             self._queued -= _size(self._queue.popleft())
             self.dropped += 1
         self._arrived.set()
+
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """Send what the statistics need beside the records; lost while process 0 cannot be reached."""
+        if self._link is not None and self._link.connection is not None:
+            self._link.connection.post(Kind.USAGE, encode(samples))
 
     async def find(
         self,
@@ -137,6 +143,11 @@ class GatheredLogs:
         return await self._store.find(
             function_id, since=since, until=until, request_id=request_id, after_id=after_id, limit=limit
         )
+
+    async def flush(self) -> None:
+        """See `LogStore.flush`."""
+        await self._gather()
+        await self._store.flush()
 
 
 def _size(record: Report) -> int:

@@ -19,10 +19,11 @@ from funclet.cluster.frames import Kind
 from funclet.cluster.hub import Answer, Hub
 from funclet.cluster.link import Connection, Link, LinkAway, LinkLost, RemoteFault
 from funclet.cluster.member import Member
-from funclet.cluster.sharded import ShardedInvoker
+from funclet.cluster.sharded import ShardedInstances, ShardedInvoker
 from funclet.model.audit import Trace
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Node, Submission
+from funclet.model.reserved import Instances
 
 SOCKETS = "processes"
 """The folder of sockets, in the data folder."""
@@ -81,6 +82,10 @@ class Mesh:
     def invoker(self, local: Node) -> ShardedInvoker:
         """Return what runs every function in the process that owns it."""
         return ShardedInvoker(local, self._links)
+
+    def instances(self, local: Instances) -> ShardedInstances:
+        """Return what finds every instance in the process that owns its function."""
+        return ShardedInstances(local, self._links)
 
     async def listen(self, local: Invoker, answers: Mapping[Kind, Answer]) -> None:
         """Begin to serve the other processes: their invocations by `local`, the rest by `answers`.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from funclet.cluster.codec import (
     Cancellation,
     decode_flag,
+    decode_instances,
     decode_outcome,
     encode,
     encode_invocation,
@@ -15,6 +16,7 @@ from funclet.cluster.link import Link, LinkAway, LinkLost, NotTaken, RemoteFault
 from funclet.cluster.ownership import owner_of
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import Invocation, Node, Outcome, PlatformFailed, Refused
+from funclet.model.reserved import InstanceInfo, Instances
 
 AWAY_S = 5.0
 """How long an invocation waits for a process that is being started again."""
@@ -51,6 +53,39 @@ class ShardedInvoker:
         remote = self._remotes[owner_of(function_id, len(self._remotes))]
         invoker = self._local if remote is None else remote
         return await invoker.cancel(function_id, request_id, force=force)
+
+
+class ShardedInstances:
+    """Implements `model.reserved.Instances` over the processes of one server."""
+
+    def __init__(self, local: Instances, links: Sequence[Link | None]) -> None:
+        """See `ShardedInvoker`."""
+        self._local = local
+        self._links = links
+
+    async def instances(self, function_id: str) -> Sequence[InstanceInfo]:
+        """See `Instances.instances`."""
+        link = self._links[owner_of(function_id, len(self._links))]
+        if link is None:
+            return await self._local.instances(function_id)
+        answer = await _ask(link, Kind.INSTANCES, (function_id, ""))
+        return [] if answer is None else decode_instances(answer)
+
+    async def end_instance(self, function_id: str, instance_id: str) -> bool:
+        """See `Instances.end_instance`."""
+        link = self._links[owner_of(function_id, len(self._links))]
+        if link is None:
+            return await self._local.end_instance(function_id, instance_id)
+        answer = await _ask(link, Kind.END_INSTANCE, (function_id, instance_id))
+        return answer is not None and decode_flag(answer)
+
+
+async def _ask(link: Link, kind: Kind, names: tuple[str, str]) -> bytes | None:
+    """Return the answer of another process; None if it cannot be asked now."""
+    try:
+        return await link.connection.request(kind, encode(names)) if link.connection is not None else None
+    except (LinkAway, LinkLost, RemoteFault):
+        return None
 
 
 class RemoteInvoker:

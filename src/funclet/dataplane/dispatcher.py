@@ -7,6 +7,7 @@ record. Everything else here keeps the pools that `acquire` needs.
 import asyncio
 import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.eviction import keep_value
 from funclet.dataplane.foresight import Foresight, Key
 from funclet.dataplane.instance import Credentials, Instance
-from funclet.dataplane.launch import LaunchOptions, sandbox_spec
+from funclet.dataplane.launch import LaunchOptions, sandbox_spec, typical_spec
 from funclet.dataplane.pace import Pace
-from funclet.dataplane.pool import Given, Pool, StartFailed
+from funclet.dataplane.pool import Pool, StartFailed
 from funclet.dataplane.refusals import Refusals
+from funclet.dataplane.sampling import Sampler
 from funclet.dataplane.slots import StartSlots
+from funclet.dataplane.waiter import Given
 from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
-from funclet.model.function import Code, FunctionVersion, Settings
+from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
     FailureKind,
     FunctionFailed,
@@ -39,8 +42,10 @@ from funclet.model.invocation import (
     Refused,
     Report,
 )
+from funclet.model.reserved import InstanceInfo, Reservation
+from funclet.model.usage import Sample
 from funclet.runtimes.registry import Registry, RuntimeSpec
-from funclet.sandbox.protocol import SandboxDriver, SandboxSpec
+from funclet.sandbox.protocol import SandboxDriver
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +96,20 @@ class Dispatcher:
         options: DispatcherOptions,
         record: Callable[[Report], None],
         metrics: Metrics,
+        tell: Callable[[Sequence[Sample]], None] = lambda _: None,
     ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            driver: makes sandboxes; whoever opens it closes it after us.
+            registry: the runtimes of this host.
+            code: unpacks packages.
+            clock: both clocks.
+            options: of the operator.
+            record: is given the report of each request.
+            metrics: counts requests.
+            tell: is given once a second what the statistics need beside the reports.
+        """
         self._driver = driver
         self._registry = registry
         self._code = code
@@ -99,9 +117,12 @@ class Dispatcher:
         self._options = options
         self._record = record
         self._metrics = metrics
+        self._tell = tell
         self._capacity = Capacity(total_mib=options.memory_mib)
         self._pools: dict[Key, _Versioned] = {}
         self._retired: list[_Versioned] = []
+        self._reservations: dict[Key, Reservation] = {}
+        self._sampler = Sampler()
         self._foresight = Foresight(release_s=options.idle_release_s, learns=options.learns_idle)
         self._deadlines = Deadlines()
         self._pace = Pace()
@@ -115,7 +136,7 @@ class Dispatcher:
         """Begin to release idle instances. The driver is open already; whoever opened it closes it after us."""
         if self._options.launch.use_stems:
             for runtime in self._registry.newest():
-                self._driver.keep_stems(self._typical_spec(runtime))
+                self._driver.keep_stems(typical_spec(runtime, self._options.launch, self._registry.links_of(runtime)))
         self._reaper = self._tasks.start(self._reap(), name="release idle instances")
 
     async def close(self) -> None:
@@ -124,6 +145,7 @@ class Dispatcher:
             self._reaper.cancel()
         for pool in self._all_pools():
             pool.retire()
+        self._tell_samples()
         await self._tasks.drain(deadline_s=_STOP_DEADLINE_S)
         await self._tasks.close()
 
@@ -131,6 +153,7 @@ class Dispatcher:
         """Run one invocation. Returns an Outcome for anything the function or the load can cause."""
         settings = invocation.version.settings
         if settings.max_instances == 0:
+            self._metrics.refused(invocation.version)
             return Refused(reason="Function Disabled", retry_after_s=None)
         began = self._clock.monotonic()
         while True:
@@ -172,8 +195,33 @@ class Dispatcher:
     def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
         """See `Prewarmer.prepare`. Invocations of timers never ask for another size than the configured one."""
         if version.settings.max_instances != 0:
-            key = (version.function_id, version.version, version.settings.memory_mib)
-            self._foresight.announce(key, version, self._clock.monotonic() + due_in_s)
+            self._foresight.announce(_key_of(version), version, self._clock.monotonic() + due_in_s)
+
+    def reserve(self, wanted: Sequence[Reservation]) -> None:
+        """See `Keeper.reserve`. Reserved instances have the configured size."""
+        self._reservations = {_key_of(one.version): one for one in wanted}
+        self._keep_reserved()
+
+    def in_flight(self, function_id: str, version: str) -> int:
+        """See `Keeper.in_flight`."""
+        names = (function_id, version)
+        return sum(entry.pool.in_flight for key, entry in self._pools.items() if key[:2] == names)
+
+    async def instances(self, function_id: str) -> Sequence[InstanceInfo]:
+        """See `Instances.instances`."""
+        found = [_info_of(one) for pool in self._pools_of(function_id) for one in pool.all]
+        return sorted(found, key=lambda one: one.started_at)
+
+    async def end_instance(self, function_id: str, instance_id: str) -> bool:
+        """See `Instances.end_instance`."""
+        for pool in self._pools_of(function_id):
+            for instance in pool.reserved_instances:
+                if instance.instance_id == instance_id:
+                    instance.spend()
+                    # What is idle ends at once, and what is busy with its request.
+                    pool.reap(math.inf)
+                    return True
+        return False
 
     async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
         """See `Invoker.cancel`. Looks through the instances: nothing is kept for it while requests run."""
@@ -193,6 +241,8 @@ class Dispatcher:
     def retire(self, version: FunctionVersion) -> None:
         """End the instances of a version that has changed or is gone: idle ones now, busy ones after their request."""
         self._foresight.forget(version)
+        # Whoever keeps it says so anew, and of which version.
+        self._reservations = {key: one for key, one in self._reservations.items() if one.version != version}
         for key, entry in list(self._pools.items()):
             if entry.version == version:
                 self._retire(self._pools.pop(key))
@@ -323,36 +373,6 @@ class Dispatcher:
             failure = _with_hint(failure, version.code.hint)
         return instance, failure
 
-    def _typical_spec(self, runtime: RuntimeSpec) -> SandboxSpec:
-        """Return the sandbox of a function that sets nothing: the first one of each language starts fast too."""
-        language = runtime.language
-        assert language is not None
-        version = FunctionVersion(
-            project_id="",
-            region="",
-            package="",
-            name="",
-            function_id="",
-            version="",
-            settings=Settings(
-                runtime=runtime.name,
-                handler=language.default_handler,
-                timeout_s=language.default_timeout_s,
-                memory_mib=language.default_memory_mib,
-            ),
-            code=Code(digest="", size=0, code_type=""),
-            modified_at=0.0,
-        )
-        return sandbox_spec(
-            version,
-            runtime,
-            name="stem",
-            memory_mib=language.default_memory_mib,
-            code_dir=language.folder,
-            options=self._options.launch,
-            links=self._registry.links_of(runtime),
-        )
-
     def _make_room(self) -> None:
         """Stop the idle instances that are worth least, whosever they are: as many as the next starts need.
 
@@ -378,6 +398,8 @@ class Dispatcher:
             await self._clock.sleep(_REAP_PERIOD_S)
             await self._release_idle()
             self._start_ahead()
+            self._keep_reserved()
+            self._tell_samples()
             for entry in self._all_entries():
                 if entry.pool.is_empty:
                     self._metrics.let_go(entry.counters)
@@ -403,9 +425,31 @@ class Dispatcher:
             if found is not None:
                 found.pool.start_ahead()
 
+    def _keep_reserved(self) -> None:
+        for one in self._reservations.values():
+            found = self._entry_for(Invocation(request_id="", version=one.version, payload=b""))
+            if found is not None:
+                found.pool.keep_reserved(one.count, is_idle_mode=one.is_idle_mode)
+        for key, entry in self._pools.items():
+            if key not in self._reservations and entry.pool.reserved:
+                entry.pool.keep_reserved(0)
+
+    def _tell_samples(self) -> None:
+        samples = self._sampler.take(
+            [(entry.version, entry.pool) for entry in self._all_entries()],
+            self._metrics.snapshot(),
+            now=self._clock.now(),
+            monotonic=self._clock.monotonic(),
+        )
+        if samples:
+            self._tell(samples)
+
     def _keyed_pools(self) -> list[tuple[Key, Pool]]:
         retired = [((one.version.function_id, "", 0), one.pool) for one in self._retired]
         return [*((key, entry.pool) for key, entry in self._pools.items()), *retired]
+
+    def _pools_of(self, function_id: str) -> list[Pool]:
+        return [entry.pool for entry in self._all_entries() if entry.version.function_id == function_id]
 
     def _all_entries(self) -> list[_Versioned]:
         return [*self._pools.values(), *self._retired]
@@ -419,6 +463,22 @@ def _refused_gpu(version: FunctionVersion) -> Refused | None:
     if not (version.settings.echoed.get("gpu_memory") or version.settings.echoed.get("gpu_type")):
         return None
     return Refused(reason="no GPU available on this node", retry_after_s=None, is_overload=True)
+
+
+def _info_of(instance: Instance) -> InstanceInfo:
+    return InstanceInfo(
+        instance_id=instance.instance_id,
+        version=instance.version.version,
+        state=instance.state.value,
+        is_reserved=instance.is_reserved,
+        memory_mib=instance.memory_mib,
+        started_at=instance.started_at,
+        served=instance.served,
+    )
+
+
+def _key_of(version: FunctionVersion) -> Key:
+    return version.function_id, version.version, version.settings.memory_mib
 
 
 async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:

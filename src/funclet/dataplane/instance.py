@@ -11,7 +11,6 @@ import dataclasses
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.faults import ENDING, Fault, fault_of, mount_fault
 from funclet.dataplane.output import OutputReader
 from funclet.dataplane.pace import Pace
+from funclet.dataplane.states import ALLOWED, InstanceState
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
     CANCELLED_TEXT,
@@ -54,25 +54,6 @@ Credentials = Callable[[FunctionVersion], Mapping[str, str]]
 """Returns what a function may sign its own requests with, by the names of the frame contract; at once."""
 
 
-class InstanceState(StrEnum):
-    """Where an instance is in its life."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    BUSY = "busy"
-    STOPPING = "stopping"
-    GONE = "gone"
-
-
-_ALLOWED = {
-    InstanceState.STARTING: {InstanceState.IDLE, InstanceState.STOPPING},
-    InstanceState.IDLE: {InstanceState.BUSY, InstanceState.STOPPING},
-    InstanceState.BUSY: {InstanceState.IDLE, InstanceState.STOPPING},
-    InstanceState.STOPPING: {InstanceState.GONE},
-    InstanceState.GONE: set[InstanceState](),
-}
-
-
 class Instance:
     """One started copy of a function version. Runs one request at a time; one more may wait inside it."""
 
@@ -89,17 +70,24 @@ class Instance:
         record: Callable[[Report], None],
         credentials: Credentials,
     ) -> None:
+        self.instance_id = new_uuid()
         self.version = version
         self.memory_mib = memory_mib
         self.state = InstanceState.STARTING
         self.idle_since = 0.0
         """Monotonic time at which it became idle."""
+        self.started_at = 0.0
+        """Seconds since the epoch when it was ready."""
         self.start_ms = 0.0
         """What the whole start took."""
         self.served = 0
         """Requests given to it so far."""
         self.is_ahead = False
         """Whether it was ready before anybody waited for it: then its first request is no cold start."""
+        self.is_reserved = False
+        """Whether it is kept ready by the owner's setting."""
+        self.ran_ms = 0.0
+        """What all its requests took."""
         self.load = 0
         """Requests that it holds now: the one that runs, and those behind it."""
         self.has_printed = False
@@ -121,6 +109,8 @@ class Instance:
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
         self._start_log = b""
+        self._init_ms = 0.0
+        self._is_frozen = False
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
         self._cancelled: set[str] = set()
@@ -155,12 +145,15 @@ class Instance:
         self._sandbox.limit_cpu()
         self._enter(InstanceState.IDLE)
         self.idle_since = self._clock.monotonic()
+        self.started_at = self._clock.now()
         return None
 
     def reserve(self) -> None:
         """Take the instance for one more request: IDLE to BUSY with the first one."""
         if not self.load:
             self._enter(InstanceState.BUSY)
+            if self._is_frozen:
+                self.freeze(is_frozen=False)
         self.load += 1
 
     def release(self) -> None:
@@ -169,6 +162,12 @@ class Instance:
         if not self.load:
             self._enter(InstanceState.IDLE)
             self.idle_since = self._clock.monotonic()
+
+    def freeze(self, *, is_frozen: bool) -> None:
+        """Take the CPU from an idle instance, or give it back; nothing happens if that is so already."""
+        if is_frozen != self._is_frozen:
+            self._is_frozen = is_frozen
+            self._sandbox.freeze(is_frozen=is_frozen)
 
     async def run(self, invocation: Invocation, *, wait_ms: float) -> Completed | FunctionFailed:
         """Run one request under its deadline. Afterwards `is_usable` tells whether the instance can serve again.
@@ -208,6 +207,8 @@ class Instance:
         if fault is not None:
             fault = self._refine(fault, usage)
         before, self._start_log = self._start_log, b""
+        init_ms, self._init_ms = self._init_ms, 0.0
+        self.ran_ms += duration_ms
         printed = self._printed(answer)
         self.has_printed = bool(printed)
         # Never below zero: a sandbox that ended before it could be measured reports nothing.
@@ -230,6 +231,8 @@ class Instance:
             memory_mib=self.memory_mib,
             storage_bytes=usage.tmp_bytes,
             is_cold=is_cold,
+            init_ms=init_ms,
+            is_reserved=self.is_reserved,
         )
         if fault is None:
             assert isinstance(answer, Answer)
@@ -262,6 +265,10 @@ class Instance:
         if self._connection is not None and self._connection.runs(request_id):
             await self._sandbox.stop(grace_s=0.0 if force else CANCEL_GRACE_S)
 
+    def spend(self) -> None:
+        """Have it serve nobody any more but who is in it already."""
+        self._is_spent = True
+
     async def stop(self, *, run_pre_stop: bool) -> None:
         """End the instance and wait until nothing of it is left. Safe to call twice."""
         if self.state in (InstanceState.STOPPING, InstanceState.GONE):
@@ -269,6 +276,7 @@ class Instance:
                 await self._sandbox.wait()
             return
         was_idle = self.state is InstanceState.IDLE
+        self.freeze(is_frozen=False)
         self._enter(InstanceState.STOPPING)
         if run_pre_stop and was_idle and self.version.settings.pre_stop_handler:
             await self._pre_stop()
@@ -291,7 +299,7 @@ class Instance:
         self._enter(InstanceState.GONE)
 
     def _enter(self, state: InstanceState) -> None:
-        if state not in _ALLOWED[self.state]:
+        if state not in ALLOWED[self.state]:
             raise RuntimeError(f"an instance cannot go from {self.state} to {state}")
         self.state = state
 
@@ -324,6 +332,8 @@ class Instance:
             fault = self._start_timeout(phase, deadline_s)
         except RuntimeGone:
             fault = await self._start_exit()
+        if kind is FrameType.INIT:
+            self._init_ms = (self._clock.monotonic() - began) * 1000
         self._start_log += self._output.take()
         usage = self._usage()
         self._start_log += telemetry.phase_finish_line(

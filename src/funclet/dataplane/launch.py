@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from funclet.dataplane.surroundings import hosts_of, network_of, shares_of
-from funclet.model.function import FunctionVersion, cpu_millicores, parse_variables
+from funclet.model.function import Code, FunctionVersion, Settings, cpu_millicores, parse_variables
 from funclet.model.inventory import Inventory
 from funclet.model.invocation import MAX_SYNC_BODY_BYTES
 from funclet.runtimes.registry import Language, RuntimeSpec
@@ -76,6 +76,37 @@ def sandbox_spec(
         network=network_of(settings, options.inventory, options.network),
         shares=shares_of(version, options.inventory),
         hosts=hosts_of(settings, options.inventory),
+    )
+
+
+def typical_spec(runtime: RuntimeSpec, options: LaunchOptions, links: Sequence[str]) -> SandboxSpec:
+    """Return the sandbox of a function that sets nothing: the first one of each language starts fast too."""
+    language = runtime.language
+    assert language is not None
+    version = FunctionVersion(
+        project_id="",
+        region="",
+        package="",
+        name="",
+        function_id="",
+        version="",
+        settings=Settings(
+            runtime=runtime.name,
+            handler=language.default_handler,
+            timeout_s=language.default_timeout_s,
+            memory_mib=language.default_memory_mib,
+        ),
+        code=Code(digest="", size=0, code_type=""),
+        modified_at=0.0,
+    )
+    return sandbox_spec(
+        version,
+        runtime,
+        name="stem",
+        memory_mib=language.default_memory_mib,
+        code_dir=language.folder,
+        options=options,
+        links=links,
     )
 
 

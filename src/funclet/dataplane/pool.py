@@ -23,29 +23,21 @@ from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.fairness import Owner
 from funclet.dataplane.instance import Instance
 from funclet.dataplane.refusals import Refusals
-from funclet.dataplane.scaler import Average, expected_wait_s, starts_wanted
+from funclet.dataplane.resting import Resting
+from funclet.dataplane.scaler import TYPICAL_START_S, Average, Runs, is_short_wait, starts_wanted
 from funclet.dataplane.slots import StartSlots
+from funclet.dataplane.states import PoolStatistics
+from funclet.dataplane.waiter import Given, Waiter
 from funclet.model.invocation import FailureKind, FunctionFailed, Refused
 from funclet.sandbox.protocol import SandboxError
 
 # runtimes.md 3.2.
 INIT_ATTEMPTS = 3
-SHORT_RUN_S = 0.001
-"""Functions that run no longer on average may have a second request waiting inside a busy instance."""
-LONG_RUN_S = 0.02
-"""One run of this length, and a function is not taken for a short one before it has had many short ones again."""
-SHORT_RUNS = 64
-LONGEST_WAIT_S, LONGEST_WAIT_RUNS = 0.02, 3
-"""Nobody waits at the instance maximum who would have to wait longer than this, or than so many requests take: those
-who are refused at once can go elsewhere, and those who wait have their answer soon."""
-TYPICAL_START_S = 0.01
-"""What a start is expected to take until one has been seen."""
 _CORES = os.cpu_count() or 1
 _STARTS_AT_ONCE = 2 * _CORES
 
 StartInstance = Callable[[], Awaitable[tuple[Instance, FunctionFailed | None]]]
 """Makes and starts one instance; says what went wrong in the function, if anything."""
-Given = Instance | FunctionFailed | Refused
 
 
 class StartFailed(Exception):
@@ -57,24 +49,6 @@ _GONE_S = 10.0
 _OVERLOADED = Refused(reason="Your request has been controlled by overload sdk, please retry later")
 _NO_ROOM = Refused(reason="Too many requests wait for instances of this function", is_overload=True)
 _NO_MEMORY = Refused(reason="The node has no memory left for another instance", is_overload=True)
-
-
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    future: PromptFuture[Given]
-    since: float
-    """On the monotonic clock."""
-    failed_starts: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class PoolStatistics:
-    """A snapshot for `fgs doctor`, tests and metrics."""
-
-    idle: int
-    busy: int
-    starting: int
-    waiting: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,15 +80,20 @@ class Pool:
     """Pools of the same version in other sizes: the maximum holds for all of them together."""
     is_retired: bool = False
     """A newer revision has taken over: nothing new starts, what ends is not kept."""
-    _idle: list[Instance] = field(default_factory=list)
+    reserved: int = 0
+    """Instances that are kept ready; see `keep_reserved`."""
+    is_idle_mode: bool = False
+    """Whether those have no CPU while they have no request."""
+    in_flight: int = 0
+    """Requests that have an instance."""
+    _most_in_flight: int = 0
+    _idle: Resting = field(default_factory=Resting)
     _busy: set[Instance] = field(default_factory=set)
     _starting: int = 0
-    _waiters: deque[_Waiter] = field(default_factory=deque)
+    _waiters: deque[Waiter] = field(default_factory=deque)
     _back_off: BackOff = field(default_factory=BackOff)
-    _run_s: Average = field(default_factory=lambda: Average(math.inf))
+    _run_s: Runs = field(default_factory=Runs)
     _start_s: Average = field(default_factory=lambda: Average(TYPICAL_START_S))
-    _short_runs: int = 0
-    """Runs since the last long one."""
     _second_look: asyncio.TimerHandle | None = None
     _gave_at: float = 0.0
     """When an instance was last given to somebody who waited, on the monotonic clock."""
@@ -125,26 +104,29 @@ class Pool:
         # With every core at work, one more instance would only take the caches from the others.
         if is_short and len(self._busy) >= _CORES and (instance := self._with_room()):
             return instance
-        # Last in, first out: the others can rest, and be released.
-        while self._idle:
-            instance = self._idle.pop()
+        while (instance := self._idle.pop()) is not None:
             if instance.is_usable:
                 self._busy.add(instance)
-                instance.reserve()
-                return instance
+                return self._given(instance)
             self._stop(instance)
         return self._with_room() if is_short else None
 
     def _is_short(self) -> bool:
         """Tell whether requests may wait inside busy instances: what is sent there cannot be taken back."""
-        return self.depth > 1 and self._short_runs >= SHORT_RUNS and self._run_s.value < SHORT_RUN_S
+        return self.depth > 1 and self._run_s.are_short
 
     def _with_room(self) -> Instance | None:
         for instance in self._busy:
             if self._has_room(instance):
-                instance.reserve()
-                return instance
+                return self._given(instance)
         return None
+
+    def _given(self, instance: Instance) -> Instance:
+        instance.reserve()
+        self.in_flight += 1
+        if self.in_flight > self._most_in_flight:  # noqa: PLR1730 - on the path of every request
+            self._most_in_flight = self.in_flight
+        return instance
 
     async def acquire(self) -> Given:
         """Wait for an instance; return it reserved, or why there is none.
@@ -167,7 +149,7 @@ class Pool:
         """
         if run_s is not None:
             self._run_s.add(run_s)
-            self._short_runs = self._short_runs + 1 if run_s < LONG_RUN_S else 0
+        self.in_flight -= 1
         instance.release()
         if instance.load:
             # A request behind this one runs now.
@@ -175,7 +157,8 @@ class Pool:
             return
         self._busy.discard(instance)
         is_over = self.is_retired and not self._waiters
-        if not instance.is_usable or is_over or (self.capacity.claims and self._gives_way()):
+        must_yield = self.capacity.claims and not instance.is_reserved and self._gives_way()
+        if not instance.is_usable or is_over or must_yield:
             self._stop(instance)
             self.start_for_waiters()
             return
@@ -186,26 +169,60 @@ class Pool:
 
         With `keeps_one`, the last that could serve stays however long it has been idle.
         """
-        now = self.clock.monotonic()
-        kept = next((one for one in reversed(self._idle) if one.is_usable), None) if keeps_one else None
-        old = [
-            instance
-            for instance in self._idle
-            if instance is not kept and (now - instance.idle_since >= idle_s or not instance.is_usable)
-        ]
+        old = self._idle.take_old(self.clock.monotonic() - idle_s, keeps_one=keeps_one)
         for instance in old:
-            self._idle.remove(instance)
             self._stop(instance)
         return len(old)
 
     def retire(self) -> None:
         """A newer revision is there: stop what is idle, and the rest as it becomes free."""
         self.is_retired = True
+        self.keep_reserved(0)
         self.reap(0.0)
+
+    def keep_reserved(self, count: int, *, is_idle_mode: bool = False) -> None:
+        """Have so many instances reserved: those that are there, then new ones. Called once a second.
+
+        What has died is replaced so. What is reserved no longer stays as an instance like any other.
+        """
+        self.reserved, self.is_idle_mode = count, is_idle_mode
+        reserved = self.reserved_instances
+        for instance in reserved[count:]:
+            self._idle.mark(instance, is_reserved=False)
+        others = [one for one in (*reversed(self._idle.free), *self._busy) if one.is_usable and not one.is_reserved]
+        for instance in others[: max(0, count - len(reserved))]:
+            self._idle.mark(instance, is_reserved=True)
+        missing = count - len(self.reserved_instances) - self._starting
+        if self.clock.monotonic() >= self._back_off.until:
+            while missing > 0 and self._may_start():
+                missing -= 1
+                self._begin_start()
+        for instance in self._idle.reserved:
+            instance.freeze(is_frozen=is_idle_mode)
+
+    @property
+    def reserved_instances(self) -> list[Instance]:
+        """The reserved instances that are there, those at work first: they are the last to lose the mark."""
+        return [*(instance for instance in self._busy if instance.is_reserved), *self._idle.reserved]
+
+    def take_most_in_flight(self) -> int:
+        """Return how many requests there were at once since the last call."""
+        most, self._most_in_flight = self._most_in_flight, self.in_flight
+        return most
+
+    @property
+    def all(self) -> tuple[Instance, ...]:
+        """The instances that are there."""
+        return (*self._idle, *self._busy)
+
+    @property
+    def alive(self) -> int:
+        """How many they are."""
+        return len(self._idle) + len(self._busy)
 
     def oldest_idle(self) -> Instance | None:
         """Return the instance that has been idle longest, which is the cheapest to lose."""
-        return self._idle[0] if self._idle else None
+        return self._idle.free[0] if self._idle.free else None
 
     def used_at(self, now: float) -> float | None:
         """Return when a request was last seen here; None if no instance that is still there has served one."""
@@ -224,9 +241,9 @@ class Pool:
 
     def give_up_idle(self) -> bool:
         """Stop the instance that has been idle longest; False if none is idle."""
-        if not self._idle:
+        if not self._idle.free:
             return False
-        self._stop(self._idle.pop(0))
+        self._stop(self._idle.free.pop(0))
         return True
 
     def start_for_waiters(self) -> None:
@@ -261,7 +278,7 @@ class Pool:
     @property
     def count(self) -> int:
         """How many instances are there or on their way."""
-        return len(self._idle) + len(self._busy) + self._starting
+        return self.alive + self._starting
 
     @property
     def expected_start_s(self) -> float:
@@ -287,8 +304,8 @@ class Pool:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing runs, starts or waits here."""
-        return not (self._idle or self._busy or self._starting or self._waiters)
+        """Whether nothing runs, starts or waits here, nor is kept ready."""
+        return not (self._idle or self._busy or self._starting or self._waiters or self.reserved)
 
     def _refusal(self) -> Refused | None:
         """Return why one more request cannot even wait; None if it can."""
@@ -299,7 +316,7 @@ class Pool:
             return _NO_ROOM
         # While memory is short there will not be more instances than now. The first requests wait for their turn.
         is_short = self.wait_s > 0 and self._waiters and self.capacity.claims
-        return _NO_MEMORY if is_short and not self._may_wait(len(self._idle) + len(self._busy)) else None
+        return _NO_MEMORY if is_short and not self._may_wait(self.alive) else None
 
     def _gives_way(self) -> bool:
         """Tell whether an instance must end for the start of a function that has less, though it could serve on."""
@@ -309,7 +326,7 @@ class Pool:
         """Tell whether those who wait already will have every instance that may still be started."""
         if self.max_instances < 0:
             return False
-        running = self.count - self._starting + sum(sibling.count for sibling in self.siblings())
+        running = self.alive + sum(sibling.count for sibling in self.siblings())
         return len(self._waiters) >= self.max_instances - running
 
     def _may_wait(self, instances: int) -> bool:
@@ -318,8 +335,7 @@ class Pool:
             return False
         if not self.refuses_early or self._run_s.value == math.inf:
             return True
-        expected_s = expected_wait_s(waiting=len(self._waiters), instances=instances, run_s=self._run_s.value)
-        return expected_s <= max(LONGEST_WAIT_S, LONGEST_WAIT_RUNS * self._run_s.value)
+        return is_short_wait(waiting=len(self._waiters), instances=instances, run_s=self._run_s.value)
 
     def _may_start(self) -> bool:
         taken = self.count + sum(sibling.count for sibling in self.siblings())
@@ -330,7 +346,7 @@ class Pool:
         return any(sibling.give_up_idle() for sibling in self.siblings())
 
     async def _wait(self) -> Given:
-        waiter = _Waiter(PromptFuture[Given](), self.clock.monotonic())
+        waiter = Waiter(PromptFuture[Given](), self.clock.monotonic())
         # Whoever can have an instance of its own waits for it: the start has deadlines of its own.
         has_deadline = self._is_full()
         self._waiters.append(waiter)
@@ -370,6 +386,7 @@ class Pool:
         if failure is None:
             self._back_off.failures = 0
             instance.is_ahead = not self._waiters
+            instance.is_reserved = len(self.reserved_instances) < self.reserved
             self._start_s.add(self.clock.monotonic() - began)
             self._hand_over(instance)
             self.start_for_waiters()
@@ -419,7 +436,7 @@ class Pool:
             self.start_for_waiters()
             return
         self._waiters.popleft()
-        _give(waiter, failure)
+        waiter.give(failure)
         self.start_for_waiters()
 
     def _has_room(self, instance: Instance) -> bool:
@@ -432,7 +449,7 @@ class Pool:
         while self._waiters and (not instance.load or (is_short and self._has_room(instance))):
             waiter = self._waiters.popleft()
             if not waiter.future.done():
-                instance.reserve()
+                self._given(instance)
                 self._busy.add(instance)
                 self._gave_at = self.clock.monotonic()
                 # The waiter runs inside this call; whatever it does must find the pool in order.
@@ -443,10 +460,10 @@ class Pool:
         if instance.load:
             return
         wanting = next((sibling for sibling in self.siblings() if sibling.has_waiters), None)
-        if self.is_retired or wanting is not None:
+        if self.is_retired or (wanting is not None and not instance.is_reserved):
             self._stop(instance)
         else:
-            self._idle.append(instance)
+            self._idle.add(instance)
             self.capacity.changed()
         if wanting is not None:
             wanting.start_for_waiters()
@@ -455,7 +472,7 @@ class Pool:
         """Refuse who has waited as long as a request may wait for memory; those who came later may still get it."""
         came_before = self.clock.monotonic() - self.wait_s
         while self._waiters and self._waiters[0].since <= came_before:
-            _give(self._waiters.popleft(), _NO_MEMORY)
+            self._waiters.popleft().give(_NO_MEMORY)
         self.start_for_waiters()
 
     def _fail_first(self, failure: StartFailed, cause: BaseException) -> None:
@@ -478,8 +495,3 @@ class Pool:
             await instance.stop(run_pre_stop=True)
         finally:
             self.capacity.give_back(self.owner, self.memory_mib, was_announced=True)
-
-
-def _give(waiter: _Waiter, given: Given) -> None:
-    if not waiter.future.done():
-        waiter.future.set_result(given)

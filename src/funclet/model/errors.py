@@ -99,6 +99,7 @@ _ROWS = (
     ErrorRow("FSS.1073", 403, "The name of the test event is taken"),
     ErrorRow("FSS.1074", 400, "The name or the content of the test event is invalid"),
     ErrorRow("FSS.1075", 400, "The user or group id of the mounts is out of range"),
+    ErrorRow("FSS.1076", 400, "So many reserved instances cannot be kept"),
     ErrorRow("FSS.1078", 400, "The name of the code file must be a bare file name"),
     ErrorRow("FSS.1090", 412, "The subnet is not active"),
     ErrorRow("FSS.1091", 400, "The additional version of the alias does not exist"),

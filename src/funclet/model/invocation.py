@@ -101,6 +101,10 @@ class Report(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     storage_bytes: int = 0
     """In `/tmp`."""
     is_cold: bool = False
+    init_ms: float = 0.0
+    """What the initializer took, in the report of the first request of its instance."""
+    is_reserved: bool = False
+    """Whether it ran on a reserved instance, which is paid for by its life."""
 
 
 class Completed(Struct, frozen=True, kw_only=True, gc=False, tag=True):

@@ -78,6 +78,11 @@ class CheckedSandbox:
         self._require(_State.RUNNING)
         self._sandbox.limit_cpu()
 
+    def freeze(self, *, is_frozen: bool) -> None:
+        """See `Sandbox.freeze`. Nothing happens to a dead one: it may die while nobody looks."""
+        if self._state is _State.RUNNING:
+            self._sandbox.freeze(is_frozen=is_frozen)
+
     async def stop(self, *, grace_s: float) -> Exit:
         """See `Sandbox.stop`. A dead sandbox gives its exit once more."""
         if self._exit is not None:

@@ -35,6 +35,7 @@ from funclet.sandbox.sandboxd.messages import (
     Create,
     Exited,
     Failed,
+    Freeze,
     LimitCpu,
     Message,
     Ready,
@@ -270,6 +271,10 @@ class IsolatedSandbox:
         Said a moment later: sandboxd had better not wake up before the runtime has its first request.
         """
         asyncio.get_running_loop().call_later(_LIMIT_DELAY_S, self._driver.say, LimitCpu(id=self._id))
+
+    def freeze(self, *, is_frozen: bool) -> None:
+        """See `Sandbox.freeze`."""
+        self._driver.say(Freeze(id=self._id, is_frozen=is_frozen))
 
     async def stop(self, *, grace_s: float) -> Exit:
         """See `Sandbox.stop`."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from funclet.sandbox import native
 from funclet.sandbox.native import Step
+from funclet.sandbox.pausing import pause, resume
 from funclet.sandbox.protocol import Exit, ExitReason, HostCheck, MountFailed, SandboxError, SandboxSpec, Streams, Usage
 from funclet.sandbox.watch import MemoryWatch
 
@@ -167,6 +168,11 @@ class ProcessSandbox:
 
     def limit_cpu(self) -> None:
         """Do nothing: this level cannot hold a CPU share."""
+
+    def freeze(self, *, is_frozen: bool) -> None:
+        """See `Sandbox.freeze`."""
+        if self._child is not None and self._exited is not None and not self._exited.done():
+            (pause if is_frozen else resume)(self._child.pid)
 
     async def stop(self, *, grace_s: float) -> Exit:
         """See `Sandbox.stop`."""

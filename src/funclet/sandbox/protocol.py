@@ -148,6 +148,10 @@ class Sandbox(Protocol):
         """End the start-up boost: from now on the CPU share of the spec holds."""
         ...
 
+    def freeze(self, *, is_frozen: bool) -> None:
+        """Let no process of it run, or let all run again; returns at once. What is sent meanwhile waits."""
+        ...
+
     async def stop(self, *, grace_s: float) -> Exit:
         """Ask the first process to end (SIGTERM), end every process after `grace_s` seconds; 0 kills at once.
 

@@ -100,7 +100,7 @@ class InvocationService:
 
         Raises:
             ModelError: nothing ran: FSS.1201 size, FSS.0406 no JSON or no such memory size, FSS.0404, FSS.1052
-                or FSS.1053 missing, FSS.0429 disabled.
+                or FSS.1053 missing. A function that is disabled refuses, as the outcome says.
         """
         payload = _check_payload(payload, MAX_SYNC_BODY_BYTES) or EMPTY_EVENT
         urn, version, memory_mib = await self._resolve(principal, urn_text, options)
@@ -119,12 +119,15 @@ class InvocationService:
         The version behind an alias is drawn anew when an attempt runs.
 
         Raises:
-            ModelError: as `invoke`, FSS.0400 for an HTTP function or a wrong header, FSS.0503 if it cannot be stored.
+            ModelError: as `invoke`, FSS.0429 disabled, FSS.0400 for an HTTP function or a wrong header, FSS.0503 if it
+                cannot be stored.
         """
         payload = _check_payload(payload, MAX_ASYNC_BODY_BYTES)
         dedup_id = _check_dedup_id(options.dedup_id)
         root, depth, parent = _parse_hop(options.hop)
         urn, version, memory_mib = await self._resolve(principal, urn_text, options)
+        if version.settings.max_instances == 0:
+            raise ModelError("FSS.0429", "Function Disabled")
         if version.settings.runtime == _HTTP_RUNTIME:
             raise ModelError("FSS.0400", "An HTTP function cannot be invoked asynchronously.")
         return await self._submitter.submit(
@@ -180,8 +183,6 @@ class InvocationService:
             version = await self._catalog.resolve(urn)
         except ModelError as error:
             raise _as_here(error) from error
-        if version.settings.max_instances == 0:
-            raise ModelError("FSS.0429", "Function Disabled")
         memory_mib = 0
         if version.settings.dynamic_memory and options.memory:
             memory_mib = _SIZES.get(options.memory.strip(), 0)

@@ -20,6 +20,7 @@ from funclet.model.identity import Principal
 from funclet.model.urn import LATEST, Urn
 from funclet.services.functions import OnChange, check_code_quota, require_version, without_pin
 from funclet.services.limits import Limits
+from funclet.services.reserved import refuse_second_policy
 from funclet.store.protocol import Store, Tx
 
 T = TypeVar("T")
@@ -107,7 +108,8 @@ class VersionService:
         """Change an alias; requests that come after this are routed by it.
 
         Raises:
-            ModelError: as `create_alias`; FSS.1053 if there is none of this name.
+            ModelError: as `create_alias`; FSS.1053 if there is none of this name; FSS.1076 if both the alias and
+                the version would have reserved instances.
         """
 
         def work(tx: Tx, function: FunctionVersion) -> Alias:
@@ -118,6 +120,7 @@ class VersionService:
             _check_versions(tx, function, alias)
             _refuse_second_name(alias, tx.aliases.list(function.function_id))
             tx.aliases.put(function.function_id, alias)
+            refuse_second_policy(tx, function.function_id, alias)
             return alias
 
         check_alias(self._alias(name, wanted, description=wanted.description or ""))

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,17 @@ class SqliteLogStore:
     `add` is for one thread, that of the loop.
     """
 
-    def __init__(self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection, file: "_LogFile") -> None:
+    def __init__(
+        self,
+        path: Path,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        file: "_LogFile",
+        observe: Callable[[Sequence[Report]], None],
+    ) -> None:
         self._path = path
         self._file = file
+        self._observe = observe
         self._connections = (reading, writing)  # the writer last: it empties the write-ahead log
         self._reads = Session(reading, load_queries())
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
@@ -81,6 +89,7 @@ class SqliteLogStore:
         max_bytes: int = DEFAULT_MAX_BYTES,
         max_age_s: float = DEFAULT_MAX_AGE_S,
         clock: Clock | None = None,
+        observe: Callable[[Sequence[Report]], None] = lambda _: None,
     ) -> "SqliteLogStore":
         """Open or create the file; blocks.
 
@@ -89,6 +98,7 @@ class SqliteLogStore:
             max_bytes: size of all records above which the oldest are deleted.
             max_age_s: age in seconds above which records are deleted.
             clock: for the age; the clock of the machine by default.
+            observe: is given every record once, in the thread that writes them.
 
         Raises:
             StoreError: the file is newer than this code.
@@ -107,7 +117,7 @@ class SqliteLogStore:
                 raise StoreUnavailable(f"log file '{path}' cannot be opened: {error}") from error
             file = _LogFile(writing, Session(writing, queries), max_bytes, max_age_s, clock or SystemClock())
             opened.pop_all()
-            return cls(path, writing, reading, file)
+            return cls(path, writing, reading, file, observe)
 
     @property
     def dropped(self) -> int:
@@ -178,6 +188,11 @@ class SqliteLogStore:
         added = self._added
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._find, collect, added)
 
+    async def flush(self) -> None:
+        """See `LogStore.flush`."""
+        if not self._is_closed:
+            await asyncio.get_running_loop().run_in_executor(self._reader, self._find, lambda: None, self._added)
+
     async def close(self) -> None:
         """Write what is queued and close the file."""
         if not self._is_closed:
@@ -225,6 +240,7 @@ class SqliteLogStore:
     def _write_queued(self) -> None:
         batch = self._take()
         try:
+            self._observe(batch)
             self._file.write(batch)
         # A record that cannot be written must not end the thread that writes all others.
         except Exception:

@@ -5,14 +5,16 @@ runs it inside one, commits, and only then returns its result. Work functions do
 nothing but database calls; they may run again if a commit is retried.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from funclet.model.function import Alias, FunctionVersion
 from funclet.model.identity import AccessKey, Project, Token, User
 from funclet.model.invocation import Report, Submission
+from funclet.model.reserved import ReservedPolicy
 from funclet.model.trigger import Trigger
+from funclet.model.usage import Tally
 from funclet.store.dependencies import Dependencies
 from funclet.store.gateway_protocol import GatewayAccess
 from funclet.store.identity import Iam, Traces
@@ -46,6 +48,30 @@ class FunctionFilter:
     """Part of the name, case-sensitive; empty for all."""
     offset: int = 0
     limit: int = 400
+
+
+class UsageRow(NamedTuple):
+    """Sums of one version in one slot."""
+
+    project_id: str
+    function_id: str
+    version: str
+    span_s: int
+    begins_at: int
+    """Seconds since the epoch."""
+    tally: Tally
+
+
+class FunctionUsage(NamedTuple):
+    """Sums of one function."""
+
+    package: str
+    name: str
+    tally: Tally
+
+
+Slots = Sequence[tuple[int, Tally]]
+"""Beginnings of slots with what was used in them, oldest first; slots without anything are missing."""
 
 
 class Functions(Protocol):
@@ -240,6 +266,69 @@ class Identities(Protocol):
         ...
 
 
+class Reserved(Protocol):
+    """What functions keep ready."""
+
+    def put(self, policy: ReservedPolicy) -> None:
+        """Create or replace the policy of a version or alias."""
+        ...
+
+    def delete(self, function_id: str, qualifier: str) -> None:
+        """Delete a policy; nothing happens if there is none. It goes with its version, alias or function as well."""
+        ...
+
+    def get(self, function_id: str, qualifier: str) -> ReservedPolicy | None:
+        """Return the policy of a version or alias."""
+        ...
+
+    def of_function(self, function_id: str) -> Sequence[ReservedPolicy]:
+        """Return all policies of a function, by qualifier."""
+        ...
+
+    def of_project(self, project_id: str) -> Sequence[ReservedPolicy]:
+        """Return all policies of a project, by function name and qualifier."""
+        ...
+
+    def all(self) -> Sequence[ReservedPolicy]:
+        """Return the policies of all projects."""
+        ...
+
+
+class UsageTable(Protocol):
+    """What was used, by slots of time. Lengths of slots are those of `model.usage.LEVELS`, and `MONTH`."""
+
+    def add(self, rows: Sequence[UsageRow]) -> None:
+        """Add sums to what is there for their slots."""
+        ...
+
+    def projects(self, function_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the projects of functions that are there, or of which something was used, by function id."""
+        ...
+
+    def of_function(self, function_id: str, version: str, *, span_s: int, since: int, until: int) -> Slots:
+        """Return the sums of a function by slot: those that begin from `since` up to but not at `until`.
+
+        An empty version stands for all.
+        """
+        ...
+
+    def of_project(self, project_id: str, *, span_s: int, since: int, until: int) -> Slots:
+        """Return the sums of a project by slot, functions that are gone included."""
+        ...
+
+    def by_function(self, project_id: str, *, span_s: int, since: int, until: int) -> Sequence[FunctionUsage]:
+        """Return the sums of each function of a project that is there and has some."""
+        ...
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        ...
+
+    def prune(self, *, span_s: int, before: int, limit: int) -> int:
+        """Delete the oldest slots of a length that begin before a time, at most `limit`; return how many."""
+        ...
+
+
 class Tx(Protocol):
     """One transaction; the groups share it."""
 
@@ -262,6 +351,8 @@ class Tx(Protocol):
     remembered: Remembered
     gateway: GatewayAccess
     dependencies: Dependencies
+    reserved: Reserved
+    usage: UsageTable
 
 
 class Store(Protocol):
@@ -309,6 +400,10 @@ class LogStore(Protocol):
         limit: int = 1000,
     ) -> Sequence[tuple[int, Report]]:
         """Return records with their ids, oldest first; the newest `limit` of them when `after_id` is 0."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when whatever was added before has been written, or given up."""
         ...
 
     async def close(self) -> None:

@@ -24,8 +24,10 @@ from funclet.store.protocol import (
     FunctionFilter,
     Functions,
     Identities,
+    Reserved,
     StoreError,
     Triggers,
+    UsageTable,
 )
 from funclet.store.queue_protocol import AsyncConfigs, Deliveries, Queue
 from funclet.store.sealing import SEALED, Sealing, sealed_anew
@@ -36,7 +38,9 @@ from funclet.store.sql_gateway import SqlGatewayAccess
 from funclet.store.sql_identity import SqlIam, SqlIdentities
 from funclet.store.sql_messaging import SqlConnections, SqlObjects, SqlStreams, SqlTopics
 from funclet.store.sql_queue import SqlQueue
+from funclet.store.sql_reserved import SqlReserved
 from funclet.store.sql_resources import SqlApplications, SqlEvents, SqlRemembered, SqlTags
+from funclet.store.sql_usage import SqlUsage
 
 if TYPE_CHECKING:
     from funclet.store import identity, messaging, resources
@@ -70,6 +74,8 @@ class SqlTx:
         self.remembered: resources.Remembered = SqlRemembered(session)
         self.gateway: GatewayAccess = SqlGatewayAccess(session)
         self.dependencies: Dependencies = SqlDependencies(session)
+        self.reserved: Reserved = SqlReserved(session)
+        self.usage: UsageTable = SqlUsage(session)
 
 
 def _encode(value: object) -> str:

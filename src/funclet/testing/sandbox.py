@@ -47,6 +47,7 @@ class FakeSandbox:
     usage: Usage = field(default_factory=lambda: Usage(memory_peak_bytes=20_000_000, cpu_s=0.0, tmp_bytes=0))
     spec: SandboxSpec | None = None
     cpu_is_limited: bool = False
+    is_frozen: bool = False
     _ended: "asyncio.Future[Exit] | None" = None
     _runtime: "asyncio.Task[None] | None" = None
     _log_write: int = -1
@@ -72,6 +73,10 @@ class FakeSandbox:
     def limit_cpu(self) -> None:
         """Remember that the boost has ended."""
         self.cpu_is_limited = True
+
+    def freeze(self, *, is_frozen: bool) -> None:
+        """Remember it."""
+        self.is_frozen = is_frozen
 
     async def stop(self, *, grace_s: float) -> Exit:  # noqa: ARG002 - a task needs no grace
         """End the pretended runtime."""

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from funclet.base.prompt import PromptRuns
-from funclet.dataplane.pool import LONG_RUN_S, SHORT_RUNS
+from funclet.dataplane.scaler import LONG_RUN_S, SHORT_RUNS
 from funclet.model.invocation import Completed, FailureKind, PlatformFailed, Refused
 from funclet.runtimes.frames import MAX_FRAME_BYTES, FrameType
 from funclet.sandbox.protocol import ExitReason, Usage

@@ -242,7 +242,12 @@ async def list_runtime_types(call: Call) -> Response:
 
 async def config_response(call: Call, version: FunctionVersion) -> Response:
     """Return the full configuration of a version as an answer."""
-    return json_response(200, *await expanded(call, config_answer(version, call.principal.project)))
+    answer = config_answer(version, call.principal.project)
+    # Not in processes and tests that keep nothing ready.
+    policy = await call.services.reserved.of_version(version) if call.services.reserved is not None else None
+    if policy is not None:
+        answer |= {"reserved_instance_count": policy.count, "reserved_instance_idle_mode": policy.is_idle_mode}
+    return json_response(200, *await expanded(call, answer))
 
 
 def _require(value: Any, name: str, code: str) -> Any:

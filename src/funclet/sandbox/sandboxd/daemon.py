@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from funclet.sandbox import native
+from funclet.sandbox.pausing import pause, resume
 from funclet.sandbox.protocol import HostCheck, MountFailed, SandboxError
 from funclet.sandbox.sandboxd.hostcheck import check_isolation
 from funclet.sandbox.sandboxd.instances import FullMaker, Maker, RootlessMaker
@@ -25,6 +26,7 @@ from funclet.sandbox.sandboxd.messages import (
     Create,
     Exited,
     Failed,
+    Freeze,
     Keep,
     LimitCpu,
     Message,
@@ -195,6 +197,8 @@ class _Daemon:
                 self._stop(message)
             case LimitCpu():
                 self._limit_cpu(message)
+            case Freeze():
+                self._freeze(message)
             case Keep():
                 if self._maker.has_stems:
                     self._nursery.keep(message)
@@ -325,6 +329,11 @@ class _Daemon:
             # A group that is going away needs no limit.
             with contextlib.suppress(SandboxError):
                 self._maker.limit_cpu(running)
+
+    def _freeze(self, message: Freeze) -> None:
+        running = self._running.get(message.id)
+        if running is not None and running.is_started:
+            (pause if message.is_frozen else resume)(running.spawned.pid)
 
     def _meet_deadlines(self) -> None:
         now = time.monotonic()

@@ -92,6 +92,13 @@ class LimitCpu(_Message, frozen=True, kw_only=True):
     id: int
 
 
+class Freeze(_Message, frozen=True, kw_only=True):
+    """Take the CPU from every process of a sandbox, or give it back."""
+
+    id: int
+    is_frozen: bool
+
+
 class Ready(_Message, frozen=True, kw_only=True):
     """First packet of sandboxd: it can make sandboxes, or says why not."""
 
@@ -131,7 +138,7 @@ class Exited(_Message, frozen=True, kw_only=True):
     status: int
 
 
-Message = Create | Keep | Stop | LimitCpu | Ready | Started | Failed | Exited
+Message = Create | Keep | Stop | LimitCpu | Freeze | Ready | Started | Failed | Exited
 _DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 _ENCODER = msgspec.json.Encoder()
 # Made once: so large a buffer would be mapped and cleared anew for each packet.
