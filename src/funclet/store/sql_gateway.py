@@ -81,7 +81,7 @@ class SqlGatewayAccess:
 
     def grants(self, app_id: str) -> Sequence[Grant]:
         """Return the grants of an app, oldest first."""
-        return [self._grant(row[0]) for row in self._session.all("list_grants", app_id=app_id)]
+        return [self._grant(row[0]) for row in self._session.all("list_gateway_grants", app_id=app_id)]
 
     def may_call(self, app_id: str, api_id: str) -> bool:
         """Tell whether an app may call an API."""
@@ -89,7 +89,7 @@ class SqlGatewayAccess:
 
     def delete_grant(self, grant_id: str) -> None:
         """Delete a grant; nothing happens if there is none."""
-        self._session.run("delete_grant", grant_id=grant_id)
+        self._session.run("delete_gateway_grant", grant_id=grant_id)
 
     def reseal(self, reseal: Reseal) -> None:
         """Seal all secrets anew."""

@@ -200,7 +200,6 @@ def test_the_size_limit_is_exact(lab, how, limit, status):
         (f"urn:fss:{REGION}:{P}:function:default:hello:!prod", 404, "FSS.1053"),
         (f"urn:fss:elsewhere:{P}:function:default:hello", 400, "FSS.1309"),
         (f"{'f' * 32}:default:hello", 403, "FSS.0403"),
-        ("disabled", 429, "FSS.0429"),
     ],
 )
 def test_what_cannot_run_is_refused(lab, how, urn, status, code):
@@ -208,7 +207,11 @@ def test_what_cannot_run_is_refused(lab, how, urn, status, code):
 
 
 def test_a_disabled_function_is_named_so(lab):
-    assert json.loads(lab.invoke("disabled").body)["error_msg"] == "Function Disabled"
+    """When it is to be queued; one that is to run at once is refused, and counted, by the data plane."""
+    answer = lab.invoke("disabled", how=ASYNC)
+
+    assert error(answer) == (429, "FSS.0429")
+    assert json.loads(answer.body)["error_msg"] == "Function Disabled"
 
 
 def test_a_bad_event_is_reported_before_a_missing_function(lab):

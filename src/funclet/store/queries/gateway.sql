@@ -55,12 +55,12 @@ INSERT INTO gateway_grant (grant_id, app_id, api_id, document)
 VALUES (:grant_id, :app_id, :api_id, :document)
 ON CONFLICT (app_id, api_id) DO NOTHING;
 
--- name: list_grants
+-- name: list_gateway_grants
 -- Of an app, oldest first.
 SELECT document FROM gateway_grant WHERE app_id = :app_id ORDER BY ordinal;
 
 -- name: grant_exists
 SELECT 1 FROM gateway_grant WHERE app_id = :app_id AND api_id = :api_id;
 
--- name: delete_grant
+-- name: delete_gateway_grant
 DELETE FROM gateway_grant WHERE grant_id = :grant_id;

@@ -38,7 +38,7 @@ SELECT key, value FROM function_tag WHERE function_id = :function_id ORDER BY ke
 -- name: list_tags_of_project
 -- From one pair to the next by the index, however many functions have it.
 WITH RECURSIVE pair (key, value) AS (
-    SELECT * FROM (
+    SELECT key, value FROM (
         SELECT key, value FROM function_tag WHERE project_id = :project_id ORDER BY key, value LIMIT 1
     )
     UNION ALL
