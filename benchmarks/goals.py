@@ -9,6 +9,8 @@ from benchmarks.measures import CALLERS, FLOOD, Results
 
 OTHER = "funclet, other checkout"
 OURS, SIGNED, REFERENCE, NGINX = "funclet", "funclet, signed API", "ref", "nginx hello"
+ACCEPT, ENTRY, DEPTH, DRAIN, PEER = "accept", "entry", "depth", "drain", "peer"
+"""What is measured of the asynchronous queue."""
 ASGI, DEFAULT = "functions-framework ASGI", "functions-framework"
 
 Measured = Mapping[str, Results]
@@ -144,6 +146,14 @@ _ROWS: tuple[tuple[str, str, str, _Find, Goal], ...] = (
         _one(footprint.INSTANCE, "instance_mib"),
         _most(2.5, 1.8),
     ),
+    ("queue", "accepted for later, 64 callers", "1/s", _one(ACCEPT, "per_s"), _least(20_000, 50_000)),
+    ("queue", "accepted for later, by bare group commit", "times", _one(ACCEPT, "by_bare"), _least(0.25, 0.6)),
+    ("queue", "accepted for later, 1 caller, p50", "ms", _one(ACCEPT, "one_p50_ms"), _most(0.5, 0.2)),
+    ("queue", "accepted for later, half of the load, p99", "ms", _one(ACCEPT, "half_p99_ms"), _most(10, 10)),
+    ("queue", "sent for later to handler entry, over synchronous, p50", "ms", _one(ENTRY, "more_ms"), _most(2, 2)),
+    ("queue", "1,000,000 wait: accepted, by an empty queue", "times", _one(DEPTH, "accepted_by_empty"), _least(0.8, 1)),
+    ("queue", "1,000,000 wait: run, by an empty queue", "times", _one(DEPTH, "run_by_empty"), _least(0.8, 1)),
+    ("queue", "1,000,000 wait: memory", "MiB", _one(DEPTH, "more_mib"), _most(50, 50)),
     ("connections", "10,000 idle connections", "MB", _one(footprint.IDLE_CONNECTIONS, "more_mb"), _most(100, 60)),
     ("rest", "at rest, 10,000 functions: memory", "MB", _one(footprint.REST, "pss_mb"), _most(100, 50)),
     ("rest", "at rest, 10,000 functions: CPU", "% of a core", _one(footprint.REST, "cpu_percent"), _most(1, 0.1)),

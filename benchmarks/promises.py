@@ -21,6 +21,7 @@ HEAD = ("Measure", "Unit", "Must", "Goal", "Last figure", "State", "Benchmark")
 
 _STATES = {Grade.GOAL: "goal met", Grade.MUST: "met", Grade.MISSED: "not met yet", None: "not measured yet"}
 _FILES = {"burst": "starts.py", "sustained": "starts.py", "deploy": "starts.py"}
+_FILES["queue"] = "queue.py"
 _FILES |= dict.fromkeys(("memory", "connections", "rest"), "footprint.py")
 
 

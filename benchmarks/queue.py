@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.functions import HELLO
+from benchmarks.goals import ACCEPT, DEPTH, DRAIN, ENTRY, PEER
 from benchmarks.load import Call, LoadResult, closed_loop, open_loop
+from benchmarks.measures import Results, Series
 from benchmarks.ours import PROJECT_ID, OwnServer
 from benchmarks.targets import ROOT
 from funclet.base.ids import new_ordered_uuid
@@ -33,7 +35,7 @@ from funclet.store.sqlite import SqliteStore
 T = TypeVar("T")
 
 BODY = '{"order":42,"customer":"c-1001","items":[1,2,3]}'
-PARTS = ("accept", "entry", "depth", "drain", "peer")
+PARTS = (ACCEPT, ENTRY, DEPTH, DRAIN, PEER)
 # Nothing of it runs while it is asked for: only accepting is measured.
 _SLOW = {"index.py": "import time\ndef handler(event, context):\n    time.sleep(3600)\n"}
 _ENTRY = {
@@ -58,6 +60,11 @@ class Bench:
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder = folder
         self.seconds = seconds
+        self.results: Results = {}
+
+    def note(self, part: str, **figures: float) -> None:
+        """Keep figures of this run."""
+        self.results.setdefault(part, Series()).add(**figures)
 
     def server(self, name: str) -> OwnServer:
         """Start a server on a folder that may hold the data of an earlier one."""
@@ -81,6 +88,13 @@ class Bench:
             ours = self.load(call, 64)
             single, bare_single = self.load(call, 1), self.load(bare, 1)
             half = open_loop(call, rate_per_s=ours.per_s / 2, duration_s=self.seconds)
+        self.note(
+            ACCEPT,
+            per_s=ours.per_s,
+            by_bare=ours.per_s / theirs.per_s,
+            one_p50_ms=single.p50_us / 1000,
+            half_p99_ms=half.p99_us / 1000,
+        )
         say("accepted per second, 64 clients", f"{ours.per_s:,.0f} (must 20,000, goal 50,000)")
         say("  p50 / p99", f"{ours.p50_us / 1000:.2f} / {ours.p99_us / 1000:.2f} ms")
         say("bare group commit, 64 clients", f"{theirs.per_s:,.0f}")
@@ -108,6 +122,7 @@ class Bench:
                 entered = wait_for(lambda number=number: line_of(marks, number))  # type: ignore[misc]
                 queued.append(((entered - began) * 1000, (entered - answered) * 1000))
         sync_ms, async_ms = statistics.median(direct), statistics.median(one for one, _ in queued)
+        self.note(ENTRY, more_ms=async_ms - sync_ms)
         say("sent to handler entry, synchronous, p50", f"{sync_ms:.2f} ms")
         say("sent to handler entry, asynchronous, p50", f"{async_ms:.2f} ms")
         say("  more by", f"{async_ms - sync_ms:+.2f} ms (must 2)")
@@ -132,6 +147,12 @@ class Bench:
             full = self.load(call, 64)
             full_drain = self._drain_rate(server, drain)
             after_kib = rss_kib(server.server_pid)
+            self.note(
+                DEPTH,
+                accepted_by_empty=full.per_s / empty.per_s,
+                run_by_empty=full_drain / empty_drain,
+                more_mib=(after_kib - before_kib) / _MIB,
+            )
             say("accepted per second, empty / a million wait", f"{empty.per_s:,.0f} / {full.per_s:,.0f}")
             say("  ratio", f"{full.per_s / empty.per_s:.2f} (must 0.8)")
             say("run to the end per second, empty / a million wait", f"{empty_drain:,.0f} / {full_drain:,.0f}")
@@ -147,6 +168,7 @@ class Bench:
         with closing(self.server("drain")) as server:
             urn = server.deploy("hello", HELLO, instances=2)
             rate = self._drain_rate(server, urn)
+        self.note(DRAIN, per_s=rate)
         say("accepted and run to the end per second", f"{rate:,.0f}")
 
     def peer(self) -> None:
@@ -160,6 +182,7 @@ class Bench:
             check=True,
         )
         figures = json.loads(done.stdout)
+        self.note(PEER, enqueued_per_s=figures["enqueued_per_s"], done_per_s=figures["done_per_s"])
         say("Huey on SQLite, flushed: enqueued per second, 64 threads", f"{figures['enqueued_per_s']:,.0f}")
         say("Huey on SQLite, flushed: run to the end per second", f"{figures['done_per_s']:,.0f}")
 
@@ -270,6 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=PARTS, choices=[*PARTS, []])
     parser.add_argument("--seconds", type=float, default=_SECONDS)
+    parser.add_argument("--json", type=Path, help="where the figures are written, for benchmarks.promises")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="funclet-queue-"))
     folder.chmod(0o755)
@@ -277,6 +301,9 @@ def main() -> None:
         bench = Bench(folder, options.seconds)
         for part in options.parts or PARTS:
             getattr(bench, part)()
+        if options.json:
+            measured = {"queue": {part: series.figures for part, series in bench.results.items()}}
+            options.json.write_text(json.dumps({"measured": measured}, indent=1) + "\n", encoding="utf-8")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
