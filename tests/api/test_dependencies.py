@@ -164,7 +164,7 @@ def test_a_name_belongs_to_one_runtime(api):
     assert "Python3.10" in answer.json["error_msg"]
 
 
-@pytest.mark.proves("error:FSS.1071", "quota:dependency-size")
+@pytest.mark.proves("error:FSS.1071", "quota:dependency-size", "faq:FAQ-422")
 def test_an_upload_has_40_mb_at_most(api):
     noise = random.Random(1).randbytes(40 * MIB)
     frame = len(stored({"noise": b""}))
@@ -176,7 +176,7 @@ def test_an_upload_has_40_mb_at_most(api):
     assert api.send("POST", "/dependencies/version", body_of(archive=too_large)).error == (413, "FSS.1071")
 
 
-@pytest.mark.proves("quota:dependency-files")
+@pytest.mark.proves("quota:dependency-files", "faq:FAQ-422")
 def test_an_archive_has_30000_files_at_most(api):
     names = [str(number) for number in range(30_001)]
 
@@ -186,6 +186,7 @@ def test_an_archive_has_30000_files_at_most(api):
     assert "30000" in answer.json["error_msg"]
 
 
+@pytest.mark.proves("faq:FAQ-422")
 def test_no_name_in_an_archive_ends_with_a_tilde(api):
     answer = api.send("POST", "/dependencies/version", body_of(archive=zip_of({"a/b~": ""})))
 

@@ -129,6 +129,7 @@ _BY_ACTION: Mapping[str, str] = {
     "funclet:connection:put": "PutConnection",
     "funclet:connection:delete": "DeleteConnection",
     "funclet:connection:test": "TestConnection",
+    "funclet:dependency:share": "ShareDependency",
     "funclet:secretKey:rotate": "RotateSecretKey",
     # Who may do what.
     _USERS + "listUsers": "ListGroupUsers",
