@@ -8,7 +8,7 @@ COMPILED := .venv-compiled
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test check format docs bench bench-queue soak clean
+.PHONY: help demo test check format docs bench bench-queue bench-lists soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ bench: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure besi
 bench-queue: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measure the asynchronous queue beside a bare group commit and Huey (ARGS="accept entry")
 	@benchmarks/system_packages.sh
 	@$(BIN)/python -m benchmarks.queue $(ARGS)
+
+bench-lists: $(VENV)/.run-ready  ## lists and gets on a server with 10,000 functions and a million records, beside one with a few
+	@folder=$$(mktemp -d) && chmod 755 $$folder && trap "rm -rf $$folder" EXIT && \
+		$(BIN)/python -m benchmarks.lists seed $$folder && $(BIN)/python -m benchmarks.lists measure $$folder
 
 soak: $(VENV)/.test-ready  ## mixed load, kills and updates on one server, as root (MINUTES=30)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)

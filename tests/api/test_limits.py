@@ -89,8 +89,8 @@ FUNCTION_LIMITS = [
         "FSS.0400",
         marks=proves("quota:restore-hook-timeout"),
     ),
-    pytest.param(concurrent(-1), concurrent(-2), "FSS.1026", marks=proves("quota:max-instances")),
-    pytest.param(concurrent(1000), concurrent(1001), "FSS.1026", marks=proves("quota:max-instances")),
+    pytest.param(concurrent(-1), concurrent(-2), "FSS.1026", marks=proves("quota:function instances")),
+    pytest.param(concurrent(1000), concurrent(1001), "FSS.1026", marks=proves("quota:function instances")),
     pytest.param(
         {**HTTP, **concurrent(requests=1000)},
         {**HTTP, **concurrent(requests=1001)},

@@ -26,7 +26,7 @@ TRANSLATIONS = (
 )
 # What a page may name: folders that every Linux has, paths of the API, and sites that are there to be read.
 FOLDERS = {"dev", "etc", "home", "opt", "proc", "root", "run", "sys", "tmp", "usr", "var"}
-API_PATHS = {"_apig", "smn", "v1", "v2", "v2.0", "v3", "v3.0", "v5"}
+API_PATHS = {"_apig", "smn", "v1", "v1.0", "v2", "v2.0", "v3", "v3.0", "v5"}
 SITES = {
     "127.0.0.1",
     "click.palletsprojects.com",

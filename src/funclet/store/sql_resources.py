@@ -108,7 +108,7 @@ class SqlTags:
         }
         rare = None if wanted.without_tags else self._rare_key(project_id, wanted.tags)
         if rare is not None:
-            rows = self._session.all("find_tagged_by_key", **matches, key=rare)
+            rows = self._session.all("find_tagged_by_key", **matches, key=rare, values=_encode(wanted.tags[rare]))
             return [self._tagged(project_id, row) for row in rows[offset : offset + limit]], len(rows)
         kind = "untagged" if wanted.without_tags else "tagged"
         rows = self._session.all(f"find_{kind}", **matches, offset=offset, limit=limit)

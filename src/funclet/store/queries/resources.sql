@@ -36,27 +36,32 @@ DELETE FROM function_tag WHERE function_id = :function_id AND key = :key AND (:v
 SELECT key, value FROM function_tag WHERE function_id = :function_id ORDER BY key;
 
 -- name: list_tags_of_project
--- From one pair to the next by the index, however many functions have it.
-WITH RECURSIVE pair (key, value) AS (
-    SELECT key, value FROM (
-        SELECT key, value FROM function_tag WHERE project_id = :project_id ORDER BY key, value LIMIT 1
-    )
+-- From one key and value to the next by the index, however many functions have them.
+WITH RECURSIVE
+keys (key) AS (
+    SELECT min(key) FROM function_tag WHERE project_id = :project_id
+    UNION ALL
+    SELECT (SELECT min(t.key) FROM function_tag AS t WHERE t.project_id = :project_id AND t.key > keys.key)
+    FROM keys
+    WHERE keys.key IS NOT NULL
+),
+pairs (key, value) AS (
+    SELECT
+        keys.key,
+        (SELECT min(t.value) FROM function_tag AS t WHERE t.project_id = :project_id AND t.key = keys.key)
+    FROM keys
+    WHERE keys.key IS NOT NULL
     UNION ALL
     SELECT
+        pairs.key,
         (
-            SELECT t.key FROM function_tag AS t
-            WHERE t.project_id = :project_id AND (t.key, t.value) > (pair.key, pair.value)
-            ORDER BY t.key, t.value LIMIT 1
-        ),
-        (
-            SELECT t.value FROM function_tag AS t
-            WHERE t.project_id = :project_id AND (t.key, t.value) > (pair.key, pair.value)
-            ORDER BY t.key, t.value LIMIT 1
+            SELECT min(t.value) FROM function_tag AS t
+            WHERE t.project_id = :project_id AND t.key = pairs.key AND t.value > pairs.value
         )
-    FROM pair
-    WHERE pair.key IS NOT NULL
+    FROM pairs
+    WHERE pairs.value IS NOT NULL
 )
-SELECT key, value FROM pair WHERE key IS NOT NULL;
+SELECT key, value FROM pairs WHERE value IS NOT NULL ORDER BY key, value;
 
 -- name: count_tag
 -- How many functions have a key with one of these values; an empty array: with any.
@@ -143,7 +148,7 @@ SELECT count(*) FROM (
 );
 
 -- name: find_tagged_by_key
--- All matches of find_tagged that have a key which few functions have.
+-- All matches of find_tagged, by a key that few functions have with the values that are wanted for it.
 SELECT
     json_extract(v.document, '$.region'),
     f.package,
@@ -155,6 +160,7 @@ FROM (
     FROM function_tag AS r INDEXED BY function_tag_by_value
     CROSS JOIN function AS g ON g.function_id = r.function_id
     WHERE r.project_id = :project_id AND r.key = :key
+        AND (json_array_length(:values) = 0 OR r.value IN (SELECT value FROM json_each(:values)))
         AND (:name_part = '' OR instr(g.name, :name_part) > 0)
         AND NOT EXISTS (
             SELECT 1
