@@ -307,6 +307,8 @@ def build_services(
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
     region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    kinds = all_types(default_zone=settings.timezone, gateway_url=listeners.gateway_url)
+    sealed = TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on")
     packages = StoredPackages(store, outside.links, outside.stores)
     fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
     functions = FunctionService(
@@ -335,14 +337,7 @@ def build_services(
             numeric=settings.async_numeric == "on",
             running_of=queue.worker.running_of if queue else lambda _: (),
         ),
-        triggers=TriggerService(
-            store,
-            clock,
-            all_types(default_zone=settings.timezone, gateway_url=listeners.gateway_url),
-            TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on"),
-            region=region,
-            on_change=triggers_changed,
-        ),
+        triggers=TriggerService(store, clock, kinds, sealed, region=region, on_change=triggers_changed),
         identity=people.identity if people else IdentityService(store, clock, region=region),
         observability=ObservabilityService(
             store=store, logs=parts.logs, region=region, limits=limits, idle_release_s=settings.idle_release_s

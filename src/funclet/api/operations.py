@@ -8,6 +8,7 @@ leading slash stand under `/v2/{project_id}/`. Start with `OPERATIONS`.
 from dataclasses import replace
 
 from funclet.api.call import Operation, Serve
+from funclet.api.gateway_operations import GATEWAY_OPERATIONS
 from funclet.api.iam_operations import IAM_OPERATIONS
 from funclet.api.wire import (
     agencies,
@@ -18,7 +19,6 @@ from funclet.api.wire import (
     downloads,
     events,
     functions,
-    gateway_access,
     identity,
     invocations,
     observability,
@@ -443,47 +443,6 @@ _TOPICS = (
     # Whoever was sent the token need not have credentials.
     _ours("ConfirmSubscription", "GET", "/smn/subscription/subscribe", topics.confirm_subscription, is_public=True),
 )
-# Those of the cloud's gateway service that decide who may call APIs.
-_GATEWAY_PATH = "apigw/instances/{instance_id}"
-_GATEWAY = (
-    _ours("CreateCustomAuthorizer", "POST", f"{_GATEWAY_PATH}/authorizers", gateway_access.create_authorizer),
-    _ours("ListCustomAuthorizers", "GET", f"{_GATEWAY_PATH}/authorizers", gateway_access.list_authorizers),
-    _ours(
-        "ShowDetailsOfCustomAuthorizers",
-        "GET",
-        f"{_GATEWAY_PATH}/authorizers/{{authorizer_id}}",
-        gateway_access.show_authorizer,
-    ),
-    _ours(
-        "UpdateCustomAuthorizer",
-        "PUT",
-        f"{_GATEWAY_PATH}/authorizers/{{authorizer_id}}",
-        gateway_access.update_authorizer,
-    ),
-    _ours(
-        "DeleteCustomAuthorizer",
-        "DELETE",
-        f"{_GATEWAY_PATH}/authorizers/{{authorizer_id}}",
-        gateway_access.delete_authorizer,
-    ),
-    _ours("CreateAnAppV2", "POST", f"{_GATEWAY_PATH}/apps", gateway_access.create_app),
-    _ours("ListAppsV2", "GET", f"{_GATEWAY_PATH}/apps", gateway_access.list_apps),
-    _ours("ShowDetailsOfAppV2", "GET", f"{_GATEWAY_PATH}/apps/{{app_id}}", gateway_access.show_app),
-    _ours("DeleteAppV2", "DELETE", f"{_GATEWAY_PATH}/apps/{{app_id}}", gateway_access.delete_app),
-    _ours("CreateAppCodeV2", "POST", f"{_GATEWAY_PATH}/apps/{{app_id}}/app-codes", gateway_access.create_app_code),
-    _ours("ListAppCodesV2", "GET", f"{_GATEWAY_PATH}/apps/{{app_id}}/app-codes", gateway_access.list_app_codes),
-    _ours(
-        "DeleteAppCodeV2",
-        "DELETE",
-        f"{_GATEWAY_PATH}/apps/{{app_id}}/app-codes/{{app_code_id}}",
-        gateway_access.delete_app_code,
-    ),
-    _ours("CreateAuthorizingAppsV2", "POST", f"{_GATEWAY_PATH}/app-auths", gateway_access.create_grants),
-    _ours("ListApisBindedToAppV2", "GET", f"{_GATEWAY_PATH}/app-auths/binded-apis", gateway_access.list_grants),
-    _ours(
-        "CancelingAuthorizationV2", "DELETE", f"{_GATEWAY_PATH}/app-auths/{{app_auth_id}}", gateway_access.delete_grant
-    ),
-)
 # Those of the cloud's data ingestion service.
 _STREAMS = (
     _ours("CreateStream", "POST", "streams", streams.create_stream),
@@ -520,7 +479,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *_OUTSIDE,
     *_TOPICS,
     *_STREAMS,
-    *_GATEWAY,
+    *GATEWAY_OPERATIONS,
     *IAM_OPERATIONS,
 )
 """All rows: those of the API, then ours."""

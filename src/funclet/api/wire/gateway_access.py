@@ -80,7 +80,7 @@ async def list_authorizers(call: Call) -> Response:
 
 
 async def show_authorizer(call: Call) -> Response:
-    """Serve ShowDetailsOfCustomAuthorizers."""
+    """Serve ShowCustomAuthorizer."""
     authorizer = await call.services.gateway.authorizer(call.principal, call.parameters["authorizer_id"])
     return codec.json_response(200, _authorizer(authorizer))
 
@@ -92,7 +92,7 @@ async def delete_authorizer(call: Call) -> Response:
 
 
 async def create_app(call: Call) -> Response:
-    """Serve CreateAnApp."""
+    """Serve CreateApp."""
     body = codec.decode(AppBody, call)
     shown = await call.services.gateway.create_app(
         call.principal,
@@ -111,7 +111,7 @@ async def list_apps(call: Call) -> Response:
 
 
 async def show_app(call: Call) -> Response:
-    """Serve ShowDetailsOfApp."""
+    """Serve ShowApp."""
     return codec.json_response(200, _app(await call.services.gateway.app(call.principal, call.parameters["app_id"])))
 
 
@@ -136,26 +136,26 @@ async def list_app_codes(call: Call) -> Response:
 
 async def delete_app_code(call: Call) -> Response:
     """Serve DeleteAppCode."""
-    await call.services.gateway.delete_code(call.principal, call.parameters["app_id"], call.parameters["app_code_id"])
+    await call.services.gateway.delete_code(call.principal, call.parameters["app_id"], call.parameters["code_id"])
     return codec.no_content()
 
 
 async def create_grants(call: Call) -> Response:
-    """Serve CreateAuthorizingApps."""
+    """Serve CreateAppGrants."""
     body = codec.decode(GrantBody, call)
     grants = await call.services.gateway.grant(call.principal, body.app_ids, body.api_ids)
     return codec.json_response(201, {"auths": [_grant(grant) for grant in grants]})
 
 
 async def list_grants(call: Call) -> Response:
-    """Serve ListApisBindedToApp."""
+    """Serve ListAppGrants."""
     grants = await call.services.gateway.grants(call.principal, call.query.get("app_id", ""))
     return _page(call, "auths", [_grant(grant) for grant in grants])
 
 
 async def delete_grant(call: Call) -> Response:
-    """Serve CancelingAuthorization."""
-    await call.services.gateway.revoke(call.principal, call.parameters["app_auth_id"])
+    """Serve DeleteAppGrant."""
+    await call.services.gateway.revoke(call.principal, call.parameters["grant_id"])
     return codec.no_content()
 
 
