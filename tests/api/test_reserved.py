@@ -130,7 +130,7 @@ def metric(**changes):
     return {"count": 1, "tactics_config": {"metric_configs": [{**METRIC, **changes}]}}
 
 
-@pytest.mark.proves("error:FSS.0400", "quota:reserved instances per setting")
+@pytest.mark.proves("error:FSS.0400", "quota:reserved-instances")
 @pytest.mark.parametrize(
     "body",
     [
@@ -221,7 +221,7 @@ def test_another_project_sees_and_counts_nothing(hello):
     assert put(hello, {"count": 90}).status == 200
 
 
-@pytest.mark.proves("error:FSS.1076", "quota:account reserved instances", "quota:fgs_func_occurs")
+@pytest.mark.proves("error:FSS.1076", "quota:fgs_func_occurs")
 def test_the_project_has_ninety_together_and_not_one_more(hello):
     assert put(hello, {"count": 60}).status == 200
     assert put(hello, {"count": 30}, f"{URN}:v1").status == 200
@@ -359,3 +359,13 @@ def test_only_a_reserved_instance_that_is_there_is_released(hello):
         assert hello.send("DELETE", f"/functions/hello/reservedinstances/{name}").error == (404, "FSS.0404")
     assert hello.send("DELETE", "/functions/none/reservedinstances/i-1").error == (404, "FSS.1051")
     assert configs(hello)["reserved_instances"][0]["min_count"] == 2
+
+
+@pytest.mark.proves("quota:fgs_func_occurs")
+def test_the_quota_says_how_many_are_reserved(hello):
+    put(hello, {"count": 2, "tactics_config": {"cron_configs": [{**CRON, "count": 7}]}})
+    put(hello, {"count": 3}, f"{URN}:v1")
+
+    rows = {row["type"]: row for row in hello.send("GET", "/quotas").json["quotas"]["resources"]}
+
+    assert rows["fgs_func_occurs"] == {"type": "fgs_func_occurs", "quota": 100, "used": 10}

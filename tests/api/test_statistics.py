@@ -194,7 +194,7 @@ def test_the_project_has_the_sums_of_its_functions(hello):
     assert values(one["statistics"]["count"]) == [2]
 
 
-@pytest.mark.proves("operation:ListStatistics", "faq:FAQ-455")
+@pytest.mark.proves("operation:ListStatistics")
 def test_a_month_has_all_requests_and_what_their_memory_cost(hello):
     # 128 MB for 2.3 ms, rounded up, and the initializer of 4 s.
     ran(hello, 2.3, init_ms=4000.0)

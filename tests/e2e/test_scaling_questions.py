@@ -51,7 +51,7 @@ def logged(server, urn):
     return server.client.send("GET", f"/funclet/functions/{urn}/logs", limit=1000)["records"]
 
 
-@pytest.mark.proves("faq:FAQ-113", "faq:FAQ-114", "faq:FAQ-305", "faq:FAQ-306")
+@pytest.mark.proves("faq:FAQ-113", "faq:FAQ-114")
 def test_as_many_instances_as_requests_at_once_and_none_after_a_while(quick):
     urn = quick.deploy("crowd", SLEEPER, timeout=20)
     eventually(lambda: not quick.instances())
@@ -62,7 +62,7 @@ def test_as_many_instances_as_requests_at_once_and_none_after_a_while(quick):
     eventually(lambda: not quick.instances())
 
 
-@pytest.mark.proves("faq:FAQ-112", "faq:FAQ-304")
+@pytest.mark.proves("faq:FAQ-112")
 def test_an_idle_instance_is_used_again_and_nothing_starts(quick):
     urn = quick.deploy("again", SLEEPER)
     start_of(quick.invoke(urn))
@@ -72,7 +72,7 @@ def test_an_idle_instance_is_used_again_and_nothing_starts(quick):
     assert quick.instances() == before
 
 
-@pytest.mark.proves("faq:FAQ-117", "faq:FAQ-309")
+@pytest.mark.proves("faq:FAQ-117")
 def test_the_first_request_after_the_idle_time_is_cold(quick):
     urn = quick.deploy("cold", SLEEPER)
 
@@ -82,7 +82,7 @@ def test_the_first_request_after_the_idle_time_is_cold(quick):
     assert start_of(quick.invoke(urn)) == "cold"
 
 
-@pytest.mark.proves("faq:FAQ-115", "faq:FAQ-307")
+@pytest.mark.proves("faq:FAQ-115")
 def test_a_timer_keeps_an_instance(quick):
     """Every three seconds here, where idle instances go after one; every minute, where they go after sixty."""
     urn = quick.deploy("ticked", SLEEPER)
@@ -157,7 +157,7 @@ def test_a_disabled_function_refuses_and_says_so_and_without_a_limit_it_runs(qui
     assert start_of(quick.invoke(urn)) == "cold"
 
 
-@pytest.mark.proves("faq:FAQ-116", "faq:FAQ-308")
+@pytest.mark.proves("faq:FAQ-116")
 def test_the_memory_that_was_used_is_the_same_in_answer_and_log(quick):
     hungry = "def handler(event, context):\n    held = bytearray(50 * 1024 * 1024)\n    return len(held)\n"
     urn = quick.deploy("hungry", hungry)

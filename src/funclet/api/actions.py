@@ -42,7 +42,7 @@ _BY_ACTION: Mapping[str, str] = {
     _F + "updateReserved": "UpdateFunctionReservedInstancesCount DeleteReservedInstanceById",
     _F + "listReserved": "ListFunctionReservedInstances ListReservedInstanceConfigs ListInstances",
     _F + "getMetrics": "ListFunctionStatistics ListStatistics ListFunctionAsMetric ShowFunctionMetrics "
-    "ShowFuncReservedInstanceMetrics",
+    "ShowFuncReservedInstanceMetrics ListInstances",
     _F + "getLog": "ShowLtsLogDetails ShowProjectAsyncStatusLogInfo ListLogs ListAsyncStatusLines",
     _F + "updateLog": "EnableLtsLogs EnableAsyncStatusLog",
     _F + "export": "ExportFunction",

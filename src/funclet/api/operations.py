@@ -260,19 +260,10 @@ _LOGS = (
 
 _METRICS = (
     _row("ListFunctionAsMetric", "GET", "fgs/function/report", statistics.rank_functions),
-    _row(
-        "ListFunctionStatistics",
-        "GET",
-        "fgs/functions/{func_urn}/statistics/{period}",
-        statistics.show_function_statistics,
-    ),
+    _row("ListFunctionStatistics", "GET", "fgs/functions/{func_urn}/statistics/{period}", statistics.of_function),
     _row("ListStatistics", "GET", "fgs/functions/statistics", statistics.list_statistics),
-    _row(
-        "ShowFuncReservedInstanceMetrics", "GET", "fgs/functions/{func_urn}/instancereports", statistics.show_instances
-    ),
-    _row(
-        "ShowFunctionMetrics", "GET", "fgs/functions/{func_urn}/slareports/{period}", statistics.show_function_metrics
-    ),
+    _row("ShowFuncReservedInstanceMetrics", "GET", "fgs/functions/{func_urn}/instancereports", statistics.instances),
+    _row("ShowFunctionMetrics", "GET", "fgs/functions/{func_urn}/slareports/{period}", statistics.metrics),
 )
 
 _QUOTAS = (
@@ -285,22 +276,12 @@ _RESERVED_INSTANCES = (
         "DeleteReservedInstanceById",
         "DELETE",
         "fgs/functions/{function_urn}/reservedinstances/{instance_id}",
-        reserved.delete_reserved_instance,
+        reserved.delete,
         in_sdk=False,
     ),
-    _row("ListFunctionReservedInstances", "GET", "fgs/functions/reservedinstances", reserved.list_reserved_instances),
-    _row(
-        "ListReservedInstanceConfigs",
-        "GET",
-        "fgs/functions/reservedinstanceconfigs",
-        reserved.list_reserved_instance_configs,
-    ),
-    _row(
-        "UpdateFunctionReservedInstancesCount",
-        "PUT",
-        "fgs/functions/{function_urn}/reservedinstances",
-        reserved.put_reserved_instances,
-    ),
+    _row("ListFunctionReservedInstances", "GET", "fgs/functions/reservedinstances", reserved.list_counts),
+    _row("ListReservedInstanceConfigs", "GET", "fgs/functions/reservedinstanceconfigs", reserved.list_configs),
+    _row("UpdateFunctionReservedInstancesCount", "PUT", "fgs/functions/{function_urn}/reservedinstances", reserved.put),
 )
 
 _SNAPSHOTS = (

@@ -45,11 +45,11 @@ class Kind(IntEnum):
     """Entries of the audit log."""
     CANCEL = 14
     """End what runs a request; answered with whether there was something."""
-    USAGE = 15
+    USAGE = 16
     """What the statistics need beside the log records; not answered."""
-    INSTANCES = 16
+    INSTANCES = 17
     """Answered with the instances of a function."""
-    END_INSTANCE = 17
+    END_INSTANCE = 18
     """End a reserved instance; answered with whether there was one."""
 
 

@@ -48,8 +48,6 @@ _REST_S = 0.005
 """After a longer rest, what the instance did in it is no part of the next request."""
 
 _NOTHING_USED = Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
-
-
 Credentials = Callable[[FunctionVersion], Mapping[str, str]]
 """Returns what a function may sign its own requests with, by the names of the frame contract; at once."""
 
@@ -85,9 +83,7 @@ class Instance:
         self.is_ahead = False
         """Whether it was ready before anybody waited for it: then its first request is no cold start."""
         self.is_reserved = False
-        """Whether it is kept ready by the owner's setting."""
         self.ran_ms = 0.0
-        """What all its requests took."""
         self.load = 0
         """Requests that it holds now: the one that runs, and those behind it."""
         self.has_printed = False
@@ -109,8 +105,7 @@ class Instance:
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
         self._start_log = b""
-        self._init_ms = 0.0
-        self._is_frozen = False
+        self._init_ms, self._is_frozen = 0.0, False
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
         self._cancelled: set[str] = set()

@@ -79,9 +79,10 @@ class ObservabilityService:
         """Return the quotas of the caller's project."""
         project_id = principal.project.project_id
         functions, code_bytes = await self._store.read(lambda tx: tx.functions.totals(project_id))
+        policies = await self._store.read(lambda tx: tx.reserved.of_project(project_id))
         return (
             Quota(kind="fgs_func_scale_down_timeout", limit=int(self._idle_release_s), used=0),
-            Quota(kind="fgs_func_occurs", limit=100, used=0),
+            Quota(kind="fgs_func_occurs", limit=100, used=sum(policy.most for policy in policies)),
             Quota(kind="fgs_func_pat_idle_time", limit=100, used=0),
             Quota(kind="fgs_func_num", limit=self._limits.functions, used=functions),
             Quota(

@@ -217,7 +217,7 @@ def test_the_load_of_ten_seconds_counts_even_if_it_was_short(tmp_path):
     asyncio.run(scenario())
 
 
-@pytest.mark.proves("quota:account reserved instances")
+@pytest.mark.proves("quota:fgs_func_occurs")
 def test_the_load_never_takes_more_than_the_quota_of_the_project_leaves(tmp_path):
     async def scenario():
         async with bench(tmp_path) as subject:

@@ -1,4 +1,4 @@
-"""Operations on reserved instances, and their bodies. Start with `put_reserved_instances`."""
+"""Operations on reserved instances, and their bodies. Start with `put`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +57,7 @@ def service_of(call: Call) -> ReservedService:
     return call.services.reserved
 
 
-async def put_reserved_instances(call: Call) -> Response:
+async def put(call: Call) -> Response:
     """Serve UpdateFunctionReservedInstancesCount."""
     fields = codec.decode(ReservedFields, call)
     tactics = fields.tactics_config or TacticsFields()
@@ -72,7 +72,7 @@ async def put_reserved_instances(call: Call) -> Response:
     return codec.json_response(200, answer)
 
 
-async def list_reserved_instances(call: Call) -> Response:
+async def list_counts(call: Call) -> Response:
     """Serve ListFunctionReservedInstances."""
     marker, limit = codec.page(call, "limit", default=MAX_COUNTS, maximum=MAX_COUNTS)
     service = service_of(call)
@@ -81,7 +81,7 @@ async def list_reserved_instances(call: Call) -> Response:
     return codec.json_response(200, _page("reservedinstances", counts, marker, limit))
 
 
-async def list_reserved_instance_configs(call: Call) -> Response:
+async def list_configs(call: Call) -> Response:
     """Serve ListReservedInstanceConfigs."""
     marker, limit = codec.page(call, "limit", default=DEFAULT_CONFIGS, maximum=MAX_CONFIGS)
     service = service_of(call)
@@ -90,7 +90,7 @@ async def list_reserved_instance_configs(call: Call) -> Response:
     return codec.json_response(200, _page("reserved_instances", configs, marker, limit))
 
 
-async def delete_reserved_instance(call: Call) -> Response:
+async def delete(call: Call) -> Response:
     """Serve DeleteReservedInstanceById."""
     parameters = call.parameters
     await service_of(call).end_instance(call.principal, parameters["function_urn"], parameters["instance_id"])

@@ -1,4 +1,4 @@
-"""Operations on statistics: series, ranks, months. Start with `show_function_statistics`."""
+"""Operations on statistics: series, ranks, months. Start with `of_function`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,17 +70,17 @@ _RANKED: Mapping[str, Value] = {
 """What functions can be ranked by, as the cloud's metrics are called."""
 
 
-async def show_function_statistics(call: Call) -> Response:
+async def of_function(call: Call) -> Response:
     """Serve ListFunctionStatistics."""
     return codec.json_response(200, _series(await _function_slots(call), _SERIES))
 
 
-async def show_function_metrics(call: Call) -> Response:
+async def metrics(call: Call) -> Response:
     """Serve ShowFunctionMetrics."""
     return codec.json_response(200, _series(await _function_slots(call), _WITH_INSTANCES))
 
 
-async def show_instances(call: Call) -> Response:
+async def instances(call: Call) -> Response:
     """Serve ShowFuncReservedInstanceMetrics: the last day, unless `period` says otherwise."""
     marker, limit = codec.page(call, "limit", default=DEFAULT_POINTS, maximum=MAX_POINTS)
     period = codec.query_number(call, "period", default=DEFAULT_INSTANCES_MIN)
