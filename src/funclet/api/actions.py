@@ -41,6 +41,7 @@ _BY_ACTION: Mapping[str, str] = {
     _F + "updateMaxInstance": "UpdateFunctionMaxInstanceConfig",
     _F + "updateReserved": "UpdateFunctionReservedInstancesCount DeleteReservedInstanceById",
     _F + "listReserved": "ListFunctionReservedInstances ListReservedInstanceConfigs",
+    _F + "listInstance": "ListInstances",
     _F + "getMetrics": "ListFunctionStatistics ListStatistics ListFunctionAsMetric ShowFunctionMetrics "
     "ShowFuncReservedInstanceMetrics",
     _F + "getLog": "ShowLtsLogDetails ShowProjectAsyncStatusLogInfo ListLogs ListAsyncStatusLines",

@@ -211,7 +211,9 @@ class SqlIam:
 
     def grants(self, holder_id: str) -> Sequence[tuple[str, str]]:
         """Return what a group or agency has: pairs of role and project, the latter empty for all."""
-        return [(role_id, project_id) for role_id, project_id in self._session.all("iam_list_grants", holder_id=holder_id)]
+        return [
+            (role_id, project_id) for role_id, project_id in self._session.all("iam_list_grants", holder_id=holder_id)
+        ]
 
     def is_granted(self, role_id: str) -> bool:
         """Tell whether anybody has a role or policy."""
