@@ -1,10 +1,12 @@
 """Permissions on a real server: by the command line, in all processes, and for functions that call the API."""
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
 from funclet.cli.main import run
+from funclet.client import Client, Credentials, Link
 from tests.support.server import PROJECT_ID, ServerProcess
 from tests.support.waiting import eventually
 
@@ -208,6 +210,24 @@ def test_who_did_what_is_shown(fgs, home_server):
 
     assert json.loads(lines)["resource_name"].endswith(":function:default/watched")
     assert json.loads(denied)[0]["error_code"] == "APIG.0301"
+
+
+@pytest.mark.proves("error:APIG.0302")
+def test_a_trigger_with_iam_is_for_those_who_may_invoke_its_function(fgs, home_server):
+    home_server.deploy("behind", "def handler(e, c):\n    return {'statusCode': 200, 'body': 'in'}\n")
+    url = fgs.must("trigger", "create", "behind", "--type", "APIG", "--path", "/behind", "--auth", "IAM", "-o", "json")
+    path = urlsplit(json.loads(url)["event_data"]["invoke_url"]).path
+    answers = []
+    for name, group in (("outer", "viewers"), ("inner", "operators")):
+        fgs.must("iam", "user", "create", name, "--group", group)
+        key = json.loads(fgs.must("iam", "key", "create", "--user", name, "-o", "json"))
+        caller = Credentials(project_id=PROJECT_ID, ak=key["access"], sk=key["secret"])
+        client = Client(home_server.gateway_url, caller, Link(retries=0))
+        answers.append(client.call("GET", path, raises=False))
+        client.close()
+
+    assert [answer.status for answer in answers] == [403, 200]
+    assert json.loads(answers[0].body)["error_code"] == "APIG.0302"
 
 
 def test_a_change_holds_in_all_processes_when_it_is_answered(new_server):

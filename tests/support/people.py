@@ -16,6 +16,7 @@ from funclet.catalog import Catalog
 from funclet.services.agencies import AgencyService
 from funclet.services.audit import AuditService
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
 from funclet.services.iam import IamService
@@ -28,7 +29,7 @@ from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.vault import Vault
-from tests.support.api import new_body
+from tests.support.api import INVENTORY, new_body
 from tests.support.sign import signed
 
 REGION = "test-1"
@@ -43,7 +44,7 @@ class Town:
         self.clock = FakeClock()
         self.runner = asyncio.Runner()
         self.store = SqliteStore.open(folder / "state.db")
-        self.vault = Vault.open(folder / "secrets.key")
+        self.vault = self.store.vault
         self.temporary = TemporaryKeys(Vault.open(folder / "temporary.key"), self.clock)
         self.given = self.run(
             bootstrap_identity(self.store, region=REGION, password=PASSWORD, vault=self.vault, ak="OWNERKEY", sk="s1")
@@ -55,19 +56,20 @@ class Town:
         )
         self.invoker, self.submitter = FakeInvoker(), FakeSubmitter()
         changed = self.authenticator.forget if forgets else lambda: None
-        blobs = folder / "blobs"
-        blobs.mkdir()
+        (folder / "blobs").mkdir()
+        blobs, fetcher = Blobs(folder / "blobs"), CodeFetcher((), max_bytes=1)
         self.services = Services(
             functions=FunctionService(
                 self.store,
-                Blobs(blobs),
+                blobs,
                 registry,
                 self.clock,
-                CodeBuilder(CodeFetcher((), max_bytes=1)),
+                CodeBuilder(fetcher),
                 CodeLinks(b"k" * 32, self.clock),
                 region=REGION,
                 limits=Limits(),
                 on_change=lambda *_: None,
+                inventory=INVENTORY,
             ),
             versions=VersionService(self.store, self.clock, region=REGION, limits=Limits(), on_change=lambda *_: None),
             invocations=InvocationService(
@@ -84,6 +86,10 @@ class Town:
             topics=None,
             streams=None,
             connections=None,
+            gateway=None,
+            dependencies=DependencyService(
+                self.store, blobs, registry, self.clock, fetcher, limits=Limits(), on_change=lambda *_: None
+            ),
             iam=IamService(self.store, self.clock, self.vault, on_change=changed),
             policies=PolicyService(self.store, self.clock, on_change=changed),
             agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed),

@@ -21,6 +21,8 @@ from funclet.model.urn import DEFAULT_PACKAGE, Urn
 MAX_REMEMBERED_LENGTH = 512
 _SERVICE = "FUNCTIONGRAPH"
 _FUNCTION_PARAMETERS = ("function_urn", "func_urn")
+# Of these a path may have more than one, and they name where, not what.
+_NO_NAMES = frozenset({"project_id", "resource_type", "instance_id"})
 # Their resource is in the body, so nothing that is decided by the path can be remembered.
 _BY_BODY = frozenset({"CreateFunction", "ImportFunction"})
 # Their bodies may give a function an agency, and whoever may change its code the permissions of that agency.
@@ -169,7 +171,7 @@ class Gate:
             function = self._functions(project, parsed.package, parsed.name)
             trigger_id = parameters.get("trigger_id", "")
             return (self._resource(project, "trigger", trigger_id), *function) if trigger_id else function
-        name = next((value for key, value in parameters.items() if key not in ("project_id", "resource_type")), "")
+        name = next((value for key, value in parameters.items() if key not in _NO_NAMES), "")
         if not name or not action:
             return ()
         service, kind, _ = action.split(":", 2)

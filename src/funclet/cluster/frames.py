@@ -6,7 +6,7 @@ request comes back with its reply; 0 means that no reply is due.
 
 import struct
 from collections.abc import Iterator
-from enum import IntEnum
+from enum import IntEnum, unique
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Above the largest body that the API takes."""
@@ -15,6 +15,7 @@ _HEAD = struct.Struct("<IBQ")
 _COUNTED = _HEAD.size - 4
 
 
+@unique
 class Kind(IntEnum):
     """What a frame is."""
 
@@ -41,8 +42,6 @@ class Kind(IntEnum):
     """A timer will fire: the version and the seconds until then."""
     METRICS = 13
     """Answered with all counters and gauges of the process."""
-    TRACES = 15
-    """Entries of the audit log."""
     CANCEL = 14
     """End what runs a request; answered with whether there was something."""
     USAGE = 16
@@ -51,6 +50,8 @@ class Kind(IntEnum):
     """Answered with the instances of a function."""
     END_INSTANCE = 18
     """End a reserved instance; answered with whether there was one."""
+    TRACES = 18
+    """Entries of the audit log."""
 
 
 class BadFrame(Exception):

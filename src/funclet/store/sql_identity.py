@@ -207,11 +207,13 @@ class SqlIam:
     def revoke(self, holder_id: str, role_id: str, project_id: str) -> bool:
         """Take it back; False if it was not given."""
         values = {"holder_id": holder_id, "role_id": role_id, "project_id": project_id}
-        return bool(self._session.run("delete_grant", **values).rowcount)
+        return bool(self._session.run("iam_delete_grant", **values).rowcount)
 
     def grants(self, holder_id: str) -> Sequence[tuple[str, str]]:
         """Return what a group or agency has: pairs of role and project, the latter empty for all."""
-        return [(role_id, project_id) for role_id, project_id in self._session.all("list_grants", holder_id=holder_id)]
+        return [
+            (role_id, project_id) for role_id, project_id in self._session.all("iam_list_grants", holder_id=holder_id)
+        ]
 
     def is_granted(self, role_id: str) -> bool:
         """Tell whether anybody has a role or policy."""

@@ -77,13 +77,13 @@ DELETE FROM iam_member WHERE user_id = :user_id;
 -- name: add_grant
 INSERT OR IGNORE INTO iam_grant (holder_id, role_id, project_id) VALUES (:holder_id, :role_id, :project_id);
 
--- name: delete_grant
+-- name: iam_delete_grant
 DELETE FROM iam_grant WHERE holder_id = :holder_id AND role_id = :role_id AND project_id = :project_id;
 
 -- name: delete_grants_of
 DELETE FROM iam_grant WHERE holder_id = :holder_id;
 
--- name: list_grants
+-- name: iam_list_grants
 SELECT role_id, project_id FROM iam_grant WHERE holder_id = :holder_id ORDER BY role_id, project_id;
 
 -- name: is_role_granted
