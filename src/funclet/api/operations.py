@@ -15,6 +15,7 @@ from funclet.api.wire import (
     asynchronous,
     connections,
     dependencies,
+    document,
     downloads,
     events,
     functions,
@@ -494,6 +495,11 @@ _STREAMS = (
     _ours("ConsumeRecords", "GET", "records", streams.consume_records),
 )
 
+# Anybody may read how to talk to the server before having a key.
+_DOCUMENT = (
+    _ours("ShowApiDocument", "GET", "/openapi.json", document.ApiDocument(lambda: OPERATIONS).serve, is_public=True),
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     *_APPLICATIONS,
     *_ASYNC,
@@ -522,5 +528,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *_STREAMS,
     *_GATEWAY,
     *IAM_OPERATIONS,
+    *_DOCUMENT,
 )
 """All rows: those of the API, then ours."""
