@@ -54,6 +54,8 @@ def render(operations: Iterable[Operation]) -> bytes:
                 "title": "Funclet",
                 "version": __version__,
                 "summary": "A self-hosted function platform that speaks the FunctionGraph API",
+                "description": "Members that are not named here are ignored. A member that need not be sent"
+                " may also be null. What is marked with x-is-built false answers 501.",
             },
             "servers": [{"url": "/"}],
             "security": [{"token": []}, {"signature": []}],
