@@ -387,11 +387,16 @@ def test_functions_are_found_by_tag(provider, paging):
     assert isinstance(answer["total_count"], int)
 
 
-PAGED = [
-    row
-    for row in OPERATIONS
-    if row.method == "GET" and not row.is_ours and "marker" in FACTS[row.name].get("query", {})
-]
+def is_paged(row):
+    """Tell whether a list says where its next page begins."""
+    facts = FACTS[row.name]
+    shape = Facts().shapes.get(facts.get("answer", {}).get("$ref", "").rpartition("/")[2], {})
+    return "marker" in facts.get("query", {}) and bool(
+        {"next_marker", "page_info"} & shape.get("properties", {}).keys()
+    )
+
+
+PAGED = [row for row in OPERATIONS if not row.is_ours and is_paged(row)]
 
 
 @pytest.fixture
@@ -400,8 +405,9 @@ def fill(provider, new_function):
 
     def filled(row):
         path = row.path.removeprefix("/v2/{project_id}")
-        if "{function_urn}" in path:
-            path = path.replace("{function_urn}", new_function().latest)
+        for name in ("{function_urn}", "{func_urn}"):
+            if name in path:
+                path = path.replace(name, new_function().latest)
         if "{depend_id}" in path:
             body = {"name": f"tf_{uuid.uuid4().hex[:8]}", "runtime": "Python3.10", "depend_type": "zip"}
             body |= {"depend_file": zip_base64({"lib.py": "x = 1\n"})}
