@@ -68,6 +68,13 @@ def no_failure_of_the_server(context, response, case):
 
 
 @schemathesis.check
+def success_is_the_one_of_the_document(context, response, case):
+    """Refuse another good status than the documented one: clients take few for good, and `default` is for errors."""
+    if response.status_code < 400:
+        assert str(response.status_code) in raw(case)["responses"], f"{response.status_code} is not documented"
+
+
+@schemathesis.check
 def bad_input_is_refused(context, response, case):
     """Refuse good answers to what the document forbids; null is allowed for every member that need not be sent."""
     if not has_null(case.body):

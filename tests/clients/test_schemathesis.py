@@ -31,6 +31,7 @@ CHECKS = [
     "response_headers_conformance",
     "response_schema_conformance",
     "status_code_conformance",
+    "success_is_the_one_of_the_document",
     "unsupported_method",
     "use_after_free",
     *(["bad_input_is_refused"] if IS_LONG else []),

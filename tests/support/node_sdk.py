@@ -10,6 +10,7 @@ from tests.support.server import AK, PROJECT_ID, REGION, SK
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / ".venv" / "node" / "node_modules"
 _MARK = "@answer "
+HOSTS = ROOT / "tests" / "clients" / "node" / "hosts.js"
 DRIVER = ROOT / "tests" / "clients" / "node" / "driver.js"
 
 
@@ -28,12 +29,17 @@ class Refused(Exception):
 class NodeSdk:
     """One client. `close` it."""
 
-    def __init__(self, server, **options):
-        """Start the client with endpoint and project id, or with what `options` say (see driver.js)."""
+    def __init__(self, server, *, certificate=None, **options):
+        """Start the client with endpoint and project id, or with what `options` say (see driver.js).
+
+        With a `certificate` to trust, the cloud's host names lead to this machine.
+        """
         settings = {"endpoint": server.api_url, "ak": AK, "sk": SK, "projectId": PROJECT_ID} | options
+        trust = {"NODE_EXTRA_CA_CERTS": str(certificate)} if certificate else {}
+        hosts = ["--require", str(HOSTS)] if certificate else []
         self._process = subprocess.Popen(
-            ["node", str(DRIVER), json.dumps(settings)],
-            env=os.environ | {"NODE_PATH": str(MODULES)},
+            ["node", *hosts, str(DRIVER), json.dumps(settings)],
+            env=os.environ | {"NODE_PATH": str(MODULES)} | trust,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
