@@ -8,7 +8,7 @@ COMPILED := .venv-compiled
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test check format docs bench bench-queue bench-lists soak clean
+.PHONY: help demo test check format docs bench bench-queue bench-lists fuzz soak clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench-lists: $(VENV)/.run-ready  ## lists and gets on a server with 10,000 funct
 	@folder=$$(mktemp -d) && chmod 755 $$folder && trap "rm -rf $$folder" EXIT && \
 		$(BIN)/python -m benchmarks.lists seed $$folder && $(BIN)/python -m benchmarks.lists measure $$folder
 
+fuzz: $(VENV)/.test-ready  ## over 20,000 requests made from the served OpenAPI document; some three minutes
+	@FUNCLET_CASES=many $(BIN)/pytest -q tests/clients/test_schemathesis.py
+
 soak: $(VENV)/.test-ready  ## mixed load, kills and updates on one server, as root (MINUTES=30)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30)
 
@@ -60,7 +63,7 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml setup.py src/funclet/sa
 	@$(BIN)/python -m compileall -q runtimes/python3  # sandboxes see it read-only, so they cannot keep byte code
 	@touch $@
 
-$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready $(BIN)/versitygw | $(VENV)/bin/python
+$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready $(BIN)/versitygw $(VENV)/node/.ready | $(VENV)/bin/python
 	@tools/system_packages.sh test
 	@echo "installing what the tests need ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
@@ -71,6 +74,13 @@ $(BIN)/versitygw: tests/servers/go.mod tests/servers/go.sum | $(VENV)/bin/python
 	@command -v go >/dev/null || { echo "The tests need Go 1.25 or newer, to build an object store."; exit 1; }
 	@echo "building an object store for the tests ..."
 	@cd tests/servers && go build -mod=readonly -trimpath -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
+# The vendor's Node.js SDK, for the tests of clients.
+$(VENV)/node/.ready: tests/clients/node/package-lock.json tests/clients/node/.npmrc | $(VENV)/bin/python
+	@tools/system_packages.sh test
+	@mkdir -p $(@D) && cp tests/clients/node/package.json $^ $(@D)
+	@cd $(@D) && npm ci --silent
 	@touch $@
 
 $(COMPILED)/.ready: $(VENV)/.test-ready setup.py $(shell find src runtimes -name '*.py' -o -name '*.[ch]' -o -name '*.js' -o -name '*.toml' -o -name '*.sql')

@@ -24,6 +24,7 @@ if [ "${1:-run}" = test ]; then
     need curl command -v curl
     need openssl command -v openssl
     need nats-server command -v nats-server
+    need npm command -v npm
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

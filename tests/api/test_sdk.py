@@ -16,7 +16,7 @@ from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, Ser
 from huaweicloudsdkfunctiongraph import v2
 
 from funclet.api.operations import OPERATIONS
-from tests.support import sdk_resources
+from tests.support import sdk_resources, sdk_usage_checks
 from tests.support.packages import zip_base64
 from tests.support.sdk import UUID, refused, request_type
 from tests.support.server import PROJECT_ID, REGION
@@ -41,6 +41,7 @@ def snake_case(name):
 
 
 BUILT = {snake_case(operation.name) for operation in OPERATIONS if operation.in_sdk and operation.serve}
+CHECKS |= {name: one for name, one in sdk_usage_checks.CHECKS.items() if name in BUILT}
 
 
 def check(function):

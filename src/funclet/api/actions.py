@@ -208,6 +208,7 @@ FREE: Mapping[str, str] = {
     "CreateProject": "it is refused to everybody",
     "DownloadCode": "the link carries a signature",
     "ConfirmSubscription": "the link carries a token",
+    "ShowApiDocument": "anybody may learn how to talk to the server",
 }
 """Operation -> why it needs no action."""
 

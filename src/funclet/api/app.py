@@ -150,7 +150,8 @@ class Api:
         row = node.methods.get(method)
         if row is None:
             allowed = ", ".join(sorted(node.methods))
-            raise ModelError("FSS.0405", f"{method} is not possible under {raw_path[:200]}, only {allowed}.")
+            message = f"{method} is not possible under {raw_path[:200]}, only {allowed}."
+            raise errors.MethodRefused(message, allowed=allowed)
         operation, rule = row
         return operation, rule, dict(zip(_parameter_names(operation.path), values, strict=True))
 

@@ -17,6 +17,15 @@ from funclet.store.protocol import StoreUnavailable
 _IDENTITY_PREFIX = "/v3"
 
 
+class MethodRefused(ModelError):
+    """The path exists, but not with this method."""
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        """Prepare; `allowed` is the text of the Allow header."""
+        super().__init__("FSS.0405", message)
+        self.allowed = allowed
+
+
 def error_body(code: str, message: str, request_id: str) -> bytes:
     """Return the JSON text of an error."""
     return msgspec.json.encode({"error_code": code, "error_msg": message, "request_id": request_id})
@@ -40,6 +49,8 @@ def from_error(error: ModelError | StoreUnavailable, *, path: str, request_id: s
         # What the database said is for our log, not for the caller.
         error = ModelError("FSS.0503", "The database cannot be used now; nothing was changed.", retry_after_s=1.0)
     headers = {} if error.retry_after_s is None else {"Retry-After": retry_after(error.retry_after_s)}
+    if isinstance(error, MethodRefused):
+        headers["Allow"] = error.allowed
     if path.startswith(_IDENTITY_PREFIX):
         title = HTTPStatus(error.status).phrase
         body = {"error": {"code": error.status, "message": error.message, "title": title}}

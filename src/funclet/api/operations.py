@@ -16,6 +16,7 @@ from funclet.api.wire import (
     asynchronous,
     connections,
     dependencies,
+    document,
     downloads,
     events,
     functions,
@@ -434,6 +435,11 @@ _STREAMS = (
     _ours("ConsumeRecords", "GET", "records", streams.consume_records),
 )
 
+# Anybody may read how to talk to the server before having a key.
+_DOCUMENT = (
+    _ours("ShowApiDocument", "GET", "/openapi.json", document.ApiDocument(lambda: OPERATIONS).serve, is_public=True),
+)
+
 OPERATIONS: tuple[Operation, ...] = (
     *_APPLICATIONS,
     *_ASYNC,
@@ -462,5 +468,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *_STREAMS,
     *GATEWAY_OPERATIONS,
     *IAM_OPERATIONS,
+    *_DOCUMENT,
 )
 """All rows: those of the API, then ours."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from funclet.api.actions import METRICS_ACTION
 from funclet.api.auth import Authenticator
+from funclet.api.errors import MethodRefused
 from funclet.base.clock import Clock
 from funclet.base.http import TEXT, Request, Response
 from funclet.metrics import CONTENT_TYPE, Standing, render
@@ -73,7 +74,8 @@ class Probes:
         """
         serve = self._serves.get(request.raw_path)
         if serve is not None and request.method not in ("GET", "HEAD"):
-            raise ModelError("FSS.0405", f"{request.method} is not possible under {request.raw_path}, only GET.")
+            message = f"{request.method} is not possible under {request.raw_path}, only GET."
+            raise MethodRefused(message, allowed="GET, HEAD")
         return serve
 
     async def _healthz(self, _request: Request) -> Response:

@@ -109,7 +109,10 @@ def test_unknown_paths_are_404(path):
 @pytest.mark.proves("error:FSS.0405")
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "PUT", "NONSENSE"])
 def test_other_methods_are_405(method):
-    assert error(method, f"/v2/{P}/fgs/functions") == (405, "FSS.0405")
+    status, body, headers = send(method, f"/v2/{P}/fgs/functions")
+
+    assert (status, body["error_code"]) == (405, "FSS.0405")
+    assert headers["Allow"] == "GET, POST"
 
 
 def test_a_path_that_is_not_utf_8_is_400():

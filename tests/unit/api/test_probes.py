@@ -154,3 +154,4 @@ def test_only_reading_is_possible(path):
     answer = Lab().get(path, method="POST", x_auth_token="first")
 
     assert (answer.status, json.loads(answer.body)["error_code"]) == (405, "FSS.0405")
+    assert answer.headers["Allow"] == "GET, HEAD"

@@ -142,7 +142,10 @@ def require(service: T | None) -> T:
 
 async def validate_token(call: Call) -> Response:
     """Serve ValidateToken: show what the token in X-Subject-Token stands for."""
-    login = await call.services.identity.find_token(call.request.headers.get("x-subject-token", ""))
+    text = call.request.headers.get("x-subject-token", "")
+    if not text:
+        raise ModelError("FSS.0400", "The header X-Subject-Token is missing.")
+    login = await call.services.identity.find_token(text)
     if login is None or login.user.domain_id != call.principal.user.domain_id:
         raise ModelError("FSS.0404", "The token in X-Subject-Token is unknown or has expired.")
     body = _token(login, call, method="password", is_domain=False)

@@ -1,0 +1,1 @@
+"""The OpenAPI document that the server publishes of itself. Start with `document.render`."""
