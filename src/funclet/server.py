@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,22 +179,13 @@ class Server:
             timers.changed()
             changes.publish(Hint())
 
-        def function_changed(project_id: str, package: str, name: str) -> None:
-            # A function or version that goes takes its triggers along.
-            timers.changed()
-            side.configs.forget(project_id, package, name)
-            changes.publish(Hint(project_id=project_id, package=package, name=name))
-            urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
-            loops.start(side.worker.heed(project_id, package, name), name="requests of a changed function")
-            loops.start(_unpack_ahead(parts.catalog, self._code, urn), name="unpack code")
-
         services = build_services(
             self._settings,
             self._listeners,
             parts,
             queue,
             outside,
-            function_changed=function_changed,
+            function_changed=self._on_change_of_function(side, timers, changes, loops, parts.catalog),
             triggers_changed=triggers_changed,
             inventory=self._inventory,
             queue=side,
@@ -218,6 +209,20 @@ class Server:
         http = HttpSide(self._stop, self._settings, self._listeners)
         await http.open(stack, parts, queue, handle, api, outside.vault)
         return identity
+
+    def _on_change_of_function(
+        self, side: QueueSide, timers: TimerHost, changes: Changes, loops: TaskOwner, catalog: Catalog
+    ) -> Callable[[str, str, str], None]:
+        def changed(project_id: str, package: str, name: str) -> None:
+            # A function or version that goes takes its triggers along.
+            timers.changed()
+            side.configs.forget(project_id, package, name)
+            changes.publish(Hint(project_id=project_id, package=package, name=name))
+            urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
+            loops.start(side.worker.heed(project_id, package, name), name="requests of a changed function")
+            loops.start(_unpack_ahead(catalog, self._code, urn), name="unpack code")
+
+        return changed
 
     def _make_timers(self, parts: Parts, queue: AsyncQueue) -> TimerHost:
         settings = self._settings
@@ -334,22 +339,27 @@ class Server:
             gate=Gate(clock, region=self._settings.region),
         )
 
-        gathered = GatheredMetrics(mesh.connections if mesh else dict)
-
         async def collect() -> Standing:
             values = gauges_of(dispatcher, log_dropped=store_of_logs.dropped)
-            return await gathered.add_to(Standing(counters=metrics.snapshot(), values=values))
+            return Standing(counters=metrics.snapshot(), values=values)
 
-        probes = Probes(
-            store=store,
+        return parts, dispatcher, self._make_probes(parts, collect, project_id)
+
+    def _make_probes(self, parts: Parts, collect: Callable[[], Awaitable[Standing]], project_id: str) -> Probes:
+        gathered = GatheredMetrics(self._mesh.connections if self._mesh else dict)
+
+        async def collect_all() -> Standing:
+            return await gathered.add_to(await collect())
+
+        return Probes(
+            store=parts.store,
             authenticator=parts.authenticator,
-            clock=clock,
-            collect=collect,
+            clock=parts.clock,
+            collect=collect_all,
             is_stopping=self._stop.asked.is_set,
             operator_project_id=project_id,
             token=self._settings.metrics_token,
         )
-        return parts, dispatcher, probes
 
     async def _wait_alone(self, mesh: Mesh) -> None:
         """Let the other processes end first: the log store must outlive their last record."""

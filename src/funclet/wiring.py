@@ -311,18 +311,7 @@ def build_services(
     sealed = TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on")
     packages = StoredPackages(store, outside.links, outside.stores)
     fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
-    functions = FunctionService(
-        store,
-        parts.blobs,
-        parts.registry,
-        clock,
-        CodeBuilder(fetcher),
-        CodeLinks(secrets.token_bytes(32), clock),
-        region=region,
-        limits=limits,
-        on_change=function_changed,
-        inventory=inventory,
-    )
+    functions = _functions(parts, fetcher, inventory, region, limits, function_changed)
     return Services(
         functions=functions,
         versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
@@ -352,19 +341,45 @@ def build_services(
         agencies=people.agencies if people else None,
         federation=people.federation if people else None,
         audit=people.audit if people else None,
-        reserved=ReservedService(
-            store,
-            clock,
-            parts.instances,
-            region=region,
-            limits=_reserved_limits(settings, processes),
-            on_change=function_changed,
-        )
-        if queue
-        else None,
+        reserved=_reserved(settings, parts, processes, function_changed) if queue else None,
         statistics=StatisticsService(store, parts.logs, book, clock, region=region) if book else None,
         asynchronous=queue.service(settings, parts) if queue else None,
         resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
+    )
+
+
+def _functions(
+    parts: Parts,
+    fetcher: CodeFetcher,
+    inventory: Inventory,
+    region: str,
+    limits: Limits,
+    on_change: Callable[[str, str, str], None],
+) -> FunctionService:
+    return FunctionService(
+        parts.store,
+        parts.blobs,
+        parts.registry,
+        parts.clock,
+        CodeBuilder(fetcher),
+        CodeLinks(secrets.token_bytes(32), parts.clock),
+        region=region,
+        limits=limits,
+        on_change=on_change,
+        inventory=inventory,
+    )
+
+
+def _reserved(
+    settings: Settings, parts: Parts, processes: int, on_change: Callable[[str, str, str], None]
+) -> ReservedService:
+    return ReservedService(
+        parts.store,
+        parts.clock,
+        parts.instances,
+        region=settings.region,
+        limits=_reserved_limits(settings, processes),
+        on_change=on_change,
     )
 
 

@@ -285,7 +285,7 @@ def test_members_that_do_not_go_together_are_refused(shared, unchanged, fields, 
         f"quota:{name}"
         for name in ("timeout", "memory", "environment-size", "environment-variables", "log-tags", "tmp")
     ),
-    *(f"quota:{name}" for name in ("max-instances", "function-description", "restore-hook-timeout")),
+    *(f"quota:{name}" for name in ("function instances", "function-description", "restore-hook-timeout")),
 )
 @pytest.mark.parametrize(("name", "value"), LIMITS, ids=lambda value: str(value)[:30])
 def test_a_member_at_its_limit_is_taken(api, name, value):
