@@ -213,3 +213,24 @@ def test_arguments_and_event_loops_are_those_of_the_platform(server):
     urn = server.deploy("faq-habits", OLD_HABITS)
 
     assert server.invoke(urn).json() == {"name": "nobody", "found": "no loop", "own": "own loop"}
+
+
+@pytest.mark.proves("quota:async-retries", "quota:async-age")
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("max_async_retry_attempts", (0, 3), (-1, 4)),
+        ("max_async_event_age_in_seconds", (1, 86_400), (0, 86_401)),
+    ],
+)
+def test_retries_and_age_of_asynchronous_requests_have_a_range(server, name, taken, refused):
+    urn = server.deploy(f"faq-{name.replace('_', '-')}", "def handler(event, context):\n    return 1\n")
+    path = server.path(f"/functions/{urn}/async-invoke-config")
+
+    def put(value):
+        answer = server.client.call("PUT", path, body=json.dumps({name: value}).encode(), raises=False)
+        return answer.status, answer.json().get(name)
+
+    assert [put(value) for value in taken] == [(200, value) for value in taken]
+    assert [put(value)[0] for value in refused] == [400, 400]
+    assert server.client.call("GET", path).json()[name] == taken[1]

@@ -47,7 +47,7 @@ def unique():
     return f"layout_{uuid.uuid4().hex[:8]}"
 
 
-@pytest.mark.proves("faq:FAQ-109", "faq:FAQ-203")
+@pytest.mark.proves("faq:FAQ-203")
 @pytest.mark.parametrize("runtime", LAYOUTS)
 def test_the_layouts_of_the_manual_run(server, runtime):
     urn = server.deploy(unique(), LAYOUTS[runtime], runtime=runtime)
