@@ -16,6 +16,7 @@ _COUNTED = _HEAD.size - 4
 
 
 @unique
+@unique
 class Kind(IntEnum):
     """What a frame is."""
 
@@ -48,7 +49,7 @@ class Kind(IntEnum):
     """What the statistics need beside the log records; not answered."""
     INSTANCES = 17
     """Answered with the instances of a function."""
-    END_INSTANCE = 18
+    END_INSTANCE = 19
     """End a reserved instance; answered with whether there was one."""
     TRACES = 19
     """Entries of the audit log."""

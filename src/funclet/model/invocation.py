@@ -153,7 +153,10 @@ class Invoker(Protocol):
     """Runs invocations now."""
 
     async def invoke(self, invocation: Invocation) -> Outcome:
-        """Run one invocation; return an Outcome for anything that the function or the load can cause."""
+        """Run one invocation; return an Outcome for anything that the function or the load can cause.
+
+        A function that is disabled is refused here and nowhere before, so that the refusal is counted.
+        """
         ...
 
     async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:

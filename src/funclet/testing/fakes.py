@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion
-from funclet.model.invocation import Completed, Invocation, Outcome, Report, Submission
+from funclet.model.invocation import Completed, Invocation, Outcome, Refused, Report, Submission
 
 
 class FakeClock:
@@ -55,7 +55,9 @@ class FakeClock:
 
 
 def echo(invocation: Invocation) -> Outcome:
-    """Return the event as the result, after one millisecond."""
+    """Return the event as the result, after one millisecond; refuse a function that is disabled."""
+    if invocation.version.settings.max_instances == 0:
+        return Refused(reason="Function Disabled", retry_after_s=None)
     report = Report(duration_ms=1.0, memory_mib=invocation.memory_mib or invocation.version.settings.memory_mib)
     return Completed(body=invocation.payload, is_json=True, report=report)
 
