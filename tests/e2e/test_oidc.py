@@ -110,6 +110,7 @@ def test_a_token_that_was_changed_is_refused(oidc_server, issuer):
 
 
 @pytest.mark.proves("error:FSS.0426")
+@pytest.mark.proves("error:FSS.0426")
 def test_without_an_issuer_the_exchange_says_which_setting_is_missing(server):
     answer = exchange(server, "x")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from funclet.api.actions import known_actions, names_of
+from funclet.api.actions import ACTIONS, known_actions, names_of
 from funclet.api.call import Call
 from funclet.api.wire import codec
 from funclet.api.wire.identity import require, url
@@ -142,7 +142,8 @@ async def simulate_policy(call: Call) -> Response:
 def _documented(action: str) -> str:
     """Return the name under which an action is asked for, which may be another than a policy's."""
     wanted = action.lower()
-    for known in known_actions():
+    # The documented names first: another name alone would miss policies that use the documented one.
+    for known in (*ACTIONS.values(), *sorted(known_actions())):
         if wanted in (name.lower() for name in names_of(known)):
             return known
     raise ModelError("FSS.0400", f"The action '{action[:80]}' is unknown: nothing here asks for it.")
