@@ -18,7 +18,7 @@ import pytest
 
 from funclet.base.ids import new_uuid
 from funclet.client import ApiError, NetworkError
-from funclet.dataplane.pool import SHORT_RUNS
+from funclet.dataplane.scaler import SHORT_RUNS
 from tests.e2e.test_destinations import Folder, LocalStream, Topic, api, direct
 from tests.support.members import member_pids
 from tests.support.outside import Receiver
