@@ -50,7 +50,7 @@ class Kind(IntEnum):
     """Answered with the instances of a function."""
     END_INSTANCE = 18
     """End a reserved instance; answered with whether there was one."""
-    TRACES = 18
+    TRACES = 19
     """Entries of the audit log."""
 
 
