@@ -16,7 +16,6 @@ _COUNTED = _HEAD.size - 4
 
 
 @unique
-@unique
 class Kind(IntEnum):
     """What a frame is."""
 
@@ -51,7 +50,7 @@ class Kind(IntEnum):
     """Answered with the instances of a function."""
     END_INSTANCE = 19
     """End a reserved instance; answered with whether there was one."""
-    TRACES = 19
+    TRACES = 18
     """Entries of the audit log."""
 
 
