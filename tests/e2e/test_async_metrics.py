@@ -85,7 +85,10 @@ def test_retries_because_of_the_platform_are_told_too(watched):
     function = {"function": "default:lost-code", "cause": "system"}
 
     request_id = submit(watched, urn, {})
-    eventually(lambda: series(watched, "fgs_async_retries_total", **function), because="it could not be started")
+    eventually(
+        lambda: series(watched, "fgs_async_retries_total", **function),
+        because=f"it could not be started: {record(watched, urn, request_id)} {package}",
+    )
     away.rename(package)
 
     assert ended(watched, urn, request_id)["status"] == "SUCCESS"
