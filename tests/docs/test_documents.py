@@ -33,6 +33,7 @@ SITES = {
     "github.com",
     "jcristharif.com",
     "keepachangelog.com",
+    "login.example.com",
     "pyyaml.org",
     "s3.example.com",
     "semver.org",
