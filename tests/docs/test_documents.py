@@ -16,10 +16,16 @@ from benchmarks.promises import APART, BEGIN, END, rows
 from tests.support.markdown import fenced_blocks, headings, links, prose
 
 ROOT = Path(__file__).parents[2]
-LEFT_OUT = {".venv", ".venv-bench", ".git", ".demo", "node_modules", "build", ".pytest_cache", ".hypothesis"}
-PAGES = sorted(
-    path for path in ROOT.rglob("*.md") if not LEFT_OUT & set(path.relative_to(ROOT).parts) and path.is_file()
-)
+LEFT_OUT = {"node_modules", "build"}
+"""Beside everything hidden: environments, caches."""
+
+
+def is_ours(path):
+    """Tell whether a path below the root is a part of the product."""
+    return not any(part in LEFT_OUT or part.startswith(".") for part in path.relative_to(ROOT).parts)
+
+
+PAGES = sorted(path for path in ROOT.rglob("*.md") if is_ours(path) and path.is_file())
 TRANSLATIONS = (
     ("README.md", "README.zh-CN.md"),
     ("docs/tutorial/first-steps.md", "docs/tutorial/first-steps.zh-CN.md"),
