@@ -80,10 +80,14 @@ def busy_ticks_of_stat(text: str) -> int:
 
 def children_of(pid: int) -> list[int]:
     """Return the pids of the living children of all threads of a process."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     found: list[int] = []
-    for children in Path("/proc", str(pid), "task").glob("*/children"):
+    for thread in threads:
         try:
-            found += map(int, children.read_text(encoding="ascii").split())
+            found += map(int, Path("/proc", str(pid), "task", thread, "children").read_text(encoding="ascii").split())
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
