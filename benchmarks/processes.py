@@ -81,13 +81,13 @@ def busy_ticks_of_stat(text: str) -> int:
 def children_of(pid: int) -> list[int]:
     """Return the pids of the living children of all threads of a process."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = list(Path("/proc", str(pid), "task").iterdir())
     except (FileNotFoundError, ProcessLookupError):
         return []
     found: list[int] = []
     for thread in threads:
         try:
-            found += map(int, Path("/proc", str(pid), "task", thread, "children").read_text(encoding="ascii").split())
+            found += map(int, (thread / "children").read_text(encoding="ascii").split())
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
