@@ -167,6 +167,17 @@ def test_the_log_is_read_page_by_page_and_by_what_is_asked_for(town):
         assert town.send("GET", f"/v2/{{p}}/funclet/traces?{wrong}").status == 400
 
 
+def test_a_failure_stands_at_its_time_though_it_is_written_later(town):
+    town.send("POST", "{f}/functions", {"func_name": "foo"})
+    town.clock.advance(0.5)
+    town.function("later")
+
+    answer = town.done("GET", "/v2/{p}/funclet/traces?operation=CreateFunction")
+
+    assert [one["outcome"] for one in answer["traces"]] == ["done", "failed"]
+    assert answer["next_marker"] == min(one["trace_id"] for one in answer["traces"])
+
+
 def test_reading_the_log_needs_its_own_permission(town):
     assert town.send("GET", "/v2/{p}/funclet/traces", token=town.user("ann", groups=["viewers"])).status == 403
     assert town.send("GET", "/v2/{p}/funclet/traces", token=town.user("eve", groups=["admin"])).status == 200

@@ -99,7 +99,10 @@ class AuditService:
         outcome: str,
         limit: int,
     ) -> Sequence[tuple[int, Trace]]:
-        """Return traces of the caller's project with their numbers, newest first.
+        """Return a page of traces of the caller's project with their numbers, newest first.
+
+        Pages follow the order of writing, and failures are written up to a second late: at the border of two pages
+        some of one second may stand in the other one.
 
         Raises:
             ModelError: FSS.1001 if the outcome is none.
@@ -119,7 +122,8 @@ class AuditService:
             outcome=outcome,
             limit=limit,
         )
-        return await self._store.read(lambda tx: tx.traces.find(wanted))
+        found = await self._store.read(lambda tx: tx.traces.find(wanted))
+        return sorted(found, key=lambda one: one[1].at, reverse=True)
 
     async def trim(self) -> None:
         """Delete what is too old or too much."""

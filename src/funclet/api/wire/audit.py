@@ -29,9 +29,8 @@ async def list_traces(call: Call) -> Response:
         limit=limit if 0 < limit <= MAX_PAGE else MAX_PAGE,
     )
     traces = [_trace(number, trace) for number, trace in found]
-    return codec.json_response(
-        200, {"traces": traces, "count": len(traces), "next_marker": found[-1][0] if found else None}
-    )
+    older = min((number for number, _ in found), default=None)
+    return codec.json_response(200, {"traces": traces, "count": len(traces), "next_marker": older})
 
 
 def _trace(number: int, trace: Trace) -> dict[str, Any]:
