@@ -86,6 +86,8 @@ def resources_of(call: Call) -> "Resources":
 
 
 Serve = Callable[[Call], Awaitable[Response]]
+PROJECT_PATH = "/v2/{project_id}/"
+"""Before the paths of everything that belongs to a project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +109,19 @@ class Operation:
     """Whether it is an addition of Funclet, outside the vendor's API."""
     max_body_bytes: int = 128 * 1024 * 1024
     """Larger bodies are refused with 413."""
+
+
+def addition(
+    name: str, method: str, path: str, serve: Serve, *, max_body_bytes: int, is_public: bool = False
+) -> Operation:
+    """Return a row of Funclet's own; a path without a leading slash stands under `/v2/{project_id}/`."""
+    return Operation(
+        name=name,
+        method=method,
+        path=path if path.startswith("/") else PROJECT_PATH + path,
+        serve=serve,
+        in_sdk=False,
+        is_ours=True,
+        is_public=is_public,
+        max_body_bytes=max_body_bytes,
+    )

@@ -3,24 +3,16 @@
 Paths and shapes are those of the cloud's gateway service.
 """
 
-from funclet.api.call import Operation, Serve
+from functools import partial
+
+from funclet.api.call import Operation, addition
 from funclet.api.wire import gateway_access as access
 
 MAX_BODY_BYTES = 64 * 1024
 _APIG = "apigw/instances/{instance_id}"
 
 
-def _row(name: str, method: str, path: str, serve: Serve) -> Operation:
-    return Operation(
-        name=name,
-        method=method,
-        path="/v2/{project_id}/" + path,
-        serve=serve,
-        in_sdk=False,
-        is_ours=True,
-        max_body_bytes=MAX_BODY_BYTES,
-    )
-
+_row = partial(addition, max_body_bytes=MAX_BODY_BYTES)
 
 GATEWAY_OPERATIONS: tuple[Operation, ...] = (
     _row("CreateCustomAuthorizer", "POST", f"{_APIG}/authorizers", access.create_authorizer),

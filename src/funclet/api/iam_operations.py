@@ -3,7 +3,9 @@
 Paths and shapes are those of the cloud's identity service, so that its clients work.
 """
 
-from funclet.api.call import Operation, Serve
+from functools import partial
+
+from funclet.api.call import Operation, addition
 from funclet.api.wire import agencies, audit, federation, iam, identity, policies
 
 MAX_BODY_BYTES = 64 * 1024
@@ -18,18 +20,7 @@ _AGENCY_ON_PROJECT = _AGENCIES + "/projects/{scope_project_id}/agencies/{agency_
 _AGENCY_ON_DOMAIN = _AGENCIES + "/domains/{scope_domain_id}/agencies/{agency_id}/roles"
 
 
-def _row(name: str, method: str, path: str, serve: Serve, *, is_public: bool = False) -> Operation:
-    return Operation(
-        name=name,
-        method=method,
-        path=path,
-        serve=serve,
-        in_sdk=False,
-        is_public=is_public,
-        is_ours=True,
-        max_body_bytes=MAX_BODY_BYTES,
-    )
-
+_row = partial(addition, max_body_bytes=MAX_BODY_BYTES)
 
 IAM_OPERATIONS: tuple[Operation, ...] = (
     _row("ListAuthProjects", "GET", "/v3/auth/projects", identity.list_auth_projects),

@@ -6,8 +6,9 @@ leading slash stand under `/v2/{project_id}/`. Start with `OPERATIONS`.
 """
 
 from dataclasses import replace
+from functools import partial
 
-from funclet.api.call import Operation, Serve
+from funclet.api.call import PROJECT_PATH, Operation, Serve, addition
 from funclet.api.gateway_operations import GATEWAY_OPERATIONS
 from funclet.api.iam_operations import IAM_OPERATIONS
 from funclet.api.wire import (
@@ -57,7 +58,7 @@ def _row(
     return Operation(
         name=name,
         method=method,
-        path=path if path.startswith("/") else "/v2/{project_id}/" + path,
+        path=path if path.startswith("/") else PROJECT_PATH + path,
         serve=serve,
         max_body_bytes=max_body_bytes,
         in_sdk=in_sdk,
@@ -69,8 +70,7 @@ def _upload(name: str, method: str, path: str, serve: Serve, *, in_sdk: bool = T
     return _row(name, method, path, serve, in_sdk=in_sdk, max_body_bytes=MAX_UPLOAD_BYTES)
 
 
-def _ours(name: str, method: str, path: str, serve: Serve, *, is_public: bool = False) -> Operation:
-    return replace(_row(name, method, path, serve, in_sdk=False, is_public=is_public), is_ours=True)
+_ours = partial(addition, max_body_bytes=MAX_BODY_BYTES)
 
 
 _APPLICATIONS = (
