@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from funclet.client import NetworkError
+from funclet.cluster.ownership import owner_of
 from tests.e2e.test_gateway_and_timers import publish, send
 from tests.e2e.test_lifecycle import limit_instances
 from tests.e2e.test_shutdown import refuses_connections
@@ -118,7 +119,12 @@ def test_functions_run_on_whatever_connection_their_callers_come(several, caller
 
     assert {answer.status for answer in answers} == {200}
     assert [answer.json() for answer in answers] == [event for _, event in requests]
-    assert all(instances_of(pid) for pid in member_pids(several).values())
+    owners = {owner_of(function_id_of(several, urn), COUNT) for urn in urns}
+    assert owners <= {number for number, pid in member_pids(several).items() if instances_of(pid)}
+
+
+def function_id_of(server, urn):
+    return server.client.call("GET", server.path(f"/functions/{urn}/config")).json()["func_id"]
 
 
 def test_the_gateway_answers_on_every_connection(several):
