@@ -291,7 +291,7 @@ def rss_kib(pid: int) -> int:
 def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=[*PARTS, []])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
     parser.add_argument("--seconds", type=float, default=_SECONDS)
     parser.add_argument("--json", type=Path, help="where the figures are written, for benchmarks.promises")
     options = parser.parse_args()
