@@ -48,6 +48,12 @@ def reported(server, urn, name):
     return [point["value"] for point in found[name] if point["value"] != -1]
 
 
+def ready_of(client, urn):
+    """Return the reserved instances of a function that have started."""
+    found = client.send("GET", f"/funclet/functions/{urn}/instances")
+    return [one for one in found["instances"] if one["reserved"]]
+
+
 @pytest.mark.proves("operation:UpdateFunctionReservedInstancesCount")
 def test_the_first_request_is_warm_and_the_initializer_has_run(new_server):
     server = new_server("--idle-release-s", "1")
@@ -202,5 +208,8 @@ def test_several_processes_hold_the_count_exactly(new_server):
     eventually(lambda: per_process() == before, within_s=20, because=f"{before}, not {per_process()}")
     # The former connection may have been to the process that died.
     with contextlib.closing(server.new_client()) as client:
+        # A process is there some milliseconds before it is ready for requests.
+        for urn in urns:
+            eventually(lambda urn=urn: len(ready_of(client, urn)) == 2, within_s=20)
         answers = [server.invoke(urn, client=client) for urn in urns]
     assert {(one.status, one.headers["x-funclet-start"]) for one in answers} == {(200, "warm")}
