@@ -15,6 +15,9 @@ _WARM_PATH = [
     f"src/funclet/{name}.py"
     for name in (
         "api/app",
+        "api/auth",
+        "api/remembered",
+        "api/signing",
         "api/wire/invocations",
         "base/deadlines",
         "base/http1",

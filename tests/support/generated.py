@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from funclet.api.auth import signature
 from funclet.api.operations import OPERATIONS
+from funclet.api.signing import signature, signing_key
 from funclet.base.http import Request
 from tests.support import hostile
 from tests.support.packages import zip_base64, zip_of
@@ -380,7 +380,7 @@ def _authorization(request, signing):
     request.headers["x-sdk-date"] = date
     secret = "wrong" if signing == "wrong" else SK
     digest = hashlib.sha256(request.body).hexdigest()
-    signed = signature(request, "host;x-sdk-date", digest, secret)
+    signed = signature(request, "host;x-sdk-date", digest, signing_key(secret))
     text = f"SDK-HMAC-SHA256 Access={AK}, SignedHeaders=host;x-sdk-date, Signature={signed}"
     return [("X-Sdk-Date", date), ("Authorization", text[:-5] if signing == "garbled" else text)]
 

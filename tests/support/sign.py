@@ -3,7 +3,7 @@
 import hashlib
 from datetime import UTC, datetime
 
-from funclet.api.auth import signature
+from funclet.api.signing import signature, signing_key
 from funclet.base.http import Request
 
 
@@ -15,6 +15,6 @@ def signed(method, path, query, body, key, *, at, peer="10.0.0.1"):
         headers["x-security-token"] = security_token
     names = ";".join(sorted(headers))
     request = Request(method=method, raw_path=path, raw_query=query, headers=headers, body=body, peer=peer)
-    proof = signature(request, names, hashlib.sha256(body).hexdigest(), secret)
+    proof = signature(request, names, hashlib.sha256(body).hexdigest(), signing_key(secret))
     headers["authorization"] = f"SDK-HMAC-SHA256 Access={access}, SignedHeaders={names}, Signature={proof}"
     return request

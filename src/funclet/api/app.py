@@ -6,8 +6,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from funclet.api import errors
 from funclet.api.access import Gate, Rule, rule_of
-from funclet.api.auth import Authenticator
-from funclet.api.call import Call, Operation, Services
+from funclet.api.call import Authenticator, Call, Operation, Services
 from funclet.api.probes import Probes
 from funclet.api.traces import Tracer
 from funclet.base.clock import SystemClock

@@ -6,7 +6,8 @@ An app signs as users do, with its own key and secret, or sends one of its codes
 
 import hashlib
 
-from funclet.api.auth import Authenticator, Remembered
+from funclet.api.auth import Authenticator
+from funclet.api.remembered import Remembered
 from funclet.base.clock import Clock
 from funclet.base.http import Request
 from funclet.model.errors import ModelError

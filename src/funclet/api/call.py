@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
@@ -62,7 +62,15 @@ class Services:
     """The same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticator(Protocol):
+    """Tells who sends a request."""
+
+    async def authenticate(self, request: Request) -> Principal:
+        """Return the caller; raises `ModelError` for one that it does not believe."""
+
+
+# Not frozen, which would triple the time to make one for every request; nobody changes it.
+@dataclass(slots=True, kw_only=True)
 class Call:
     """A request that was matched and whose caller is known."""
 

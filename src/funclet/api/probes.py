@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 
 from funclet.api.actions import METRICS_ACTION
-from funclet.api.auth import Authenticator
+from funclet.api.call import Authenticator
 from funclet.api.errors import MethodRefused
 from funclet.base.clock import Clock
 from funclet.base.http import TEXT, Request, Response

@@ -39,7 +39,8 @@ _SIZES = {str(size): size for size in MEMORY_LADDER}
 _skip_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as `Call`.
+@dataclass(slots=True, kw_only=True)
 class Options:
     """What the headers of an invocation ask for."""
 

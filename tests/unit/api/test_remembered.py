@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from funclet.api.auth import Remembered
+from funclet.api.remembered import Remembered
 from funclet.testing.fakes import FakeClock
 
 

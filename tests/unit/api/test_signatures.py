@@ -12,7 +12,7 @@ from huaweicloudsdkcore.signer.signer import Signer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from funclet.api import auth
+from funclet.api import auth, remembered, signing
 from funclet.api.auth import Authenticator
 from funclet.base.http import Request
 from funclet.model.errors import ModelError
@@ -117,7 +117,7 @@ def test_the_canonical_request_of_a_worked_vector_has_its_hash(name):
     signed_headers = request.headers["authorization"].split("SignedHeaders=")[1].split(",")[0]
     payload = "UNSIGNED-PAYLOAD" if name == "V3" else hashlib.sha256(request.body).hexdigest()
 
-    text = auth.canonical_request(request, signed_headers, payload)
+    text = signing.canonical_request(request, signed_headers, payload)
 
     assert hashlib.sha256(text).hexdigest() == expected
 
@@ -335,14 +335,14 @@ def test_keys_are_read_once_in_a_while_whether_they_exist_or_not():
             asyncio.run(authenticator.authenticate(unknown))
     reads = store.reads
 
-    clock.advance(auth.REMEMBERED_S)
+    clock.advance(remembered.REMEMBERED_S)
     asyncio.run(authenticator.authenticate(V1))
 
     assert (reads, store.reads) == (2, 3)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
-    monkeypatch.setattr(auth, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(remembered, "MAX_REMEMBERED", 3)
     authenticator = Authenticator(StubStore(), FakeClock(AT))
     asyncio.run(authenticator.authenticate(V1))
     for number in range(10):

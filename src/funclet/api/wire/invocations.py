@@ -36,7 +36,8 @@ _INSTANCE_MAXIMUM, _FRONT_THROTTLED, _FRONT_INTERNAL = 150429, 200429, 200500
 _NO_REPORT = Report()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as `Call`.
+@dataclass(slots=True, kw_only=True)
 class Wanted:
     """How the client wants its answer."""
 
