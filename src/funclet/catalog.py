@@ -71,7 +71,7 @@ class Catalog:
     async def _load(self, urn: Urn) -> _Entry:
         read_at = self._clock.monotonic()
         entries = self._entries.setdefault((urn.project_id, urn.package, urn.name), {})
-        version, alias = await self._store.read(lambda tx: _find(tx, urn))
+        version, alias = await self._store.read(lambda tx: _find(tx, urn), is_brief=True)
         entry = _Entry(version, alias, read_at)
         if len(self._entries) > MAX_ENTRIES:
             self._entries.clear()

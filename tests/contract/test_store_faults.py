@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,31 @@ def test_a_process_that_only_reads_cannot_write(tmp_path):
         await reader.close()
         with pytest.raises(StoreUnavailable, match="closed"):
             await reader.read(lambda tx: tx.identities.projects())
+        await writer.close()
+
+    asyncio.run(check())
+
+
+def test_a_brief_look_that_fails_is_tried_again_in_a_thread(tmp_path):
+    async def check():
+        writer = SqliteStore.open(tmp_path / "funclet.db")
+        reader = SqliteReader.open(tmp_path / "funclet.db")
+        threads = set()
+
+        def look(tx):
+            threads.add(threading.current_thread())
+            return tx.identities.forget_expired(now=0.0)
+
+        with pytest.raises(StoreUnavailable, match="cannot be read"):
+            await reader.read(look, is_brief=True)
+        assert len(threads) == 2
+
+        await writer.write(lambda tx: tx.queue.add(a_submission("seen")))
+        found, _ = await reader.read(records, is_brief=True)
+        assert [record.request_id for record in found] == ["seen"]
+        await reader.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await reader.read(records, is_brief=True)
         await writer.close()
 
     asyncio.run(check())

@@ -3,12 +3,14 @@
 import base64
 import collections
 import json
+import resource
 
 import pytest
 
 from funclet.client import Client, Credentials, Link, NetworkError
 from funclet.host import host_memory_mib
 from funclet.model.function import MEMORY_LADDER
+from tests.support import processes
 from tests.support.packages import zip_of
 from tests.support.server import AK, PROJECT_ID, SK
 from tests.support.waiting import eventually
@@ -636,3 +638,9 @@ def test_asynchronous_requests_survive_a_restart(new_server):
 
     for request_id in ids:
         eventually(lambda request_id=request_id: status_of(server, urn, request_id) == "SUCCESS", within_s=15)
+
+
+def test_its_table_of_descriptors_does_not_grow_while_requests_wait(server):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert int(processes.status_of(server.server_pid)["FDSize"]) >= min(most, 16_384)

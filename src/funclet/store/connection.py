@@ -59,7 +59,13 @@ def create_private_file(path: Path) -> None:
 
 
 def connect(
-    path: Path, *, synchronous: str, read_only: bool = False, cache_kib: int = 8192, is_alone: bool = False
+    path: Path,
+    *,
+    synchronous: str,
+    read_only: bool = False,
+    cache_kib: int = 8192,
+    is_alone: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
 ) -> sqlite3.Connection:
     """Open an existing database file in autocommit mode; the caller begins and ends transactions.
 
@@ -73,6 +79,7 @@ def connect(
         is_alone: no other process opens the file as long as this connection is open. Then the index of the
             write-ahead log is in plain memory. Otherwise it is a file that is mapped into memory, and on a disk that
             has become read-only the kernel ends a process that writes to it.
+        busy_timeout_s: how long to wait for a lock.
 
     Raises:
         sqlite3.Error: the file cannot be opened or is no database.
@@ -80,7 +87,7 @@ def connect(
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?vfs={'unix-excl' if is_alone else 'unix'}",
         uri=True,
-        timeout=BUSY_TIMEOUT_S,
+        timeout=busy_timeout_s,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=_CACHED_STATEMENTS,

@@ -369,8 +369,13 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, work: Callable[[Tx], T]) -> T:
+    async def read(self, work: Callable[[Tx], T], *, is_brief: bool = False) -> T:
         """Run `work` on a consistent view that sees every finished `write`. It must not change anything.
+
+        Args:
+            work: what to do.
+            is_brief: `work` looks up a few rows by their keys. It is then done at once in the calling thread, which
+                saves a quarter of a millisecond and holds up everything else for less than that.
 
         Raises:
             StoreUnavailable: the store is closed or failing.

@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from funclet.store.connection import Session, connect, create_private_file, is_storage_failure, load_queries, migrate
+from funclet.store.connection import (
+    BUSY_TIMEOUT_S,
+    Session,
+    connect,
+    create_private_file,
+    is_storage_failure,
+    load_queries,
+    migrate,
+)
 from funclet.store.protocol import StoreError, StoreUnavailable, Tx
 from funclet.store.sealing import Sealing
 from funclet.store.sql import SqlFunctions, SqlTx
@@ -76,10 +84,12 @@ class _Connections:
         self._queries = queries
         self._is_alone = is_alone
 
-    def open(self, *, read_only: bool = False) -> tuple[sqlite3.Connection, Tx]:
+    def open(self, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> tuple[sqlite3.Connection, Tx]:
         """Open a connection; the caller closes it."""
         if read_only:
-            connection = connect(self.path, synchronous="FULL", read_only=True, is_alone=self._is_alone)
+            connection = connect(
+                self.path, synchronous="FULL", read_only=True, is_alone=self._is_alone, busy_timeout_s=busy_timeout_s
+            )
         else:
             connection = connect(self.path, synchronous="FULL", cache_kib=_WRITER_CACHE_KIB, is_alone=self._is_alone)
             # The checkpointer does it. The limit cuts the log back once it starts anew, so its size tells its content.
@@ -278,38 +288,49 @@ class _Checkpointer:
 
 
 class _Readers:
-    """Threads with a read-only connection each."""
+    """Threads with a read-only connection each, and one more connection of the thread of the event loop."""
 
     def __init__(self, connections: _Connections) -> None:
         self._connections = connections
         self._mine = threading.local()
         self._all: set[sqlite3.Connection] = set()
-        self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
 
-    def run(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` on the connection of this thread."""
-        try:
-            connection, tx = self._connection()
-            # Several queries of one piece of work see the same state.
-            connection.execute("BEGIN")
+    async def read(self, work: Callable[[Tx], T], *, is_brief: bool) -> T:
+        """See `Store.read`. What is brief is done at once, unless it had to wait for a lock."""
+        if is_brief:
             try:
-                return work(tx)
-            finally:
-                connection.execute("ROLLBACK")
+                return self._run(work, busy_timeout_s=0.0)
+            except sqlite3.Error:
+                self._drop()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run_in_thread, work)
+
+    def _run_in_thread(self, work: Callable[[Tx], T]) -> T:
+        try:
+            return self._run(work)
         except sqlite3.Error as error:
             self._drop()
             raise StoreUnavailable(f"the database cannot be read now: {error}") from error
 
+    def _run(self, work: Callable[[Tx], T], *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> T:
+        connection, tx = self._connection(busy_timeout_s)
+        # Several queries of one piece of work see the same state.
+        connection.execute("BEGIN")
+        try:
+            return work(tx)
+        finally:
+            connection.execute("ROLLBACK")
+
     def join(self) -> None:
         """End the threads once they have done all that was queued; blocks."""
-        self.pool.shutdown()
+        self._pool.shutdown()
         for connection in self._all:
             _close(connection)
 
-    def _connection(self) -> tuple[sqlite3.Connection, Tx]:
+    def _connection(self, busy_timeout_s: float) -> tuple[sqlite3.Connection, Tx]:
         mine: tuple[sqlite3.Connection, Tx] | None = getattr(self._mine, "open", None)
         if mine is None:
-            mine = self._mine.open = self._connections.open(read_only=True)
+            mine = self._mine.open = self._connections.open(read_only=True, busy_timeout_s=busy_timeout_s)
             self._all.add(mine[0])
         return mine
 
@@ -388,7 +409,7 @@ class SqliteStore:
             raise job.error
         return job.result  # type: ignore[return-value]  # set where there is no error; None can be a T
 
-    async def read(self, work: Callable[[Tx], T]) -> T:
+    async def read(self, work: Callable[[Tx], T], *, is_brief: bool = False) -> T:
         """Run `work` on a consistent view that sees every finished `write`. It must not change anything.
 
         Raises:
@@ -396,7 +417,7 @@ class SqliteStore:
         """
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._readers.pool, self._readers.run, work)
+        return await self._readers.read(work, is_brief=is_brief)
 
     async def close(self) -> None:
         """Finish what was begun and close the files. Calls that come later raise StoreUnavailable."""
@@ -445,7 +466,7 @@ class SqliteReader:
         """
         raise StoreUnavailable("this process only reads the database")
 
-    async def read(self, work: Callable[[Tx], T]) -> T:
+    async def read(self, work: Callable[[Tx], T], *, is_brief: bool = False) -> T:
         """See `Store.read`; finished writes of the other process are seen, too.
 
         Raises:
@@ -453,7 +474,7 @@ class SqliteReader:
         """
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._readers.pool, self._readers.run, work)
+        return await self._readers.read(work, is_brief=is_brief)
 
     async def close(self) -> None:
         """Finish what was begun and close the file. Calls that come later raise StoreUnavailable."""
