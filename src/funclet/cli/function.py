@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,11 +26,18 @@ _DETAILS = (
 )  # fmt: skip
 
 
-def _group(name: str, help_: str) -> FgsGroup:
-    return FgsGroup(name, help=help_, no_args_is_help=True)
+def _group(name: str, help_: str, elsewhere: Mapping[str, str] | None = None) -> FgsGroup:
+    return FgsGroup(name, help=help_, elsewhere=elsewhere, no_args_is_help=True)
 
 
-function = _group("function", "List, show, change and delete functions.")
+_DEPLOY = "fgs deploy --name NAME --runtime Python3.10 --code FOLDER"
+_ELSEWHERE = {
+    **dict.fromkeys(("create", "add", "new", "deploy", "up"), f"{_DEPLOY}, or begin with: fgs init NAME"),
+    **dict.fromkeys(("update", "edit", "set"), "fgs function config set NAME, or: fgs function code update NAME PATH"),
+    **{word: f"fgs {word} NAME" for word in ("invoke", "logs")},
+    "publish": "fgs version publish NAME",
+}
+function = _group("function", "List, show, change and delete functions.", _ELSEWHERE)
 config = _group("config", "Show and change the settings of a function.")
 code = _group("code", "Download and replace the code of a function.")
 

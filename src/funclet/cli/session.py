@@ -316,6 +316,8 @@ def failure_of(error: ClientError, *, subject: str = "") -> Failure:
     """
     if isinstance(error, ApiError):
         hint = HINTS.get(error.code, "fgs configure" if error.status == HTTPStatus.UNAUTHORIZED else "")
+        if subject and error.code in MISSING_FUNCTION:
+            hint = HINTS["FSS.1051"]
         return Failure(
             error.message,
             exit_code=exit_of(error.status, error.code),
