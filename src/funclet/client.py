@@ -442,6 +442,8 @@ class Client:
             case ssl.SSLCertVerificationError():
                 hint = "Name its certificate with --ca FILE (or do not check it: --insecure)."
                 return NetworkError(address, f"its certificate is not trusted ({error.verify_message})", hint)
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+                return NetworkError(address, "it does not speak TLS", "Write its address with http://.")
             case socket.gaierror():
                 return NetworkError(address, "the name cannot be resolved", "Check --endpoint and the name server.")
             case _:

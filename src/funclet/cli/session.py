@@ -134,8 +134,11 @@ class Session:
     def link(self) -> Link:
         """How the server is reached, by the flags and the profile."""
         endpoint = self.settings.get("endpoint", "")
+        timeout_s = parse_duration_s(self.flags.text("timeout") or "90s")
+        if timeout_s <= 0:
+            raise Failure("--timeout must be longer than 0.", hint="Write it like 90s, 10m or 2h.")
         return Link(
-            timeout_s=parse_duration_s(self.flags.text("timeout") or "90s"),
+            timeout_s=timeout_s,
             retries=int(self.flags.given.get("retries", 3)),
             ca=self.settings.get("ca", ""),
             insecure=self.settings.get("insecure", "").lower() in ("true", "1", "yes"),
