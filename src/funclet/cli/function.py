@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from funclet.cli import archive, render, session
+from funclet.cli import api, archive, render, session
 from funclet.cli.deploy import variables
-from funclet.cli.frame import Failure, FgsGroup, counted, note, say
+from funclet.cli.frame import Failure, FgsGroup, counted, did_you_mean, note, say
 from funclet.cli.remove import delete_function
 from funclet.cli.reserved import instances, reserve, stats
 from funclet.cli.session import Address, Session
@@ -103,7 +103,17 @@ def config_set(talk: Session, address: Address, pairs: Sequence[str], **options:
         have = talk.client.function_config(urn)
         return talk.client.update_config(urn, _config_body(have, pairs, options))
 
-    render.item(talk.flags, talk.at(address, act), columns=_DETAILS)
+    found = talk.at(address, act)
+    _warn_of_unknown(talk, [name for name in variables(pairs) if name not in found])
+    render.item(talk.flags, found, columns=_DETAILS)
+
+
+def _warn_of_unknown(talk: Session, names: Sequence[str]) -> None:
+    """Say which members the server has perhaps ignored, as it does with those that it does not know."""
+    known = list(api.find(api.load(), "UpdateFunctionConfig")["body"]) if names else []
+    for name in names:
+        if name not in known:
+            note(talk.flags, f"warning: '{name}' is no known setting.{did_you_mean(name, known)}")
 
 
 def _config_body(have: dict[str, Any], pairs: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:

@@ -89,3 +89,14 @@ def test_a_full_disk_is_told_without_a_traceback():
 
     assert done.returncode == 1
     assert done.stderr == "error: The output cannot be read or written: No space left on device.\n"
+
+
+def test_a_setting_that_nobody_knows_is_told(fgs, stub):
+    path = "/fgs/functions/0123456789abcdef0123456789abcdef:default:hello/config"
+    for method in ("GET", "PUT"):
+        stub.on(method, path, body={"func_name": "hello", "memory_size": 128})
+
+    ran = fgs("function", "config", "set", "hello", "memori_size=256", "memory_size=256", "xrole=job")
+
+    assert ran.code == 0
+    assert ran.err == "warning: 'memori_size' is no known setting. Did you mean 'memory_size'?\n"
