@@ -472,10 +472,8 @@ def error_of(answer: Answer) -> ApiError:
 
 def _is_worth_repeating(error: Exception, method: str) -> bool:
     """A refused connection carried nothing; other losses may have, so only what can be repeated is."""
-    if isinstance(error, ConnectionRefusedError):
-        return True
-    hopeless = isinstance(error, (TimeoutError, ssl.SSLCertVerificationError, socket.gaierror))
-    return method in _REPEATABLE and not hopeless
+    hopeless = isinstance(error, (TimeoutError, ssl.SSLError, socket.gaierror))
+    return isinstance(error, ConnectionRefusedError) or (method in _REPEATABLE and not hopeless)
 
 
 def _retry_after_s(answer: Answer) -> float | None:

@@ -255,6 +255,7 @@ def command(
     """Return a decorator that makes a command with the global options and two examples in its help."""
 
     def decorate(function: Callable[..., None]) -> FgsCommand:
+        """Make the command."""
         return click.command(name, cls=cls, examples=examples, **attributes)(function)
 
     return decorate

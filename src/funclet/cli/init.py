@@ -67,6 +67,7 @@ class _Choice:
 
     @property
     def language(self) -> str:
+        """Folder of the template's code: `python` or `nodejs`."""
         return next(folder for prefix, folder in _LANGUAGES.items() if self.runtime.startswith(prefix))
 
 

@@ -85,6 +85,7 @@ def run(talk: Session, urn: str, event: bytes, headers: Mapping[str, str], *, co
     stop = threading.Event()
 
     def work(number: int) -> None:
+        """Send with one connection until all are sent or Ctrl-C was pressed."""
         while next(numbers) < count and not stop.is_set():
             started_at = time.monotonic()
             try:

@@ -117,6 +117,7 @@ def build() -> click.Group:
 
 def _version_option() -> click.Option:
     def show(context: click.Context, _: click.Parameter, value: bool) -> None:
+        """Print the version and end."""
         if value:
             click.echo(f"fgs {__version__}")
             context.exit()

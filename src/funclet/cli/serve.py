@@ -217,6 +217,7 @@ def serve_one(start_: Start, level: Level) -> int:
     read_fd, write_fd = os.pipe()
 
     def child(control: socket.socket) -> int:
+        """Be the server's process, as its own user, and tell the parent whose server it is."""
         os.close(read_fd)
         if level.user is not None:
             from funclet.cli import privileges  # noqa: PLC0415 - as above
@@ -229,6 +230,7 @@ def serve_one(start_: Start, level: Level) -> int:
         return _run(start_, control, lambda identity: _tell(write_fd, identity))
 
     def hear() -> None:
+        """Write the profile when the server has told whose it is."""
         os.close(write_fd)
         with os.fdopen(read_fd, "rb") as pipe:
             told = pipe.read()
@@ -404,6 +406,7 @@ async def _serve_until_stopped(
     own, *others = start_.listeners
 
     def announce(identity: "Identity") -> None:
+        """Tell other programs and the terminal that the server answers."""
         server.write_state(start_.settings.data_folder, own, driver.level)
         _banner(start_, driver.level, identity.created)
 

@@ -115,12 +115,13 @@ class Session:
         """The client of this command.
 
         Raises:
-            Failure: there are no credentials, or no project.
+            Failure: there are no credentials, no project, or no address.
         """
         return self.another_client()
 
     def another_client(self, *, retries: int | None = None) -> Client:
         """Return a client of its own, for a thread; closed together with the session."""
+        _check_address(self.settings.get("endpoint", ""))
         client = self._connect(self.link if retries is None else replace(self.link, retries=retries))
         self._clients.append(client)
         return client
@@ -290,6 +291,13 @@ def _guess(address: Address, known: Sequence[Address]) -> str:
     close = difflib.get_close_matches(address.name, {place.name for place in known}, n=_MAX_GUESSES)
     names = sorted(str(place) for place in known if place.name in close)[:_MAX_GUESSES]
     return f" Did you mean {' or '.join(repr(name) for name in names)}?" if names else ""
+
+
+def _check_address(endpoint: str) -> None:
+    try:
+        _ = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
+    except ValueError as error:
+        raise Failure(f"'{endpoint}' is no address: {error}.", hint="Write it like http://127.0.0.1:7180.") from error
 
 
 def proxy_for(endpoint: str, environ: Mapping[str, str]) -> str:

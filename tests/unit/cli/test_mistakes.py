@@ -53,6 +53,8 @@ def test_a_missing_function_leads_to_the_list_of_functions(fgs, stub):
     [
         (("invoke", "hello", "--memory", "abc"), "'abc' is not a valid integer"),
         (("init", "hello", "--runtime", "Python9", "--yes"), "There is no template for runtime 'Python9'"),
+        (("ls", "--endpoint", "http://127.0.0.1:99999"), "'http://127.0.0.1:99999' is no address"),
+        (("ls", "--endpoint", "http://[::1"), "'http://[::1' is no address"),
         (("ls", "--timeout", "0"), "--timeout must be longer than 0"),
         (("configure", "get"), "Missing argument 'KEY'. Choose from: endpoint, region,"),
         (("connection", "set", "s"), "Missing option '--kind'. Choose from: s3, nats"),
@@ -70,7 +72,7 @@ def test_a_file_that_cannot_be_written_is_named(fgs, stub, tmp_path):
     stub.on(
         "GET",
         "/fgs/functions/0123456789abcdef0123456789abcdef:default:hello/code",
-        body={"func_code": {"file": "UEs="}},
+        body={"func_code": {"file": "eA=="}},
     )
 
     ran = fgs("function", "code", "get", "hello", "--out", str(tmp_path / "nowhere" / "x.zip"))
