@@ -284,6 +284,7 @@ class Server:
             ak=settings.admin_ak or None,
             sk=settings.admin_sk or None,
             vault=keys.vault,
+            now=SystemClock().now(),
         )
         await seal_plain_secrets(keys.vault, store)
         projects = await store.read(lambda tx: tx.identities.projects())

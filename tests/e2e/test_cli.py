@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,13 @@ def test_followed_log_ends_with_ctrl_c(shell, tmp_path, name):
 
     assert "greeting follower" in line
     assert follower.returncode == 130
+
+
+def test_the_first_key_was_created_when_the_server_was(shell, server):
+    (key,) = [row for row in json.loads(shell("iam", "key", "list", "-o", "json")) if row["access"] == server.ak]
+
+    created_at = datetime.fromisoformat(key["create_time"]).timestamp()
+    assert server.data_dir.stat().st_ctime - 3600 < created_at <= time.time()
 
 
 @pytest.fixture
