@@ -205,6 +205,7 @@ def import_(talk: Session, address: Address, path: str) -> None:
         "file_type": "zip",
         "file_code": base64.b64encode(Path(path).read_bytes()).decode(),
     }
+    talk.subject = address.name
     found = talk.client.send("POST", "/fgs/functions/import", body)
     render.item(talk.flags, found, columns=_DETAILS)
 

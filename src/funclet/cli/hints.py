@@ -12,7 +12,7 @@ HINTS: Mapping[str, str] = {
     "FSS.1011": "Make it with: zip -r code.zip . (inside of the folder), or name the folder itself",
     "FSS.1016": "Change the code or the settings first; latest is already published.",
     "FSS.1051": "fgs function list",
-    "FSS.0404": "See what is there: fgs function list, fgs async dead-letters, fgs connection list",
+    "FSS.0404": "See what is there: fgs function list, fgs connection list, fgs async dead-letters, fgs iam user list",
     "FSS.1052": "fgs version list NAME",
     "FSS.1053": "fgs alias list NAME",
     "FSS.1056": "fgs dependency list",
