@@ -10,6 +10,7 @@ import time
 import pytest
 
 from funclet.client import NetworkError
+from funclet.store.folder import DataFolderLock
 from tests.support.processes import is_alive, tree_of
 from tests.support.server import AK, SK, ServerProcess
 from tests.support.traces import traces_of
@@ -255,6 +256,22 @@ def test_a_folder_that_holds_other_things_is_not_given_to_the_servers_user(scrat
     assert "it holds other things, such as photos, which would be given to uid 7180" in text
     assert [path.stat().st_uid for path in (folder / "data", folder / "data" / "photos")] == [0, 0]
     assert [path.name for path in (folder / "data").iterdir()] == ["photos"]
+
+
+@pytest.mark.root
+def test_the_data_of_a_live_server_of_another_user_is_left_to_it(scratch):
+    folder, other = scratch / "of-another", 12345
+    (folder / "data").mkdir(parents=True)
+    lock = DataFolderLock.take(folder / "data")
+    for path in (folder / "data", folder / "data" / "lock"):
+        os.chown(path, other, other)
+
+    status, text = refusal(folder)
+    lock.release()
+
+    assert (status, "Traceback" in text) == (6, False)
+    assert f"is used by the server with pid {os.getpid()}; stop it" in text
+    assert [path.stat().st_uid for path in (folder / "data", folder / "data" / "lock")] == [other, other]
 
 
 def test_a_hang_up_that_is_ignored_ends_nothing(scratch):

@@ -12,6 +12,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from funclet.store.folder import DataFolderLock
+
 # One of these is in every data folder; a new volume may hold nothing but the last.
 _OURS = frozenset({"funclet.db", "lock"})
 _NOBODYS = frozenset({"lost+found"})
@@ -55,6 +57,7 @@ def give_folder(folder: Path, ids: tuple[int, int]) -> None:
 
     Raises:
         PrivilegeError: it is somebody else's and holds other things than data of a server.
+        DataFolderInUse: a live server has it, whoever runs that.
         OSError: it cannot be made or changed.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,6 +66,9 @@ def give_folder(folder: Path, ids: tuple[int, int]) -> None:
     names = {path.name for path in folder.iterdir()} - _NOBODYS
     if names and not names & _OURS:
         raise PrivilegeError(f"it holds other things, such as {min(names)}, which would be given to uid {ids[0]}.")
+    if names:
+        # A server that lost its files while it runs could write nothing any more.
+        DataFolderLock.take(folder).release()
     for path, _, files in os.walk(folder):
         os.chown(path, *ids, follow_symlinks=False)
         for file in files:

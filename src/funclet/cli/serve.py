@@ -176,11 +176,14 @@ def _as_root(start_: Start) -> Level:
     """Isolate fully; where that cannot be, become an ordinary user first: functions never run as root."""
     from funclet import server  # noqa: PLC0415 - as above
     from funclet.cli import privileges  # noqa: PLC0415
+    from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
 
     settings = start_.settings
     try:
         ids = privileges.find_user(settings.user)
         privileges.give_folder(settings.data_folder, ids)
+    except DataFolderInUse as error:
+        raise Failure(f"{error}.", exit_code=ExitCode.CONFLICT) from error
     except (privileges.PrivilegeError, OSError) as error:
         raise Failure(
             f"The data folder {settings.data_folder} cannot be used: {error}",
