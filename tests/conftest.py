@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from tests.support.outside import NatsServer, S3Server
 from tests.support.server import ServerProcess
+
+# Started in the background of a script, the tests are told to ignore Ctrl-C; what they start must not be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -64,6 +64,7 @@ class Changes:
         assert mesh is not None
 
         async def handle_and_settle(request: Request) -> Response:
+            """Answer a request; a change is answered when the other processes have heeded it."""
             response = await handle(request)
             if not mesh.is_settled and not is_invocation(request):
                 await mesh.settle()

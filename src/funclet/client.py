@@ -442,6 +442,8 @@ class Client:
             case ssl.SSLCertVerificationError():
                 hint = "Name its certificate with --ca FILE (or do not check it: --insecure)."
                 return NetworkError(address, f"its certificate is not trusted ({error.verify_message})", hint)
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+                return NetworkError(address, "it does not speak TLS", "Write its address with http://.")
             case socket.gaierror():
                 return NetworkError(address, "the name cannot be resolved", "Check --endpoint and the name server.")
             case _:
@@ -470,10 +472,8 @@ def error_of(answer: Answer) -> ApiError:
 
 def _is_worth_repeating(error: Exception, method: str) -> bool:
     """A refused connection carried nothing; other losses may have, so only what can be repeated is."""
-    if isinstance(error, ConnectionRefusedError):
-        return True
-    hopeless = isinstance(error, (TimeoutError, ssl.SSLCertVerificationError, socket.gaierror))
-    return method in _REPEATABLE and not hopeless
+    hopeless = isinstance(error, (TimeoutError, ssl.SSLError, socket.gaierror))
+    return isinstance(error, ConnectionRefusedError) or (method in _REPEATABLE and not hopeless)
 
 
 def _retry_after_s(answer: Answer) -> float | None:

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 PREFIX = "FGS_"
 EDITIONS = ("lab", "huawei", "ctyun", "otc")
@@ -188,7 +189,8 @@ def _parse(variable: str, kind: type, text: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise SettingError(f"{variable}='{text}' is not a {kind.__name__}.") from error
+        number = "whole number" if kind is int else "number"
+        raise SettingError(f"{variable}='{text}' is not a {number}.") from error
 
 
 def _check(settings: Settings) -> None:
@@ -212,6 +214,7 @@ def _check(settings: Settings) -> None:
     _check_range("async_drain_s", settings.async_drain_s, 0, 3600)
     _check_range("timer_grace_s", settings.timer_grace_s, 0, 86_400)
     _check_range("max_stems", settings.max_stems, -1, 1024)
+    _check_timezone(settings.timezone)
     if settings.handler_error_status not in (200, 500):
         raise SettingError("handler_error_status must be 200 or 500.")
     _check_range("audit_days", settings.audit_days, 1, 3650)
@@ -244,6 +247,13 @@ def _check_oidc(settings: Settings) -> None:
         raise SettingError("oidc_issuer must begin with https:// (http:// only on this host).")
     if any("=" not in entry for entry in settings.oidc_group):
         raise SettingError("oidc_group must have the form VALUE=GROUP, for example 'staff=developers'.")
+
+
+def _check_timezone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise SettingError(f"timezone '{name}' is not known; use a name like Asia/Shanghai.") from error
 
 
 def _check_networks(texts: tuple[str, ...]) -> None:

@@ -185,6 +185,7 @@ class DataProcess:
             raise MeshError("Process 0 did not start.") from error
 
         async def follow() -> None:
+            """End at once when process 0 has gone."""
             await connection.closed.wait()
             self._stop.ask()
             self._stop.ask()
@@ -216,6 +217,7 @@ class DataProcess:
         )
 
         async def handle(request: Request) -> Response:
+            """Answer invocations here; process 0 answers everything else."""
             if is_invocation(request):
                 return await api.handle(request)
             try:
@@ -249,14 +251,17 @@ def _answers(changes: Changes, dispatcher: Dispatcher, logs: LogShipper, metrics
     """Return what this process does for process 0."""
 
     async def hint(body: bytes) -> bytes:
+        """Forget what a hint says has changed; answer when that is done."""
         changes.heed(codec.decode_hint(body))
         return b""
 
     async def flush(_: bytes) -> bytes:
+        """Answer when all log records of this process are with process 0."""
         await logs.flush()
         return b""
 
     async def prepare(body: bytes) -> bytes:
+        """Make an instance ready for a version that is needed in some seconds."""
         version, due_in_s = codec.decode_preparation(body)
         dispatcher.prepare(version, due_in_s=due_in_s)
         return b""
@@ -264,18 +269,22 @@ def _answers(changes: Changes, dispatcher: Dispatcher, logs: LogShipper, metrics
     epoch = new_uuid()
 
     async def tell_metrics(_: bytes) -> bytes:
+        """Return the counters and gauges of this process."""
         values = gauges_of(dispatcher, log_dropped=logs.dropped)
         return encode_standing(Standing(counters=metrics.snapshot(), values=values), epoch)
 
     async def cancel(body: bytes) -> bytes:
+        """End an asynchronous request if it runs here; return whether it did."""
         wanted = codec.decode_cancellation(body)
         return codec.encode(await dispatcher.cancel(wanted.function_id, wanted.request_id, force=wanted.is_forced))
 
     async def instances(body: bytes) -> bytes:
+        """Return the instances of a function that are here."""
         function_id, _ = codec.decode_names(body)
         return codec.encode(await dispatcher.instances(function_id))
 
     async def end_instance(body: bytes) -> bytes:
+        """End one instance of a function; return whether it was here."""
         return codec.encode(await dispatcher.end_instance(*codec.decode_names(body)))
 
     return {

@@ -214,6 +214,7 @@ class Server:
         self, side: QueueSide, timers: TimerHost, changes: Changes, loops: TaskOwner, catalog: Catalog
     ) -> Callable[[str, str, str], None]:
         def changed(project_id: str, package: str, name: str) -> None:
+            """Do what follows a change of a function: timers, queue, caches of all processes, code unpacked ahead."""
             # A function or version that goes takes its triggers along.
             timers.changed()
             side.configs.forget(project_id, package, name)
@@ -283,6 +284,7 @@ class Server:
             ak=settings.admin_ak or None,
             sk=settings.admin_sk or None,
             vault=keys.vault,
+            now=SystemClock().now(),
         )
         await seal_plain_secrets(keys.vault, store)
         projects = await store.read(lambda tx: tx.identities.projects())
@@ -340,6 +342,7 @@ class Server:
         )
 
         async def collect() -> Standing:
+            """Return the counters and gauges of this process."""
             values = gauges_of(dispatcher, log_dropped=store_of_logs.dropped)
             return Standing(counters=metrics.snapshot(), values=values)
 
@@ -349,6 +352,7 @@ class Server:
         gathered = GatheredMetrics(self._mesh.connections if self._mesh else dict)
 
         async def collect_all() -> Standing:
+            """Return those of all processes, added up."""
             return await gathered.add_to(await collect())
 
         return Probes(
@@ -372,9 +376,11 @@ def _answers(
     """Return what process 0 does for the others."""
 
     async def request(body: bytes) -> bytes:
+        """Answer a request to the API that arrived at another process."""
         return codec.encode(await handle(codec.decode_request(body)))
 
     async def submit(body: bytes) -> bytes:
+        """Queue an asynchronous request; return its id, or the refusal."""
         try:
             request_id = await queue.submit(codec.decode_submission(body))
         except ModelError as error:
@@ -383,16 +389,19 @@ def _answers(
         return codec.encode(Submitted(request_id=request_id))
 
     async def keep_logs(body: bytes) -> bytes:
+        """Store log records of another process."""
         for record in codec.decode_logs(body):
             logs.add(record)
         return b""
 
     async def keep_traces(body: bytes) -> bytes:
+        """Note entries of the audit log of another process."""
         for trace in codec.decode_traces(body):
             audit.note(trace)
         return b""
 
     async def keep_usage(body: bytes) -> bytes:
+        """Count invocations of another process."""
         book.add(codec.decode_samples(body))
         return b""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,63 @@ def test_followed_log_ends_with_ctrl_c(shell, tmp_path, name):
 
     assert "greeting follower" in line
     assert follower.returncode == 130
+
+
+def test_the_first_key_was_created_when_the_server_was(shell, server):
+    (key,) = [row for row in json.loads(shell("iam", "key", "list", "-o", "json")) if row["access"] == server.ak]
+
+    created_at = datetime.fromisoformat(key["create_time"]).timestamp()
+    assert server.data_dir.stat().st_ctime - 3600 < created_at <= time.time()
+
+
+@pytest.fixture
+def interrupted(shell):
+    """Run `fgs` until `is_time`, then press Ctrl-C; return its exit status and what it printed."""
+
+    def command(*words, is_time):
+        started = subprocess.Popen(
+            [sys.executable, "-m", "funclet", *words],
+            env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            eventually(is_time, within_s=15)
+            started.send_signal(signal.SIGINT)
+            out, err = started.communicate(timeout=10)
+        finally:
+            started.kill()
+            started.wait()
+        return started.returncode, out, err
+
+    return command
+
+
+def test_an_interrupted_wait_says_that_the_request_goes_on(shell, interrupted, tmp_path, name):
+    (tmp_path / "index.py").write_text("import time\n\ndef handler(event, context):\n    time.sleep(20)\n")
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path))
+
+    def is_queued():
+        return len(json.loads(shell("async", "list", name, "-o", "json"))) == 1
+
+    status, _, err = interrupted("invoke", name, "--async", "--wait", is_time=is_queued)
+
+    (request,) = json.loads(shell("async", "list", name, "-o", "json"))
+    assert status == 130
+    assert f"it goes on; see: fgs async show {name} {request['request_id']}" in err
+    shell("async", "cancel", name, request["request_id"], "--force")
+
+
+def test_an_interrupted_load_reports_what_was_done(shell, interrupted, tmp_path, name):
+    shell("init", name, "--yes")
+    shell("up", folder=tmp_path / name)
+
+    def has_run():
+        return len(json.loads(shell("logs", name, "-o", "json"))) >= 5
+
+    status, out, err = interrupted("invoke", name, "-n", "1000000", is_time=has_run)
+
+    assert status == 130
+    assert re.match(r"\d+ invocations in .*\np50 .*\n\d+ completed; \d+ cold start", out)
+    assert err.strip() == "interrupted"
 
 
 @pytest.mark.parametrize(("folder", "runtime"), [("hello-python", "Python3.10"), ("hello-nodejs", "Node.js20.15")])

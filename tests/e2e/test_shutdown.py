@@ -10,6 +10,7 @@ import time
 import pytest
 
 from funclet.client import NetworkError
+from funclet.store.folder import DataFolderLock
 from tests.support.processes import is_alive, tree_of
 from tests.support.server import AK, SK, ServerProcess
 from tests.support.traces import traces_of
@@ -50,12 +51,13 @@ def server_with_sleeper(new_server):
 # Orderly
 
 
-def test_sigterm_lets_running_requests_finish_and_leaves_nothing(server_with_sleeper):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["sigterm", "closed-terminal"])
+def test_a_signal_lets_running_requests_finish_and_leaves_nothing(server_with_sleeper, number):
     server, urn = server_with_sleeper()
     running = began(server, urn, 2)
     tree = tree_of(server.sandboxd_pid)
 
-    os.kill(server.sandboxd_pid, signal.SIGTERM)
+    os.kill(server.sandboxd_pid, number)
     eventually(lambda: refuses_connections(server.api_url), because="new connections are refused")
     was_running = not running.done()
     answer = running.result()
@@ -182,7 +184,7 @@ def test_a_busy_port_is_named(scratch, server):
     status, text = refusal(scratch / "busy", "--port", port)
 
     assert status != 0
-    assert f"Port {port} on 127.0.0.1 cannot be used" in text
+    assert f"Port {port} on 127.0.0.1 cannot be used: Address already in use." in text
     assert "--port" in text
     assert "Traceback" not in text
 
@@ -192,12 +194,15 @@ def test_a_busy_port_is_named(scratch, server):
     [
         (["--port", "many"], {}, "--port"),
         (["--port", "70000"], {}, "port 70000 is out of range"),
+        (["--port", "7180", "--gateway-port", "7180"], {}, "need a port each"),
+        (["--host", "192.0.2.1"], {}, "Is --host an address of this machine?"),
+        (["--timezone", "Mars/Olympus"], {}, "timezone 'Mars/Olympus' is not known"),
         (["--isolation", "none"], {}, "--isolation"),
         (["--idle-release-s", "0"], {}, "idle_release_s 0 is out of range"),
         (["--no-such-option"], {}, "--no-such-option"),
         (["--user", "nobody-of-this-name"], {}, "nobody-of-this-name"),
         pytest.param(["--user", "0"], {}, "must not run as root", marks=pytest.mark.root),
-        ([], {"FGS_PORT": "many"}, "FGS_PORT='many'"),
+        ([], {"FGS_PORT": "many"}, "FGS_PORT='many' is not a whole number"),
         ([], {"FGS_PROT": "7180"}, "FGS_PROT is no setting"),
         ([], {"FGS_EDITION": "moon"}, "edition must be one of"),
         ([], {"FGS_REGION": "Not A Region"}, "region must be"),
@@ -238,3 +243,50 @@ def test_the_state_file_does_not_name_a_server_that_has_ended(new_server):
 
     assert existed
     assert not state.exists()
+
+
+@pytest.mark.root
+def test_a_folder_that_holds_other_things_is_not_given_to_the_servers_user(scratch):
+    folder = scratch / "not-ours"
+    (folder / "data" / "photos").mkdir(parents=True)
+
+    status, text = refusal(folder)
+
+    assert status != 0
+    assert "it holds other things, such as photos, which would be given to uid 7180" in text
+    assert [path.stat().st_uid for path in (folder / "data", folder / "data" / "photos")] == [0, 0]
+    assert [path.name for path in (folder / "data").iterdir()] == ["photos"]
+
+
+@pytest.mark.root
+def test_the_data_of_a_live_server_of_another_user_is_left_to_it(scratch):
+    folder, other = scratch / "of-another", 12345
+    (folder / "data").mkdir(parents=True)
+    lock = DataFolderLock.take(folder / "data")
+    for path in (folder / "data", folder / "data" / "lock"):
+        os.chown(path, other, other)
+
+    status, text = refusal(folder)
+    lock.release()
+
+    assert (status, "Traceback" in text) == (6, False)
+    assert f"is used by the server with pid {os.getpid()}; stop it" in text
+    assert [path.stat().st_uid for path in (folder / "data", folder / "data" / "lock")] == [other, other]
+
+
+def test_a_hang_up_that_is_ignored_ends_nothing(scratch):
+    folder = scratch / "nohup"
+    folder.mkdir()
+    server = ServerProcess(folder)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        server.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    os.kill(server.sandboxd_pid, signal.SIGHUP)
+    answer = server.invoke(server.deploy("after-hang-up", SLEEPER), {"s": 0})
+    status = server.stop()
+
+    assert answer.body == b"slept"
+    assert status == 0

@@ -53,7 +53,7 @@ def test_a_wrong_value_is_refused_with_its_name(name, value):
 
 
 def test_a_number_that_is_none_is_refused():
-    with pytest.raises(SettingError, match="FGS_PORT='many' is not a int"):
+    with pytest.raises(SettingError, match="FGS_PORT='many' is not a whole number"):
         load({}, {"FGS_PORT": "many"})
 
 

@@ -69,9 +69,13 @@ class StopSignal:
         self.hurried = asyncio.Event()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT as the two requests from now on."""
+        """Take SIGTERM, SIGINT and SIGHUP (a closed terminal) as the two requests from now on.
+
+        A hang-up that was ignored before, as `nohup` has it, is still ignored.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        for number in (signal.SIGTERM, signal.SIGINT, *(() if ignores_hangup else (signal.SIGHUP,))):
             loop.add_signal_handler(number, self.ask)
 
     def ask(self) -> None:

@@ -53,7 +53,7 @@ def pack(code: Path) -> bytes:
         elif code.is_dir():
             data = _pack_folder(code)
         else:
-            raise _failure(f"There is no code at {code}.", hint="Set 'code' to a folder or a zip archive.")
+            raise _failure(f"There is no code at {code}.", hint="Code is a folder or a zip archive.")
     except OSError as error:
         raise _failure(f"{error.filename or code} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_ARCHIVE_BYTES:

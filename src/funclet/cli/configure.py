@@ -78,10 +78,13 @@ def list_(flags: Flags) -> None:
 
 
 @frame.command("get", examples=("fgs configure get endpoint", "fgs configure get region --profile lab"))
-@click.argument("key", type=click.Choice(KEYS))
+@click.argument("key", metavar="KEY", type=click.Choice(KEYS))
 @pass_flags
 def get(flags: Flags, key: str) -> None:
-    """Print one value of the profile; secrets as stars."""
+    """Print one value of the profile; secrets as stars.
+
+    KEY is endpoint, region, project_id, ak, sk, security_token, token, ca, insecure or proxy.
+    """
     known = profiles.load(profiles.path_of(os.environ))
     name = flags.text("profile") or known.current
     value = profiles.masked(_profile(known, name)).get(key, "")
@@ -89,11 +92,14 @@ def get(flags: Flags, key: str) -> None:
 
 
 @frame.command("set", examples=("fgs configure set region local-1", "fgs configure set ca /etc/fgs/ca.pem -P lab"))
-@click.argument("key", type=click.Choice(KEYS))
+@click.argument("key", metavar="KEY", type=click.Choice(KEYS))
 @click.argument("value", required=False)
 @pass_flags
 def set_(flags: Flags, key: str, value: str | None) -> None:
-    """Change one value; without VALUE it is asked for, or read from stdin."""
+    """Change one value; without VALUE it is asked for, or read from stdin.
+
+    KEY is endpoint, region, project_id, ak, sk, security_token, token, ca, insecure or proxy.
+    """
     if value is None:
         asked = click.prompt(key, hide_input=key in profiles.SECRET_KEYS, err=True) if sys.stdin.isatty() else None
         value = str(asked) if asked is not None else sys.stdin.readline(4096).strip()

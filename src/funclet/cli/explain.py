@@ -33,7 +33,7 @@ def explain(flags: Flags, code: str | None) -> None:
 
 
 @frame.command("completion", examples=('eval "$(fgs completion bash)"', "fgs completion fish | source"))
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that makes a shell complete commands, options and names of functions."""

@@ -14,6 +14,10 @@ from typing import Any
 
 import click
 
+# Words that people try for the same thing, whichever of them a group has.
+_SAME = (("list", "ls"), ("get", "show", "describe"), ("delete", "rm", "remove"), ("create", "add", "new"))
+# Words that are no names of functions: what they would have done is somewhere else.
+_VERBS = frozenset({"set", "update", "edit", "put", "help"}.union(*_SAME))
 FUNCTION_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
 FUNCTION_NAME_RULE = "1 to 60 letters, digits, '_' and '-', first a letter, last no '_' or '-'."
 
@@ -179,13 +183,30 @@ class FgsCommand(click.Command):
 class FgsGroup(click.Group):
     """Sub-commands with the verbs that people also try, and a question for typing errors."""
 
-    def __init__(self, *args: Any, synonyms: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        synonyms: Mapping[str, str] | None = None,
+        elsewhere: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Make a group.
+
+        Args:
+            *args: as click takes them.
+            synonyms: another word for a sub-command -> its name, beside those that every group knows.
+            elsewhere: word that is no sub-command here -> the command that does what the word asks for.
+            **kwargs: as click takes them.
+        """
         super().__init__(*args, **kwargs)
-        self.synonyms = {"ls": "list", "rm": "delete", "describe": "get", "show": "get"} | dict(synonyms or {})
+        self.synonyms = dict(synonyms or {})
+        self.elsewhere = dict(elsewhere or {})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name or synonym."""
-        return super().get_command(ctx, cmd_name) or super().get_command(ctx, self.synonyms.get(cmd_name, ""))
+        words = next((words for words in _SAME if cmd_name in words), ())
+        names = (cmd_name, self.synonyms.get(cmd_name, ""), *words)
+        return next((found for name in names if (found := super(FgsGroup, self).get_command(ctx, name))), None)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -196,13 +217,17 @@ class FgsGroup(click.Group):
             known = list(self.commands)
             guess = did_you_mean(args[0], known)
             raise Failure(
-                f"There is no command '{self.name} {args[0]}'.{guess} It has: {', '.join(known)}.",
-                hint=("" if guess else self._example_for(ctx, args[0])) or f"{ctx.command_path} --help",
+                f"There is no command '{ctx.command_path} {args[0]}'.{guess} It has: {', '.join(known)}.",
+                hint=self.elsewhere.get(args[0])
+                or ("" if guess else self._example_for(ctx, args[0]))
+                or f"{ctx.command_path} --help",
             )
         return super().resolve_command(ctx, args)
 
     def _example_for(self, ctx: click.Context, word: str) -> str:
         """Return the command that shows something of a function, for those who name the function only."""
+        if word in _VERBS:
+            return ""
         for name in ("list", "get"):
             arguments = [p for p in getattr(self.commands.get(name), "params", ()) if isinstance(p, click.Argument)]
             if [argument.metavar for argument in arguments] == ["FUNCTION"]:
@@ -230,6 +255,7 @@ def command(
     """Return a decorator that makes a command with the global options and two examples in its help."""
 
     def decorate(function: Callable[..., None]) -> FgsCommand:
+        """Make the command."""
         return click.command(name, cls=cls, examples=examples, **attributes)(function)
 
     return decorate

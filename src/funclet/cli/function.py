@@ -2,16 +2,16 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from funclet.cli import archive, render, session
+from funclet.cli import api, archive, render, session
 from funclet.cli.deploy import variables
-from funclet.cli.frame import Failure, FgsGroup, counted, note, say
+from funclet.cli.frame import Failure, FgsGroup, counted, did_you_mean, note, say
 from funclet.cli.remove import delete_function
 from funclet.cli.reserved import instances, reserve, stats
 from funclet.cli.session import Address, Session
@@ -26,11 +26,18 @@ _DETAILS = (
 )  # fmt: skip
 
 
-def _group(name: str, help_: str) -> FgsGroup:
-    return FgsGroup(name, help=help_, no_args_is_help=True)
+def _group(name: str, help_: str, elsewhere: Mapping[str, str] | None = None) -> FgsGroup:
+    return FgsGroup(name, help=help_, elsewhere=elsewhere, no_args_is_help=True)
 
 
-function = _group("function", "List, show, change and delete functions.")
+_DEPLOY = "fgs deploy --name NAME --runtime Python3.10 --code FOLDER"
+_ELSEWHERE = {
+    **dict.fromkeys(("create", "add", "new", "deploy", "up"), f"{_DEPLOY}, or begin with: fgs init NAME"),
+    **dict.fromkeys(("update", "edit", "set"), "fgs function config set NAME, or: fgs function code update NAME PATH"),
+    **{word: f"fgs {word} NAME" for word in ("invoke", "logs")},
+    "publish": "fgs version publish NAME",
+}
+function = _group("function", "List, show, change and delete functions.", _ELSEWHERE)
 config = _group("config", "Show and change the settings of a function.")
 code = _group("code", "Download and replace the code of a function.")
 
@@ -96,7 +103,17 @@ def config_set(talk: Session, address: Address, pairs: Sequence[str], **options:
         have = talk.client.function_config(urn)
         return talk.client.update_config(urn, _config_body(have, pairs, options))
 
-    render.item(talk.flags, talk.at(address, act), columns=_DETAILS)
+    found = talk.at(address, act)
+    _warn_of_unknown(talk, [name for name in variables(pairs) if name not in found])
+    render.item(talk.flags, found, columns=_DETAILS)
+
+
+def _warn_of_unknown(talk: Session, names: Sequence[str]) -> None:
+    """Say which members the server has perhaps ignored, as it does with those that it does not know."""
+    known = list(api.find(api.load(), "UpdateFunctionConfig")["body"]) if names else []
+    for name in names:
+        if name not in known:
+            note(talk.flags, f"warning: '{name}' is no known setting.{did_you_mean(name, known)}")
 
 
 def _config_body(have: dict[str, Any], pairs: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
@@ -188,6 +205,7 @@ def import_(talk: Session, address: Address, path: str) -> None:
         "file_type": "zip",
         "file_code": base64.b64encode(Path(path).read_bytes()).decode(),
     }
+    talk.subject = address.name
     found = talk.client.send("POST", "/fgs/functions/import", body)
     render.item(talk.flags, found, columns=_DETAILS)
 

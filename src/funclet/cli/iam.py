@@ -23,7 +23,12 @@ iam = FgsGroup("iam", help="Manage users and what they may do.", no_args_is_help
 user = FgsGroup("user", help="List, create, change and delete users.", no_args_is_help=True)
 group = FgsGroup("group", help="List, create and delete groups, and say who is in them.", no_args_is_help=True)
 key = FgsGroup("key", help="List, create, switch and delete access keys.", no_args_is_help=True)
-policy = FgsGroup("policy", help="List, write, grant and revoke policies.", no_args_is_help=True)
+policy = FgsGroup(
+    "policy",
+    help="List, write, grant and revoke policies.",
+    synonyms=dict.fromkeys(("create", "add", "new", "update", "set"), "put"),
+    no_args_is_help=True,
+)
 agency = FgsGroup("agency", help="List, create and delete agencies.", no_args_is_help=True)
 
 

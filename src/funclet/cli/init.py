@@ -18,6 +18,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Template folders per language; the vendor's names for the same are understood.
 _LANGUAGES: Mapping[str, str] = {"Python": "python", "Node.js": "nodejs"}
 _DEFAULT_RUNTIMES: Mapping[str, str] = {"python": "Python3.10", "nodejs": "Node.js20.15"}
+# The server knows which versions there are; `fgs init` works without one.
+_RUNTIME = re.compile(r"(?:Python|Node\.js)\d+\.\d+")
 _VENDOR_NAME = re.compile(r"start-fg-(event|http)-(python|nodejs)[\d.]*", re.IGNORECASE)
 _README = """# {name}
 
@@ -65,6 +67,7 @@ class _Choice:
 
     @property
     def language(self) -> str:
+        """Folder of the template's code: `python` or `nodejs`."""
         return next(folder for prefix, folder in _LANGUAGES.items() if self.runtime.startswith(prefix))
 
 
@@ -108,8 +111,11 @@ def _choose(flags: Flags, options: Mapping[str, Any]) -> _Choice:
     template, language = _template(options["template"] or (_ask_template() if asks else "hello-world"))
     detected = _DEFAULT_RUNTIMES[language or _detected(base)]
     runtime = options["runtime"] or (click.prompt("Runtime", default=detected, err=True) if asks else detected)
-    if not runtime.startswith(tuple(_LANGUAGES)):
-        raise Failure(f"There is no template for runtime '{runtime}'.", hint="Python3.10, Node.js20.15, ...")
+    if not _RUNTIME.fullmatch(runtime):
+        raise Failure(
+            f"There is no template for runtime '{runtime}'.",
+            hint="Python3.10, Node.js20.15, ...; fgs doctor shows which this machine has.",
+        )
     trigger = options["trigger"] or ("apig" if template == "apig" else "")
     folder = base / (options["folder"] or name)
     return _Choice(name=name, template=template, runtime=runtime, trigger=trigger, folder=folder)

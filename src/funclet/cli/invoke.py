@@ -70,7 +70,7 @@ class Result:
     type=click.Choice(["tail", "none"]),
     help="Whether to show the end of its log; default: tail on a terminal.",
 )
-@click.option("--memory", help="Memory in MB for this run, for functions with dynamic memory.")
+@click.option("--memory", type=click.IntRange(1), help="Memory in MB for this run, for functions with dynamic memory.")
 @click.option("--raw", is_flag=True, help="Write the bytes of the answer and nothing else.")
 @click.option("--out", type=click.Path(dir_okay=False), help="File to write the answer to.")
 @click.option("--expect-status", type=int, help="Exit with 12 unless it answers with this status.")
@@ -277,7 +277,11 @@ def _queue(talk: Session, address: Address, event: bytes, *, wait: bool) -> None
             say(request_id)
         return
     note(talk.flags, f"request {request_id} is queued; waiting")
-    record = asynchronous.wait(talk, urn, request_id)
+    try:
+        record = asynchronous.wait(talk, urn, request_id)
+    except KeyboardInterrupt:
+        note(talk.flags, f"it goes on; see: fgs async show {address.name} {request_id}")
+        raise
     attempts = _attempts(talk, urn, request_id)
     record = {**record, "attempts": attempts} if attempts else record
     if talk.flags.is_json:
@@ -313,13 +317,19 @@ def _attempts(talk: Session, urn: str, request_id: str) -> int:
 def _repeat(talk: Session, address: Address, event: bytes, headers: dict[str, str], options: Mapping[str, Any]) -> None:
     urn = talk.at(address, talk.existing)
     report = load.run(talk, urn, event, headers, count=options["repeat"], concurrency=options["concurrency"])
-    if talk.flags.is_json:
-        render.as_json(report.document())
-    else:
-        say(report.text())
+    _report(talk.flags, report)
+    if report.was_interrupted:
+        raise KeyboardInterrupt
     if report.failed:
         raise Failure(
             f"{report.failed} of {counted(report.count, 'invocation')} failed.",
             exit_code=ExitCode.FUNCTION_FAILED if report.function_failed else ExitCode.PLATFORM_FAILED,
             hint=f"fgs logs {address.name} --failed",
         )
+
+
+def _report(flags: Flags, report: load.Report) -> None:
+    if flags.is_json:
+        render.as_json(report.document())
+    else:
+        say(report.text())

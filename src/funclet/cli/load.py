@@ -27,6 +27,8 @@ class Report:
     outcomes: Mapping[str, int]
     """completed, function failed, throttled, platform failed, no answer: how many of each."""
     cold_starts: int
+    was_interrupted: bool = False
+    """Whether it ended before all were sent; what was on its way then is not counted."""
 
     @property
     def count(self) -> int:
@@ -65,7 +67,7 @@ class Report:
     def text(self) -> str:
         """Return the report for people."""
         found = self.document()
-        outcomes = ", ".join(f"{number} {name}" for name, number in self.outcomes.items())
+        outcomes = ", ".join(f"{number} {name}" for name, number in self.outcomes.items()) or "none completed"
         return (
             f"{counted(self.count, 'invocation')} in {found['duration_s']} s, {found['per_second']} per second\n"
             f"p50 {found['p50_ms']:.1f} ms   p95 {found['p95_ms']:.1f} ms   p99 {found['p99_ms']:.1f} ms\n"
@@ -83,6 +85,7 @@ def run(talk: Session, urn: str, event: bytes, headers: Mapping[str, str], *, co
     stop = threading.Event()
 
     def work(number: int) -> None:
+        """Send with one connection until all are sent or Ctrl-C was pressed."""
         while next(numbers) < count and not stop.is_set():
             started_at = time.monotonic()
             try:
@@ -95,7 +98,7 @@ def run(talk: Session, urn: str, event: bytes, headers: Mapping[str, str], *, co
             if answer.headers.get("x-funclet-start") == "cold":
                 next(cold)
 
-    started_at = time.monotonic()
+    started_at, was_interrupted = time.monotonic(), False
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(clients))]
     for thread in threads:
         thread.start()
@@ -104,9 +107,15 @@ def run(talk: Session, urn: str, event: bytes, headers: Mapping[str, str], *, co
             thread.join()
     except KeyboardInterrupt:
         stop.set()
-        raise
+        was_interrupted = True
     took_s = time.monotonic() - started_at
-    return Report(times_ms=sorted(times_ms), took_s=took_s, outcomes=outcomes, cold_starts=next(cold))
+    return Report(
+        times_ms=sorted(times_ms),
+        took_s=took_s,
+        outcomes=dict(outcomes),
+        cold_starts=next(cold),
+        was_interrupted=was_interrupted,
+    )
 
 
 def _outcome(status: int, headers: Mapping[str, str]) -> str:

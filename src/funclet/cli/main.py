@@ -5,6 +5,7 @@ and completion stay fast. `main` is the entry point.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -116,6 +117,7 @@ def build() -> click.Group:
 
 def _version_option() -> click.Option:
     def show(context: click.Context, _: click.Parameter, value: bool) -> None:
+        """Print the version and end."""
         if value:
             click.echo(f"fgs {__version__}")
             context.exit()
@@ -138,7 +140,20 @@ def run(arguments: list[str]) -> int:
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
         return _usage(flags, error)
+    except OSError as error:
+        return _failed_here(flags, error)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _failed_here(flags: Flags, error: OSError) -> int:
+    """Tell of a file that cannot be read or written, or of an output that takes no more."""
+    if error.filename is None:
+        # What is left in the buffer cannot be written either; without this Python would say so at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    place = f"The file {error.filename}" if error.filename else "The output"
+    reason = error.strerror or type(error).__name__
+    render.failure(flags, Failure(f"{place} cannot be read or written: {reason}."))
+    return ExitCode.UNEXPECTED
 
 
 def _usage(flags: Flags, error: click.ClickException) -> int:
@@ -149,7 +164,8 @@ def _usage(flags: Flags, error: click.ClickException) -> int:
         return ExitCode.USAGE
     if context is not None:
         hint = f"{context.command_path} --help"
-    render.failure(flags, Failure(message, hint=hint))
+    # One line: click lists choices one below the other.
+    render.failure(flags, Failure(" ".join(message.split()), hint=hint))
     return ExitCode.USAGE
 
 

@@ -12,6 +12,11 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from funclet.store.folder import DataFolderLock
+
+# One of these is in every data folder; a new volume may hold nothing but the last.
+_OURS = frozenset({"funclet.db", "lock"})
+_NOBODYS = frozenset({"lost+found"})
 DEFAULT_ID = 7180
 """User and group of the server when no account is named; it needs no entry in the password file."""
 
@@ -49,10 +54,21 @@ def give_folder(folder: Path, ids: tuple[int, int]) -> None:
     """Make a folder that belongs to a user; one that belongs to somebody else is given to them with all that is in it.
 
     A folder that is theirs is left alone: they may have put links there that root must not follow.
+
+    Raises:
+        PrivilegeError: it is somebody else's and holds other things than data of a server.
+        DataFolderInUse: a live server has it, whoever runs that.
+        OSError: it cannot be made or changed.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid == ids[0]:
         return
+    names = {path.name for path in folder.iterdir()} - _NOBODYS
+    if names and not names & _OURS:
+        raise PrivilegeError(f"it holds other things, such as {min(names)}, which would be given to uid {ids[0]}.")
+    if names:
+        # A server that lost its files while it runs could write nothing any more.
+        DataFolderLock.take(folder).release()
     for path, _, files in os.walk(folder):
         os.chown(path, *ids, follow_symlinks=False)
         for file in files:

@@ -74,10 +74,12 @@ def _be_supervisor(plan: Mapping[str, Any]) -> int:
     )
 
     def be_process(descriptor: int) -> int:
+        """Be a process of this server; the number comes through the descriptor."""
         standby = Standby(count=count, run_id=plan["run_id"], progress=progress, descriptor=descriptor)
         return _be_member(replace(start_, standby=standby), level)
 
     def take_nothing_new() -> None:
+        """Close the supervisor's copies of the listeners."""
         # A listener that stayed open here would take connections that nobody answers.
         for unwanted in listeners:
             unwanted.close()

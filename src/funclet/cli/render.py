@@ -16,6 +16,7 @@ from funclet.cli.frame import Failure, Flags, say
 
 Document = Mapping[str, Any]
 _MAX_CELL = 60
+_MAX_HEAD = 8
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
@@ -114,11 +115,19 @@ def local_time(text: str) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> None:
-    cut = [[cell if len(cell) <= _MAX_CELL else cell[: _MAX_CELL - 1] + "…" for cell in line] for line in lines]
+    cut = [[_cut(cell) for cell in line] for line in lines]
     widths = [max((_width(line[i]) for line in cut), default=0) for i in range(len(cut[0]) if cut else 0)]
     for line in cut:
         padded = (cell + " " * (widths[i] - _width(cell)) for i, cell in enumerate(line))
         say("  ".join(padded).rstrip())
+
+
+def _cut(cell: str) -> str:
+    """Shorten what is too long: prose at its end, names such as urns in the middle, since they differ at the end."""
+    if len(cell) <= _MAX_CELL:
+        return cell
+    head = _MAX_CELL - 1 if " " in cell else _MAX_HEAD
+    return f"{cell[:head]}…{cell[len(cell) - (_MAX_CELL - 1 - head) :]}"
 
 
 def _width(text: str) -> int:

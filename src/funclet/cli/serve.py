@@ -6,12 +6,13 @@ the data and serves. The parent writes the profile of whoever started it, forget
 all it knew, and is from then on the only one that can make sandboxes.
 """
 
+import errno
 import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from funclet import __version__, config
-from funclet.cli import profiles
+from funclet.cli import local_profile, profiles
 from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from funclet.server import Identity
     from funclet.services.identity import Credentials
     from funclet.wiring import Listeners
-
-LOCAL_PROFILE = "local"
 
 
 def _options() -> list[click.Parameter]:
@@ -86,6 +85,8 @@ class Start:
     """Those of each process by its number; the kernel spreads connections over them."""
     registry: "Registry"
     inventory: "Inventory"
+    profile: str = ""
+    """Name of the profile that a first start writes; empty beside the server, where there is nothing to write."""
     member: "Member | None" = None
     """Of the server among several processes; None: it is the only one, or a process beside the server."""
     standby: "Standby | None" = None
@@ -118,7 +119,10 @@ def start(settings: config.Settings) -> int:
         raise Failure(fault, hint="Name an interpreter with --runtime NAME=PATH; fgs doctor lists what is found.")
     inventory = load_inventory(settings)
     count = processes_of(settings)
-    start_ = Start(settings=settings, listeners=_listen(settings, count), registry=registry, inventory=inventory)
+    listeners = _listen(settings, count)
+    # Chosen here: the server's own user cannot read the home of whoever starts it.
+    profile = local_profile.name_for(listeners[0].api_url)
+    start_ = Start(settings=settings, listeners=listeners, registry=registry, inventory=inventory, profile=profile)
     level = _as_root(start_) if os.geteuid() == 0 else _as_user(start_)
     if count == 1:
         return serve_one(start_, level)
@@ -158,6 +162,8 @@ def _refuse_impossible(settings: config.Settings) -> None:
         privileges.find_user(settings.user)
     except privileges.PrivilegeError as error:
         raise Failure(str(error)) from error
+    if settings.port == settings.gateway_port != 0:
+        raise Failure("The API and the gateway need a port each.", hint="Choose another with --gateway-port.")
     if os.geteuid() == 0:
         return
     if settings.user:
@@ -170,14 +176,18 @@ def _as_root(start_: Start) -> Level:
     """Isolate fully; where that cannot be, become an ordinary user first: functions never run as root."""
     from funclet import server  # noqa: PLC0415 - as above
     from funclet.cli import privileges  # noqa: PLC0415
+    from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
 
     settings = start_.settings
     try:
         ids = privileges.find_user(settings.user)
         privileges.give_folder(settings.data_folder, ids)
+    except DataFolderInUse as error:
+        raise Failure(f"{error}.", exit_code=ExitCode.CONFLICT) from error
     except (privileges.PrivilegeError, OSError) as error:
         raise Failure(
-            f"The data folder {settings.data_folder} cannot be used: {error}", hint="Choose another with --data-dir."
+            f"The data folder {settings.data_folder} cannot be used: {error}",
+            hint="Choose another one with --data-dir.",
         ) from error
     missing = server.missing_for_isolation()
     if settings.isolation in ("auto", "full") and not missing:
@@ -210,6 +220,7 @@ def serve_one(start_: Start, level: Level) -> int:
     read_fd, write_fd = os.pipe()
 
     def child(control: socket.socket) -> int:
+        """Be the server's process, as its own user, and tell the parent whose server it is."""
         os.close(read_fd)
         if level.user is not None:
             from funclet.cli import privileges  # noqa: PLC0415 - as above
@@ -222,6 +233,7 @@ def serve_one(start_: Start, level: Level) -> int:
         return _run(start_, control, lambda identity: _tell(write_fd, identity))
 
     def hear() -> None:
+        """Write the profile when the server has told whose it is."""
         os.close(write_fd)
         with os.fdopen(read_fd, "rb") as pipe:
             told = pipe.read()
@@ -298,6 +310,12 @@ def _listen(settings: config.Settings, count: int) -> Sequence["Listeners"]:
     ]
 
 
+_PORT_HINTS: Mapping[int | None, str] = {
+    errno.EADDRINUSE: "Is another server running? Choose other ports with --port and --gateway-port.",
+    errno.EACCES: "Ports below 1024 belong to root; choose others with --port and --gateway-port.",
+}
+
+
 def _bind(host: str, port: int, count: int) -> list[socket.socket]:
     try:
         alone = _bound(host, port, is_shared=False)
@@ -308,9 +326,10 @@ def _bind(host: str, port: int, count: int) -> list[socket.socket]:
         alone.close()
         return [_bound(host, port, is_shared=True) for _ in range(count)]
     except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None)
         raise Failure(
-            f"Port {port} on {host} cannot be used: {error}.",
-            hint="Is another server running? Choose other ports with --port and --gateway-port.",
+            f"Port {port} on {host} cannot be used: {getattr(error, 'strerror', None) or error}.",
+            hint=_PORT_HINTS.get(number, "Is --host an address of this machine?"),
             exit_code=ExitCode.NETWORK,
         ) from error
 
@@ -329,30 +348,9 @@ def _bound(host: str, port: int, *, is_shared: bool) -> socket.socket:
 
 
 def _keep_profile(start_: Start, identity: "Identity") -> None:
-    """Let `fgs` on this machine find the server: profile `local`, chosen unless another one was.
-
-    A server that was there already only has its address renewed: it may have been started on another port.
-    """
-    path, api_url, created = profiles.path_of(os.environ), start_.listeners[0].api_url, identity.created
-    try:
-        known = profiles.load(path)
-        mine = known.table.get(LOCAL_PROFILE, {})
-        values = {"endpoint": api_url}
-        if created is not None:
-            values |= {
-                "region": start_.settings.region,
-                "project_id": created.project_id,
-                "ak": created.access,
-                "sk": created.secret,
-            }
-        elif mine.get("project_id") != identity.project_id or mine.get("endpoint") == api_url:
-            return
-        changed = known.with_values(LOCAL_PROFILE, values)
-        current = known.current if known.current in known.table else LOCAL_PROFILE
-        profiles.save(path, profiles.Profiles(current=current, table=changed.table))
-    except (Failure, OSError) as error:
-        # The server is what was asked for; the profile is a convenience.
-        click.echo(f"warning: profile '{LOCAL_PROFILE}' was not written: {error}", err=True)
+    local_profile.keep(
+        start_.profile, start_.listeners[0].api_url, start_.settings.region, identity.project_id, identity.created
+    )
 
 
 def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Identity], None]") -> int:
@@ -372,8 +370,9 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
         click.echo(f"error: {error}", err=True)
         return ExitCode.CONFLICT
     except (StoreError, VaultError, OSError) as error:
-        click.echo(f"error: The data folder {folder} cannot be used: {error}", err=True)
-        click.echo("hint: Choose another one with --data-dir.", err=True)
+        reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else error
+        click.echo(f"error: The data folder {folder} cannot be used: {reason}", err=True)
+        click.echo(f"hint: Choose another one with --data-dir{_or_as_owner(folder, error)}.", err=True)
         return ExitCode.USAGE
     except SandboxError as error:
         click.echo(f"error: Instances cannot be made: {error}", err=True)
@@ -389,6 +388,17 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     return ExitCode.OK
 
 
+def _or_as_owner(folder: Path, error: Exception) -> str:
+    """Return whom a folder belongs to that this user may not use; empty when that is not the reason."""
+    if not isinstance(error, PermissionError):
+        return ""
+    try:
+        status = folder.stat()
+    except OSError:
+        return ""
+    return "" if status.st_uid == os.geteuid() else f", or start the server as its owner (uid {status.st_uid})"
+
+
 async def _serve_until_stopped(
     start_: Start, control: socket.socket | None, identify: "Callable[[Identity], None]"
 ) -> None:
@@ -399,6 +409,7 @@ async def _serve_until_stopped(
     own, *others = start_.listeners
 
     def announce(identity: "Identity") -> None:
+        """Tell other programs and the terminal that the server answers."""
         server.write_state(start_.settings.data_folder, own, driver.level)
         _banner(start_, driver.level, identity.created)
 
@@ -442,11 +453,16 @@ def _banner(start_: Start, level: str, created: "Credentials | None") -> None:
             f"  access key {created.access}",
             f"  secret key {'as you gave it' if settings.admin_sk else created.secret}",
             f"  password   {created.password} (user {created.user_name})",
-            f"They are also in profile '{LOCAL_PROFILE}' of {profiles.path_of(os.environ)}; try: fgs whoami",
+            f"They are also in profile '{start_.profile}' of {profiles.path_of(os.environ)}; try: {_first_try(start_)}",
         ]
     lines.append("Stop with Ctrl-C.")
     click.echo("\n".join(lines))
     sys.stdout.flush()
+
+
+def _first_try(start_: Start) -> str:
+    """Return a command that reaches this server."""
+    return "fgs whoami" if start_.profile == local_profile.NAME else f"fgs whoami -P {start_.profile}"
 
 
 def log_to_stderr() -> None:

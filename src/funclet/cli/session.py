@@ -115,12 +115,13 @@ class Session:
         """The client of this command.
 
         Raises:
-            Failure: there are no credentials, or no project.
+            Failure: there are no credentials, no project, or no address.
         """
         return self.another_client()
 
     def another_client(self, *, retries: int | None = None) -> Client:
         """Return a client of its own, for a thread; closed together with the session."""
+        _check_address(self.settings.get("endpoint", ""))
         client = self._connect(self.link if retries is None else replace(self.link, retries=retries))
         self._clients.append(client)
         return client
@@ -134,8 +135,11 @@ class Session:
     def link(self) -> Link:
         """How the server is reached, by the flags and the profile."""
         endpoint = self.settings.get("endpoint", "")
+        timeout_s = parse_duration_s(self.flags.text("timeout") or "90s")
+        if timeout_s <= 0:
+            raise Failure("--timeout must be longer than 0.", hint="Write it like 90s, 10m or 2h.")
         return Link(
-            timeout_s=parse_duration_s(self.flags.text("timeout") or "90s"),
+            timeout_s=timeout_s,
             retries=int(self.flags.given.get("retries", 3)),
             ca=self.settings.get("ca", ""),
             insecure=self.settings.get("insecure", "").lower() in ("true", "1", "yes"),
@@ -289,6 +293,13 @@ def _guess(address: Address, known: Sequence[Address]) -> str:
     return f" Did you mean {' or '.join(repr(name) for name in names)}?" if names else ""
 
 
+def _check_address(endpoint: str) -> None:
+    try:
+        _ = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
+    except ValueError as error:
+        raise Failure(f"'{endpoint}' is no address: {error}.", hint="Write it like http://127.0.0.1:7180.") from error
+
+
 def proxy_for(endpoint: str, environ: Mapping[str, str]) -> str:
     """Return the proxy that the environment names for `endpoint`; empty for none.
 
@@ -316,6 +327,8 @@ def failure_of(error: ClientError, *, subject: str = "") -> Failure:
     """
     if isinstance(error, ApiError):
         hint = HINTS.get(error.code, "fgs configure" if error.status == HTTPStatus.UNAUTHORIZED else "")
+        if subject and error.code in MISSING_FUNCTION:
+            hint = HINTS["FSS.1051"]
         return Failure(
             error.message,
             exit_code=exit_of(error.status, error.code),

@@ -99,16 +99,19 @@ class _Caller(asyncio.Protocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection among the callers; asyncio calls it."""
         # A cast, because uvloop's transports only quack like it.
         self._transport = cast("asyncio.Transport", transport)
         self._hub.callers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - why it was lost does not matter
+        """Forget the connection and take no invocations from it any more; asyncio calls it."""
         self.may_invoke = False
         self._hub.callers.discard(self)
         self._hub.changed.set()
 
     def data_received(self, data: bytes) -> None:
+        """Take the frames that are complete; hang up on what is none. asyncio calls it."""
         try:
             for kind, number, body in self._reader.feed(data):
                 self._take(kind, number, body)

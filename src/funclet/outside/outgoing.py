@@ -119,15 +119,19 @@ class _Answer:
         self.body = bytearray()
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002 - the signature is that of the parser
+        """Note whether the answer says how long it is; the parser calls it."""
         self.has_length = self.has_length or name.lower() in (b"content-length", b"transfer-encoding")
 
     def on_headers_complete(self) -> None:
+        """Note the status; the parser calls it."""
         self.status = self.parser.get_status_code()
 
     def on_body(self, data: bytes) -> None:
+        """Keep a part of the body, in bytes as they came; the parser calls it."""
         self.body += data
 
     def on_message_complete(self) -> None:
+        """Note that the answer is complete, unless it is a provisional one (100 to 199); the parser calls it."""
         if self.status >= _FIRST_FINAL_STATUS:
             self.is_complete = True
         else:

@@ -94,6 +94,7 @@ class _Interpreter:
 
     @property
     def text(self) -> str:
+        """The version as people write it: `3.11.2`."""
         return ".".join(map(str, self.version))
 
 

@@ -55,6 +55,7 @@ class _Child:
 
     @property
     def has_init(self) -> bool:
+        """Whether the process that was started is an init of ours, with the interpreter below it."""
         return self.status_fd >= 0
 
     def terminate(self) -> None:
@@ -71,6 +72,7 @@ class _Child:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
+        """Close what was held of the process; it goes on."""
         for fd in (self.pidfd, self.error_fd, self.status_fd):
             if fd >= 0:
                 os.close(fd)
@@ -222,6 +224,7 @@ class ProcessSandbox:
 
 def _launch(spec: SandboxSpec, *, connection: int, log: int) -> _Child:
     def filled(text: str) -> str:
+        """Return an argument or a value with the folders of this instance in place of their names."""
         return text.replace("{code_root}", str(spec.code_dir)).replace("{runtime_root}", str(spec.runtime_dir))
 
     argv = [str(spec.interpreter), *(filled(argument) for argument in spec.arguments)]
@@ -303,6 +306,7 @@ async def _readable(fd: int) -> None:
     done: asyncio.Future[None] = loop.create_future()
 
     def wake() -> None:
+        """End the wait; more than one event is no error."""
         if not done.done():
             done.set_result(None)
 

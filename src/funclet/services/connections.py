@@ -69,6 +69,7 @@ class ConnectionService:
         sealed = self._vault.seal(secret, context=connection_context(connection.project_id, connection.name))
 
         def put(tx: Tx) -> None:
+            """Store the connection, in one transaction with the check of all others."""
             others = [row for row, _ in tx.connections.list(connection.project_id) if row.name != connection.name]
             if len(others) >= MAX_CONNECTIONS:
                 raise ModelError("FSS.0403", f"The project has {MAX_CONNECTIONS} connections already.")
@@ -116,9 +117,11 @@ class ConnectionService:
         await asyncio.to_thread(vault.add_key)
 
         def reseal(sealed: bytes, context: str) -> bytes:
+            """Return a secret sealed with the new key."""
             return vault.seal(vault.reveal(sealed, context=context), context=context)
 
         def reseal_all(tx: Tx) -> None:
+            """Seal every secret of the database with the new key, in one transaction."""
             tx.connections.reseal(reseal)
             tx.topics.reseal(reseal)
             tx.remembered.reseal(reseal)

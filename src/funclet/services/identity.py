@@ -241,12 +241,14 @@ async def bootstrap_identity(
     sk: str | None = None,
     password: str | None = None,
     vault: Vault | None = None,
+    now: float = 0.0,
 ) -> Credentials | None:
     """Give an empty store its project (named as the region), domain, user `admin`, access key, groups and agencies.
 
     Whatever is not given is drawn at random. A store that has a project keeps all it has; only a key
     pair that is given is added to it, or takes the place of the one with the same public part, and groups and
     agencies are made where there were none. `vault` seals the secret; without it, that is done later.
+    `now`, in seconds since the epoch, is when all of it was created.
 
     Returns:
         What was created, or None if the store had a project already.
@@ -255,15 +257,23 @@ async def bootstrap_identity(
     password_hash = await asyncio.to_thread(hash_password, password)
     domain_id = new_hex_id()
     project = Project(project_id=project_id or new_hex_id(), name=region, domain_id=domain_id, domain_name=ADMIN_NAME)
-    user = User(user_id=new_hex_id(), name=ADMIN_NAME, domain_id=domain_id, password_hash=password_hash, is_owner=True)
+    user = User(
+        user_id=new_hex_id(),
+        name=ADMIN_NAME,
+        domain_id=domain_id,
+        password_hash=password_hash,
+        is_owner=True,
+        created_at=now,
+    )
     key = AccessKey(
         access=ak or secrets.token_hex(10).upper(),
         secret=sk or secrets.token_urlsafe(30),
         user_id=user.user_id,
         project_id=project.project_id,
+        created_at=now,
     )
     stored = key if vault is None else replace(key, secret=seal_secret(vault, key.secret, key.access))
-    if not await store.write(lambda tx: _create(tx, project, user, stored, adds_key=bool(ak and sk))):
+    if not await store.write(lambda tx: _create(tx, project, user, stored, adds_key=bool(ak and sk), now=now)):
         return None
     return Credentials(
         project_id=project.project_id,
@@ -276,25 +286,25 @@ async def bootstrap_identity(
     )
 
 
-def _create(tx: Tx, project: Project, user: User, key: AccessKey, *, adds_key: bool) -> bool:
+def _create(tx: Tx, project: Project, user: User, key: AccessKey, *, adds_key: bool, now: float) -> bool:
     existing = tx.identities.projects()
     if not existing:
         tx.identities.add_project(project)
         tx.identities.add_user(user)
         tx.identities.add_access_key(key)
-        _create_groups(tx, project.domain_id)
+        _create_groups(tx, project.domain_id, now)
         return True
     if not tx.iam.list(Group, existing[0].domain_id) and not tx.iam.list(Agency, existing[0].domain_id):
-        _create_groups(tx, existing[0].domain_id)
+        _create_groups(tx, existing[0].domain_id, now)
     admin = tx.identities.user_named(ADMIN_NAME)
     if adds_key and admin is not None:
         tx.identities.add_access_key(replace(key, user_id=admin.user_id, project_id=existing[0].project_id))
     return False
 
 
-def _create_groups(tx: Tx, domain_id: str) -> None:
+def _create_groups(tx: Tx, domain_id: str, now: float) -> None:
     for name, description, role in FIRST_GROUPS:
-        group = Group(group_id=new_hex_id(), name=name, domain_id=domain_id, description=description)
+        group = Group(group_id=new_hex_id(), name=name, domain_id=domain_id, description=description, created_at=now)
         tx.iam.add(group)
         tx.iam.grant(group.group_id, role.role_id, "")
     for name, description, role in FIRST_AGENCIES:
@@ -304,6 +314,7 @@ def _create_groups(tx: Tx, domain_id: str) -> None:
             domain_id=domain_id,
             trust_domain_name=FUNCTION_SERVICE,
             description=description,
+            created_at=now,
         )
         tx.iam.add(agency)
         tx.iam.grant(agency.agency_id, role.role_id, "")

@@ -61,6 +61,7 @@ class StreamService:
         )
 
         def add(tx: Tx) -> None:
+            """Add the stream, in one transaction with the count of the others."""
             if tx.streams.list(project_id, after="", limit=1)[1] >= MAX_STREAMS:
                 raise ModelError("FSS.0403", f"The project has {MAX_STREAMS} streams already.")
             tx.streams.add(stream)
@@ -102,6 +103,7 @@ class StreamService:
         project_id, now = principal.project.project_id, self._clock.now()
 
         def append(tx: Tx) -> list[int]:
+            """Append all records or none; return their numbers."""
             numbers = [
                 tx.streams.append(project_id, name, partition_key=record.partition_key, data=record.data, at=now)
                 for record in records
@@ -123,6 +125,7 @@ class StreamService:
             raise ModelError("FSS.0400", f"cursor-type must be one of {', '.join(CURSOR_TYPES)}.")
 
         def end(tx: Tx) -> int:
+            """Return the number of the last record; 0 if there never was one."""
             _require(tx.streams.get(project_id, name), name)
             return tx.streams.end(project_id, name)
 
@@ -143,6 +146,7 @@ class StreamService:
         project_id, now = principal.project.project_id, self._clock.now()
 
         def find(tx: Tx) -> Sequence[StreamRecord]:
+            """Return records that have not outlived the retention time."""
             _require(tx.streams.get(project_id, name), name)
             return tx.streams.read(project_id, name, after=after, now=now, limit=limit)
 

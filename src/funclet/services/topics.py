@@ -94,6 +94,7 @@ class TopicService:
         )
 
         def add(tx: Tx) -> Topic:
+            """Add the topic, in one transaction with the count of the others."""
             if tx.topics.list(project_id, offset=0, limit=1)[1] >= MAX_TOPICS:
                 raise ModelError("FSS.0403", f"The project has {MAX_TOPICS} topics already.")
             tx.topics.add(topic)
@@ -148,6 +149,7 @@ class TopicService:
         fresh_id = new_hex_id()
 
         def put(tx: Tx) -> tuple[Subscription, str]:
+            """Store the subscription and its invitation; return it with its secret, or with none if it is confirmed."""
             topic = _require(tx.topics.get(project_id, name), urn)
             others = tx.topics.subscriptions(project_id, topic_name=name)
             known = next((one for one in others if one.endpoint == endpoint), None)
@@ -198,6 +200,7 @@ class TopicService:
         project_id, name = self._names(principal, urn) if urn else (principal.project.project_id, "")
 
         def find(tx: Tx) -> Sequence[Subscription]:
+            """Return the subscriptions of the topic, or of the whole project."""
             if urn:
                 _require(tx.topics.get(project_id, name), urn)
             return tx.topics.subscriptions(project_id, topic_name=name)
@@ -214,6 +217,7 @@ class TopicService:
         project_id, name = self._names(principal, topic_urn)
 
         def delete(tx: Tx) -> None:
+            """Delete the subscription if it is one of this topic."""
             found = tx.topics.subscription(subscription_id)
             if found is None or (found.project_id, found.topic_name) != (project_id, name):
                 raise ModelError("FSS.0404", f"The subscription '{urn[:300]}' does not exist.")
@@ -241,6 +245,7 @@ class TopicService:
         )
 
         def publish(tx: Tx) -> None:
+            """Store the message for all who are confirmed, unless too many are on their way."""
             _require(tx.topics.get(project_id, name), urn)
             if tx.topics.waiting(project_id, name) >= MAX_WAITING:
                 raise ModelError("FSS.0429", f"{MAX_WAITING} messages of the topic are on their way.", retry_after_s=5)

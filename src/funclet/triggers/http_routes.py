@@ -160,14 +160,17 @@ class _Group:
         self._other: list[Route] = []
 
     def add(self, route: Route) -> None:
+        """Add a route; `sort` must follow the last one."""
         is_literal = bool(route.segments) and not _is_parameter(route.segments[0])
         (self._literal.setdefault(route.segments[0], []) if is_literal else self._other).append(route)
 
     def sort(self) -> None:
+        """Put the routes that match most exactly first."""
         for routes in (*self._literal.values(), self._other):
             routes.sort(key=lambda route: route.rank)
 
     def candidates(self, first: str) -> tuple[list[Route], list[Route]]:
+        """Return the routes that may answer a path with this first segment: literal ones, then others."""
         return self._literal.get(first, []), self._other
 
 

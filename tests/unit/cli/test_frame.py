@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from funclet.cli.frame import ExitCode, Failure, counted, parse_duration_s
+from funclet.cli import render
+from funclet.cli.frame import ExitCode, Failure, Flags, counted, parse_duration_s
 from funclet.cli.main import ALIASES, COMMANDS, build
 from funclet.cli.session import exit_of, proxy_for
 
@@ -455,3 +456,14 @@ def test_starting_is_quick(home):
     loaded = set(done.stderr.split())
 
     assert not loaded & {"http.client", "yaml", "asyncio", "ssl", "funclet.client", "funclet.server"}
+
+
+def test_a_long_name_keeps_its_end_in_a_table_and_a_long_text_its_beginning(capsys):
+    urn = "urn:fss:local-1:0123456789abcdef0123456789abcdef:function:default:hello:latest"
+    flags = Flags(given={"table": True, "no_headers": True})
+
+    render.rows(flags, [{"urn": urn, "text": "word " * 20}], columns=("urn", "text"))
+
+    name, text = capsys.readouterr().out.rstrip("\n").split("  ")
+    assert (name, len(name)) == ("urn:fss:…" + urn[-51:], 60)
+    assert (text, len(text)) == (("word " * 20)[:59] + "…", 60)
