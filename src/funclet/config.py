@@ -34,6 +34,7 @@ _CLIENT_VARIABLES = frozenset(
     }
 )
 _LAB_WAIT_MS = 1000
+_CLOUD_PROJECT_REQUESTS = 100
 _OWN_HOSTS = ("127.0.0.1", "localhost", "::1")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -89,6 +90,10 @@ class Settings:
     admission_wait_ms: int = _setting(
         -1, "How long requests may wait at the instance maximum. -1: as the edition says."
     )
+    project_requests: int = _setting(
+        -1, "Requests of one project that run at once. 0: no limit; -1: as the edition says (lab: none, others: 100)."
+    )
+    project_instances: int = _setting(1000, "Instances of all functions of one project together. 0: no limit.")
     max_connections: int = _setting(
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
@@ -119,6 +124,9 @@ class Settings:
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
     )
+    function_logs: str = _setting(
+        "on", "Whether the log of a function is kept whose enable_lts_log nobody has set.", choices=SWITCH
+    )
     echo_secrets: str = _setting(
         "off", "Whether answers hold the passwords of triggers, as those of the cloud do.", choices=SWITCH
     )
@@ -134,6 +142,13 @@ class Settings:
         if self.admission_wait_ms >= 0:
             return self.admission_wait_ms / 1000
         return _LAB_WAIT_MS / 1000 if self.edition == "lab" else 0.0
+
+    @property
+    def most_project_requests(self) -> int:
+        """Requests of one project that run at once; 0: no limit."""
+        if self.project_requests >= 0:
+            return self.project_requests
+        return 0 if self.edition == "lab" else _CLOUD_PROJECT_REQUESTS
 
     @property
     def oidc_groups(self) -> Mapping[str, str]:
@@ -202,6 +217,8 @@ def _check(settings: Settings) -> None:
     _check_range("memory_fraction", settings.memory_fraction, 0.05, 1.0)
     _check_range("idle_release_s", settings.idle_release_s, 1, 3600)
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
+    _check_range("project_requests", settings.project_requests, -1, 1_000_000)
+    _check_range("project_instances", settings.project_instances, 0, 1_000_000)
     _check_range("max_connections", settings.max_connections, 16, 1_000_000)
     _check_range("drain_s", settings.drain_s, 0, 3600)
     _check_range("async_retry_base_s", settings.async_retry_base_s, 0.1, 3600)
