@@ -365,16 +365,20 @@ class Dispatcher:
         self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int
     ) -> tuple[Instance, FunctionFailed | None]:
         assert runtime.language is not None
-        code_dir = await self._code.fetch(version.code)
-        spec = sandbox_spec(
-            version,
-            runtime,
-            name=f"fgs-{os.getpid()}-{next(self._numbers)}",
-            memory_mib=memory_mib,
-            code_dir=code_dir,
-            options=self._options.launch,
-            links=self._registry.links_of(runtime),
-        )
+        code_dir, let_go = await self._code.hold(version.code)
+        try:
+            spec = sandbox_spec(
+                version,
+                runtime,
+                name=f"fgs-{os.getpid()}-{next(self._numbers)}",
+                memory_mib=memory_mib,
+                code_dir=code_dir,
+                options=self._options.launch,
+                links=self._registry.links_of(runtime),
+            )
+        except BaseException:
+            let_go()
+            raise
         instance = Instance(
             version,
             language=runtime.language.name,
@@ -386,6 +390,7 @@ class Dispatcher:
             record=self._record,
             credentials=self._options.credentials,
         )
+        instance.let_go = let_go
         try:
             failure = await instance.start(spec)
         except BaseException:

@@ -82,8 +82,7 @@ class Instance:
         """Requests given to it so far."""
         self.is_ahead = False
         """Whether it was ready before anybody waited for it: then its first request is no cold start."""
-        self.is_reserved = False
-        self.ran_ms = 0.0
+        self.is_reserved, self.ran_ms = False, 0.0
         self.load = 0
         """Requests that it holds now: the one that runs, and those behind it."""
         self.has_printed = False
@@ -96,6 +95,8 @@ class Instance:
         self._record = record
         """Takes what the instance prints outside of requests."""
         self._credentials = credentials
+        self.let_go: Callable[[], None] = lambda: None
+        """Is called when it is gone: its code is not used any more."""
         self._behind: deque[tuple[str, asyncio.Future[Answer], float]] = deque()
         """Requests that were sent while another one ran: ids, answers, time limits in seconds."""
         self._answered_at = 0.0
@@ -113,8 +114,7 @@ class Instance:
         self._load_deadline_s = max(MIN_LOAD_DEADLINE_S, version.settings.initializer_timeout_s)
         self._last_usage: Usage | None = None
         """Taken just before the end, because a sandbox that is gone cannot be measured."""
-        self._log_tags = version.settings.log_tags
-        self._tmp_bytes = version.settings.tmp_mib * 1024 * 1024
+        self._log_tags, self._tmp_bytes = version.settings.log_tags, version.settings.tmp_mib * 1024 * 1024
 
     async def start(self, spec: SandboxSpec) -> FunctionFailed | None:
         """Start the sandbox, load the function, run its initializer.
@@ -298,6 +298,8 @@ class Instance:
         if state not in ALLOWED[self.state]:
             raise RuntimeError(f"an instance cannot go from {self.state} to {state}")
         self.state = state
+        if state is InstanceState.GONE:
+            self.let_go()
 
     def _greeting(self, environment: Mapping[str, str]) -> bytes:
         """Return SPECIALISE and LOAD, for a runtime that was started ahead."""
