@@ -124,6 +124,9 @@ class Settings:
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
     )
+    secret_key_file: str = _setting(
+        "", "File with the key of all secrets, outside the data folder. Default: secrets.key in the data folder."
+    )
     function_logs: str = _setting(
         "on", "Whether the log of a function is kept whose enable_lts_log nobody has set.", choices=SWITCH
     )
@@ -163,6 +166,11 @@ class Settings:
         if os.geteuid() == 0:
             return Path("/var/lib/funclet")
         return Path.home() / ".local" / "share" / "funclet"
+
+    @property
+    def secret_key_path(self) -> Path | None:
+        """The file of the key of secrets, if it is not the one in the data folder."""
+        return Path(self.secret_key_file).absolute() if self.secret_key_file else None
 
     @property
     def runtime_map(self) -> Mapping[str, str]:

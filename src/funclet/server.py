@@ -275,7 +275,9 @@ class Server:
         stack.callback(lock.release)
         for name in ("packages", "code"):
             (folder / name).mkdir(exist_ok=True)
-        store = SqliteStore.open(folder / "funclet.db", is_alone=self._mesh is None)
+        store = SqliteStore.open(
+            folder / "funclet.db", is_alone=self._mesh is None, key_file=self._settings.secret_key_path
+        )
         stack.push_async_callback(store.close)
         return store
 
