@@ -337,7 +337,7 @@ class Client:
         return next((_document(row) for row in found.get("invocations") or []), None)
 
     def logs(self, urn: str, **filters: str | int) -> list[Document]:
-        """Return log records, oldest first; filters: since, until (epoch seconds), request_id, after, limit."""
+        """Return log records, oldest first; filters: since, until (epoch seconds), request_id, tag, after, limit."""
         answer = _document(self.send("GET", f"/funclet/functions/{segment(urn)}/logs", None, **filters))
         return _documents(answer.get("records"))
 

@@ -35,6 +35,7 @@ _CLIENT_VARIABLES = frozenset(
     }
 )
 _LAB_WAIT_MS = 1000
+_CLOUD_PROJECT_REQUESTS = 100
 _OWN_HOSTS = ("127.0.0.1", "localhost", "::1")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -90,6 +91,10 @@ class Settings:
     admission_wait_ms: int = _setting(
         -1, "How long requests may wait at the instance maximum. -1: as the edition says."
     )
+    project_requests: int = _setting(
+        -1, "Requests of one project that run at once. 0: no limit; -1: as the edition says (lab: none, others: 100)."
+    )
+    project_instances: int = _setting(1000, "Instances of all functions of one project together. 0: no limit.")
     max_connections: int = _setting(
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
@@ -120,6 +125,12 @@ class Settings:
     runtime: tuple[str, ...] = _setting(
         (), "Interpreter for a catalogue name: NAME=PATH; NAME= for none. May be given several times."
     )
+    secret_key_file: str = _setting(
+        "", "File with the key of all secrets, outside the data folder. Default: secrets.key in the data folder."
+    )
+    function_logs: str = _setting(
+        "on", "Whether the log of a function is kept whose enable_lts_log nobody has set.", choices=SWITCH
+    )
     echo_secrets: str = _setting(
         "off", "Whether answers hold the passwords of triggers, as those of the cloud do.", choices=SWITCH
     )
@@ -137,6 +148,13 @@ class Settings:
         return _LAB_WAIT_MS / 1000 if self.edition == "lab" else 0.0
 
     @property
+    def most_project_requests(self) -> int:
+        """Requests of one project that run at once; 0: no limit."""
+        if self.project_requests >= 0:
+            return self.project_requests
+        return 0 if self.edition == "lab" else _CLOUD_PROJECT_REQUESTS
+
+    @property
     def oidc_groups(self) -> Mapping[str, str]:
         """Value of the claim -> group."""
         return dict(entry.split("=", 1) for entry in self.oidc_group)
@@ -149,6 +167,11 @@ class Settings:
         if os.geteuid() == 0:
             return Path("/var/lib/funclet")
         return Path.home() / ".local" / "share" / "funclet"
+
+    @property
+    def secret_key_path(self) -> Path | None:
+        """The file of the key of secrets, if it is not the one in the data folder."""
+        return Path(self.secret_key_file).absolute() if self.secret_key_file else None
 
     @property
     def runtime_map(self) -> Mapping[str, str]:
@@ -204,6 +227,8 @@ def _check(settings: Settings) -> None:
     _check_range("memory_fraction", settings.memory_fraction, 0.05, 1.0)
     _check_range("idle_release_s", settings.idle_release_s, 1, 3600)
     _check_range("admission_wait_ms", settings.admission_wait_ms, -1, 60_000)
+    _check_range("project_requests", settings.project_requests, -1, 1_000_000)
+    _check_range("project_instances", settings.project_instances, 0, 1_000_000)
     _check_range("max_connections", settings.max_connections, 16, 1_000_000)
     _check_range("drain_s", settings.drain_s, 0, 3600)
     _check_range("async_retry_base_s", settings.async_retry_base_s, 0.1, 3600)

@@ -150,7 +150,7 @@ class DataProcess:
         mesh.open()
         stack.push_async_callback(mesh.close)
         await self._follow(mesh.head, stack)
-        store = SqliteReader.open(folder / "funclet.db")
+        store = SqliteReader.open(folder / "funclet.db", key_file=settings.secret_key_path)
         stack.push_async_callback(store.close)
         logs.open(mesh.head)
         stack.push_async_callback(logs.close)

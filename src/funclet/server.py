@@ -35,6 +35,7 @@ from funclet.cluster.hub import Answer
 from funclet.cluster.logs import GatheredLogs
 from funclet.cluster.mesh import Mesh
 from funclet.cluster.metrics import GatheredMetrics
+from funclet.code_sweep import CodeSweep, folders_in_use
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.launch import forkable_of
@@ -185,7 +186,7 @@ class Server:
             parts,
             queue,
             outside,
-            function_changed=self._on_change_of_function(side, timers, changes, loops, parts.catalog),
+            function_changed=self._on_change_of_function(side, timers, changes, loops, parts),
             triggers_changed=triggers_changed,
             inventory=self._inventory,
             queue=side,
@@ -211,17 +212,21 @@ class Server:
         return identity
 
     def _on_change_of_function(
-        self, side: QueueSide, timers: TimerHost, changes: Changes, loops: TaskOwner, catalog: Catalog
+        self, side: QueueSide, timers: TimerHost, changes: Changes, loops: TaskOwner, parts: Parts
     ) -> Callable[[str, str, str], None]:
+        sweep = CodeSweep(self._code, parts.store, parts.clock)
+        loops.start(sweep.run(), name="unwanted code")
+
         def changed(project_id: str, package: str, name: str) -> None:
             """Do what follows a change of a function: timers, queue, caches of all processes, code unpacked ahead."""
             # A function or version that goes takes its triggers along.
             timers.changed()
+            sweep.noticed()
             side.configs.forget(project_id, package, name)
             changes.publish(Hint(project_id=project_id, package=package, name=name))
             urn = Urn(region=self._settings.region, project_id=project_id, package=package, name=name)
             loops.start(side.worker.heed(project_id, package, name), name="requests of a changed function")
-            loops.start(_unpack_ahead(catalog, self._code, urn), name="unpack code")
+            loops.start(_unpack_ahead(parts.catalog, self._code, urn), name="unpack code")
 
         return changed
 
@@ -271,7 +276,9 @@ class Server:
         stack.callback(lock.release)
         for name in ("packages", "code"):
             (folder / name).mkdir(exist_ok=True)
-        store = SqliteStore.open(folder / "funclet.db", is_alone=self._mesh is None)
+        store = SqliteStore.open(
+            folder / "funclet.db", is_alone=self._mesh is None, key_file=self._settings.secret_key_path
+        )
         stack.push_async_callback(store.close)
         return store
 
@@ -416,9 +423,8 @@ def _answers(
 
 async def _sweep(store: Store, blobs: Blobs, code: CodeCache) -> None:
     """Remove packages and unpacked code that nothing names any more: left-overs of deleted functions and crashes."""
-    in_use, trees = await store.read(lambda tx: (tx.functions.code_digests(), tx.functions.code_trees()))
-    await blobs.sweep(in_use, _BLOB_SWEEP_AGE_S)
-    await asyncio.to_thread(code.sweep, in_use | trees)
+    await blobs.sweep(await store.read(lambda tx: tx.functions.code_digests()), _BLOB_SWEEP_AGE_S)
+    await asyncio.to_thread(code.sweep, await folders_in_use(store))
 
 
 async def _unpack_ahead(catalog: Catalog, code: CodeCache, urn: Urn) -> None:

@@ -30,16 +30,22 @@ class Vault:
         """By their ids; the first one seals."""
 
     @classmethod
-    def open(cls, path: Path) -> "Vault":
-        """Read the key file, or make one with a new key, for its owner only; blocks.
+    def open(cls, path: Path, *, may_make: bool = True) -> "Vault":
+        """Read the key file, or if it is missing make one with a new key, for its owner only; blocks.
+
+        Args:
+            path: the file.
+            may_make: False if there may be secrets that were sealed with the key of the missing file.
 
         Raises:
-            VaultError: the file is damaged, or others may read it.
+            VaultError: the file is missing, damaged, or others may read it.
             OSError: it cannot be read or made.
         """
         if not path.exists():
-            vault = cls(path, _new_key())
-            vault._write()
+            if not may_make:
+                raise VaultError(f"The key file {path} is missing; without it nobody can read the secrets.")
+            vault = cls(path, {})
+            vault._replace(_new_key())
             return vault
         return cls(path, _read_keys(path))
 
@@ -65,16 +71,18 @@ class Vault:
             raise VaultError("A sealed secret is damaged or stands where it does not belong.") from error
 
     def add_key(self) -> None:
-        """Seal with a new key from now on; what older ones have sealed is still read. Durable when this returns."""
+        """Seal with a new key from now on; what older ones have sealed is still read. Durable when this returns.
+
+        Raises:
+            OSError: the file cannot be written; nothing has changed.
+        """
         with self._lock:
-            self._keys = {**_new_key(), **self._keys}
-            self._write()
+            self._replace({**_new_key(), **self._keys})
 
     def drop_old_keys(self) -> None:
         """Forget all keys but the one that seals. Everything must be sealed with it by now."""
         with self._lock:
-            self._keys = dict([next(iter(self._keys.items()))])
-            self._write()
+            self._replace(dict([next(iter(self._keys.items()))]))
 
     def _added_elsewhere(self, name: bytes) -> bytes | None:
         """Return a key that another process of the server has written since; blocks."""
@@ -84,15 +92,17 @@ class Vault:
                 self._keys = _read_keys(self._path)
             return self._keys.get(name)
 
-    def _write(self) -> None:
+    def _replace(self, keys: Mapping[bytes, bytes]) -> None:
+        """Write keys first: what a key seals that is in no file could never be read again."""
         partial = self._path.with_name(self._path.name + ".part")
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.writelines(f"{name.hex()} {key.hex()}\n" for name, key in self._keys.items())
+            file.writelines(f"{name.hex()} {key.hex()}\n" for name, key in keys.items())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self._path)
+        self._keys = dict(keys)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)

@@ -36,6 +36,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher, DispatcherOptions
 from funclet.dataplane.instance import Credentials
 from funclet.dataplane.launch import LaunchOptions
+from funclet.dataplane.projects import share_of
 from funclet.front import Front, FrontLimits
 from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
@@ -136,7 +137,7 @@ def open_dispatcher(
 ) -> Dispatcher:
     """Open the data plane of a process over an open driver; the caller closes it before the driver.
 
-    Several processes share the host's memory equally.
+    Several processes share the host's memory and the limits of a project equally.
 
     Raises:
         SandboxError: functions cannot have the network that the operator asked for.
@@ -148,6 +149,8 @@ def open_dispatcher(
         wait_s=settings.wait_s,
         # Whoever says how long requests may wait wants them to.
         refuses_early=settings.admission_wait_ms < 0,
+        project_requests=share_of(settings.most_project_requests, processes),
+        project_instances=share_of(settings.project_instances, processes),
         launch=LaunchOptions(
             network=choose_network(settings, driver),
             timezone=settings.timezone,
@@ -306,12 +309,13 @@ def build_services(
     processes: int = 1,
 ) -> Services:
     """Return all use cases of the API over the parts of a process."""
-    region, limits, store, clock = settings.region, Limits(), parts.store, parts.clock
+    region, store, clock = settings.region, parts.store, parts.clock
+    limits = Limits(instances=settings.project_instances or -1)
     kinds = all_types(default_zone=settings.timezone, gateway_url=listeners.gateway_url)
     sealed = TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on")
     packages = StoredPackages(store, outside.links, outside.stores)
     fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
-    functions = _functions(parts, fetcher, inventory, region, limits, function_changed)
+    functions = _functions(parts, fetcher, inventory, settings, limits, function_changed)
     return Services(
         functions=functions,
         versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
@@ -344,7 +348,7 @@ def build_services(
         reserved=_reserved(settings, parts, processes, function_changed) if queue else None,
         statistics=StatisticsService(store, parts.logs, book, clock, region=region) if book else None,
         asynchronous=queue.service(settings, parts) if queue else None,
-        resources=Resources.build(store, clock, outside.vault, functions, region=region, api_url=listeners.api_url),
+        resources=_resources(parts, outside, functions, inventory, region=region, api_url=listeners.api_url),
     )
 
 
@@ -352,7 +356,7 @@ def _functions(
     parts: Parts,
     fetcher: CodeFetcher,
     inventory: Inventory,
-    region: str,
+    settings: Settings,
     limits: Limits,
     on_change: Callable[[str, str, str], None],
 ) -> FunctionService:
@@ -363,10 +367,19 @@ def _functions(
         parts.clock,
         CodeBuilder(fetcher),
         CodeLinks(secrets.token_bytes(32), parts.clock),
-        region=region,
+        region=settings.region,
         limits=limits,
         on_change=on_change,
         inventory=inventory,
+        keeps_logs=settings.function_logs == "on",
+    )
+
+
+def _resources(
+    parts: Parts, outside: Outside, functions: FunctionService, inventory: Inventory, *, region: str, api_url: str
+) -> Resources:
+    return Resources.build(
+        parts.store, parts.clock, outside.vault, functions, region=region, api_url=api_url, inventory=inventory
     )
 
 

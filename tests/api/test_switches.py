@@ -1,10 +1,10 @@
-"""Log reporting, tracing, snapshots, VPC endpoints, bridges, features: set, read back, refused."""
+"""Tracing, snapshots, VPC endpoints, bridges, features: set, read back, refused."""
 
-import re
 import sqlite3
 
 import pytest
 
+from funclet.model.inventory import Inventory, Vpc
 from funclet.services.limits import Limits
 from tests.support.api import OTHER_PROJECT
 
@@ -16,61 +16,6 @@ def hello(api):
     """An API with the function `hello`."""
     api.create()
     return api
-
-
-def log_place(api, urn="hello"):
-    answer = api.send("GET", f"/functions/{urn}/lts-log-detail")
-    assert answer.status == 200
-    return answer.json
-
-
-# Logs
-
-
-@pytest.mark.proves("operation:EnableLtsLogs", "operation:ShowLtsLogDetails")
-def test_a_project_that_reports_logs_has_a_group_and_a_stream_per_function(hello):
-    hello.create("second")
-    before = log_place(hello)
-
-    enabled = hello.send("POST", "/functions/enable-lts-logs")
-    first, second = log_place(hello), log_place(hello, "second")
-
-    assert before == {"group_id": "", "group_name": "", "stream_id": "", "stream_name": ""}
-    assert (enabled.status, enabled.body) == (200, b"")
-    assert re.fullmatch(r"functiongraph\.log\.group\.[0-9a-f]{8}", first["group_name"])
-    assert first["stream_name"].startswith("hello-")
-    assert (first["group_id"], first["group_name"]) == (second["group_id"], second["group_name"])
-    assert first["stream_id"] != second["stream_id"]
-    assert log_place(hello, hello.config()["func_urn"]) == first
-
-
-@pytest.mark.proves("error:FSS.1221")
-def test_logs_are_enabled_once(hello):
-    hello.send("POST", "/functions/enable-lts-logs")
-    place = log_place(hello)
-
-    answer = hello.send("POST", "/functions/enable-lts-logs")
-
-    assert answer.error == (400, "FSS.1221")
-    assert "lts log has been enabled" in answer.json["error_msg"]
-    assert log_place(hello) == place
-
-
-def test_a_function_with_a_group_of_its_own_shows_that(api):
-    own = {"group_id": "g", "group_name": "gn", "stream_id": "s", "stream_name": "sn"}
-    api.create(log_config=own)
-    api.send("POST", "/functions/enable-lts-logs")
-
-    assert log_place(api) == own
-
-
-def test_each_project_enables_its_own_logs(hello):
-    hello.send("POST", "/functions/enable-lts-logs")
-    hello.act_as(OTHER_PROJECT)
-    hello.create()
-
-    assert log_place(hello)["group_id"] == ""
-    assert hello.send("POST", "/functions/enable-lts-logs").status == 200
 
 
 # Tracing
@@ -203,6 +148,18 @@ def test_an_endpoint_is_the_address_of_the_api(api):
     assert endpoint(api).json == first.json
     assert api.send("DELETE", "/vpc-endpoint/v/s").status == 204
     assert api.send("DELETE", "/vpc-endpoint/v/s").error == (404, "FSS.0404")
+
+
+@pytest.mark.proves("error:FSS.1036", "error:FSS.1037", "error:FSS.1090")
+def test_an_endpoint_is_in_a_subnet_of_the_inventory_if_that_has_any(new_api):
+    office = Vpc(id="office", subnets={"first": True, "resting": False})
+    api = new_api(inventory=Inventory(vpcs={"office": office}))
+
+    assert endpoint(api).error[1] == "FSS.1036"
+    assert endpoint(api, vpc_id="office").error[1] == "FSS.1037"
+    assert endpoint(api, vpc_id="office", subnet_id="resting").error[1] == "FSS.1090"
+    assert api.send("DELETE", "/vpc-endpoint/office/resting").error == (404, "FSS.0404")
+    assert endpoint(api, vpc_id="office", subnet_id="first").status == 200
 
 
 @pytest.mark.proves("quota:vpc-endpoints", "error:FSS.1048")

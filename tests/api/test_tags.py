@@ -1,5 +1,7 @@
 """Tags of functions: set, taken away, listed, searched, and what is refused."""
 
+import json
+
 import pytest
 
 from tests.support.api import OTHER_PROJECT, PROJECT
@@ -47,6 +49,33 @@ def test_the_enterprise_project_is_a_tag_of_the_system(api):
     api.create(enterprise_project_id="ep-1")
 
     assert api.send("GET", f"{BASE}/hello/tags").json["sys_tags"][0]["value"] == "ep-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ('{"team": "a", "stage": ""}', {"team": "a", "stage": ""}),
+        ("team:a, stage:b:c", {"team": "a", "stage": "b:c"}),
+        ("no tags", {}),
+        ('["team"]', {}),
+        ('{"team": 1}', {}),
+        ("", {}),
+    ],
+)
+def test_a_function_is_created_with_tags(api, text, tags):
+    assert api.create(tags=text).status == 200
+
+    assert tags_of(api) == tags
+    assert found(api, tags=[{"key": "team", "values": ["a"]}]) == (["hello"] if tags else [])
+
+
+@pytest.mark.proves("quota:tags")
+def test_a_function_is_not_created_with_tags_that_none_may_have(api):
+    for tags in ({"_sys_x": "y"}, {f"k{number}": "" for number in range(21)}):
+        assert api.create(tags=json.dumps(tags)).error == (400, "FSS.0400")
+
+    assert api.send("GET", "/functions/hello/config").error == (404, "FSS.1051")
+    assert api.create(tags=json.dumps({f"k{number}": "" for number in range(20)})).status == 200
 
 
 def test_a_client_may_name_the_function_with_and_without_version(hello):

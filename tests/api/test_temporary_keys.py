@@ -180,6 +180,7 @@ def test_the_agency_for_the_code_comes_before_the_one_for_the_platform(town):
     assert town.send("POST", "{f}/functions", {}, key=signing(keys)).status == 403
 
 
+@pytest.mark.proves("quota:context-keys")
 def test_keys_of_functions_are_renewed_two_hours_before_their_end(town):
     first = of_function(town, xrole="serverless-readonly")
 

@@ -36,6 +36,7 @@ FULL = {
     },
     "enable_dynamic_memory": True,
     "network_controller": {"disable_public_network": True},
+    "enable_lts_log": False,
     "lts_custom_tag": {"k": "v"},
     "tags": "a:b",
 }

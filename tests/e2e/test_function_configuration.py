@@ -202,6 +202,39 @@ def test_encrypted_variables_outlive_a_new_key_and_a_restart(new_server):
     assert [server.invoke(one).body for one in (urn, version)] == [b"s-e-c", b"s-e-c"]
 
 
+def test_the_key_of_secrets_may_lie_outside_the_data_folder(new_server, scratch):
+    folder = Path(tempfile.mkdtemp(prefix="keys-", dir=scratch))
+    # The server's own user makes the file.
+    folder.chmod(0o777)
+    key_file, moved = folder / "funclet.key", folder / "moved.key"
+    server = new_server("--secret-key-file", str(key_file), "--processes", "2")
+    urn = server.deploy(
+        "sealed-elsewhere",
+        "def handler(event, context):\n    return context.getUserData('P')\n",
+        encrypted_user_data='{"P":"s-e-c"}',
+    )
+    assert server.invoke(urn).body == b"s-e-c"
+    assert not (server.data_dir / "secrets.key").exists()
+    assert files_with(server, key_file.read_text().split()[1]) == []
+    before = key_file.read_text()
+    server.client.send("POST", "/funclet/secret-key/rotate")
+    assert key_file.read_text() != before
+    server.stop()
+
+    key_file.rename(moved)
+    with pytest.raises(AssertionError, match="is missing; without it nobody can read the secrets"):
+        server.start()
+    assert not key_file.exists()
+    moved.rename(key_file)
+    server.start()
+    assert server.invoke(urn).body == b"s-e-c"
+    folder.chmod(0o755)
+    with refused("FSS.0503"):
+        server.client.send("POST", "/funclet/secret-key/rotate")
+    reconfigure(server, urn, memory_size=256)
+    assert server.invoke(urn).body == b"s-e-c"
+
+
 def test_every_process_of_a_server_reads_what_a_new_key_has_sealed(new_server):
     server = new_server("--processes", "2")
     source = "def handler(event, context):\n    return context.getUserData('P')\n"

@@ -122,6 +122,7 @@ class InProcessApi:
         runner=None,
         inventory=INVENTORY,
         reserved_limits=None,
+        keeps_logs=True,
     ):
         self.clock = StoppedClock()
         self.changes = []
@@ -142,6 +143,7 @@ class InProcessApi:
             limits=self.limits,
             on_change=self._on_change,
             inventory=inventory,
+            keeps_logs=keeps_logs,
         )
         self.versions = VersionService(
             self.store, self.clock, region=REGION, limits=self.limits, on_change=self._on_change
@@ -175,6 +177,7 @@ class InProcessApi:
                 self.functions,
                 region=REGION,
                 api_url="http://host:8000",
+                inventory=inventory,
             ),
             gateway=None,
             dependencies=self.dependencies,

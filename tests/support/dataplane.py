@@ -53,9 +53,9 @@ _numbers = itertools.count(1)
 class NoCode:
     """Code that needs no unpacking."""
 
-    async def fetch(self, code):
-        """Return a folder."""
-        return Path("/nowhere")
+    async def hold(self, code):
+        """Return a folder, and what lets go of it."""
+        return Path("/nowhere"), lambda: None
 
 
 def invocation(version=VERSION, payload=b"{}", **changes):
@@ -70,7 +70,9 @@ def configured(**settings):
 
 
 @contextlib.asynccontextmanager
-async def dispatcher(driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0, depth=1, clock=None, **more):
+async def dispatcher(
+    driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0, depth=1, clock=None, code=None, **more
+):
     """A dispatcher over a driver, with what it records in `records`; instances hold `depth` requests."""
     records = []
     options = DispatcherOptions(
@@ -82,7 +84,7 @@ async def dispatcher(driver, *, memory_mib=2048, wait_s=0.0, idle_release_s=60.0
     )
     python = replace(PYTHON, language=replace(PYTHON.language, depth=depth))
     registry = Registry([python, JAVA])
-    subject = Dispatcher(driver, registry, NoCode(), clock or SystemClock(), options, records.append, Metrics())
+    subject = Dispatcher(driver, registry, code or NoCode(), clock or SystemClock(), options, records.append, Metrics())
     subject.records = records
     subject.open()
     try:

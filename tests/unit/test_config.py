@@ -76,5 +76,12 @@ def test_only_the_lab_waits_at_the_instance_maximum():
     assert load({"edition": "huawei", "admission_wait_ms": 250}, {}).wait_s == 0.25
 
 
+def test_only_the_lab_lets_a_project_run_as_much_as_fits():
+    assert load({}, {}).most_project_requests == 0
+    assert load({"edition": "huawei"}, {}).most_project_requests == 100
+    assert load({"edition": "huawei", "project_requests": 0}, {}).most_project_requests == 0
+    assert load({"project_requests": 7}, {}).most_project_requests == 7
+
+
 def test_every_setting_has_help():
     assert all(setting.metadata["help"] for setting in fields(Settings))

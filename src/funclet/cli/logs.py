@@ -54,7 +54,9 @@ def logs(talk: Session, address: Address, **options: Any) -> None:
         return
     _write(found, view)
     if not found:
-        note(talk.flags, f"{address} has no log records of this kind.")
+        is_off = talk.client.function_config(urn).get("enable_lts_log") is False
+        why = "; its log is switched off (enable_lts_log)" if is_off else ""
+        note(talk.flags, f"{address} has no log records of this kind{why}.")
 
 
 def _filters(options: Mapping[str, Any]) -> dict[str, str | int]:

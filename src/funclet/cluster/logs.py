@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from funclet.base.tasks import TaskOwner
 from funclet.cluster.codec import encode, encode_logs
@@ -10,7 +10,7 @@ from funclet.cluster.frames import Kind
 from funclet.cluster.link import Link, LinkAway, LinkLost, RemoteFault
 from funclet.model.invocation import Report
 from funclet.model.usage import Sample
-from funclet.store.protocol import LogStore, StoreUnavailable
+from funclet.store.protocol import NO_TAGS, LogStore, StoreUnavailable
 
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 _BATCH = 1000
@@ -61,6 +61,7 @@ class LogShipper:
         since: float = 0.0,  # noqa: ARG002
         until: float | None = None,  # noqa: ARG002
         request_id: str = "",  # noqa: ARG002
+        tags: Mapping[str, str] = NO_TAGS,  # noqa: ARG002
         after_id: int = 0,  # noqa: ARG002
         limit: int = 1000,  # noqa: ARG002
     ) -> Sequence[tuple[int, Report]]:
@@ -135,13 +136,14 @@ class GatheredLogs:
         since: float = 0.0,
         until: float | None = None,
         request_id: str = "",
+        tags: Mapping[str, str] = NO_TAGS,
         after_id: int = 0,
         limit: int = 1000,
     ) -> Sequence[tuple[int, Report]]:
         """See `LogStore.find`."""
         await self._gather()
         return await self._store.find(
-            function_id, since=since, until=until, request_id=request_id, after_id=after_id, limit=limit
+            function_id, since=since, until=until, request_id=request_id, tags=tags, after_id=after_id, limit=limit
         )
 
     async def flush(self) -> None:

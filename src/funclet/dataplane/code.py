@@ -11,9 +11,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from funclet.dataplane.code_holds import FolderHolds, remove_unless_held
 from funclet.model.function import Code
 from funclet.model.package import Entry, inspect
 
@@ -35,6 +37,8 @@ class CodeCache:
         self._source = source
         self._folder = folder
         self._running: dict[str, asyncio.Task[Path]] = {}
+        self.holds = FolderHolds()
+        """On folders that instances of this process run from."""
 
     async def fetch(self, code: Code) -> Path:
         """Return the folder that holds the unpacked code and dependencies; it is read-only for everyone.
@@ -46,6 +50,34 @@ class CodeCache:
         if not code.layers:
             return await self._once(code.digest, self._unpack)
         return await self._once(code.tree, lambda folder: self._merge(code, folder))
+
+    async def hold(self, code: Code) -> "tuple[Path, Callable[[], None]]":
+        """Return what `fetch` does, and a function that says that it is not used any more.
+
+        Until then nobody removes the folder, in whatever process.
+
+        Raises:
+            ModelError, OSError: as `fetch`.
+        """
+        while True:
+            folder = await self.fetch(code)
+            if self.holds.take(folder):
+                return folder, partial(self.holds.give, folder)
+            # It is being removed just now, and will be made again.
+            await asyncio.sleep(0)
+
+    def remove_unwanted(self, in_use: frozenset[str], unwanted_before: frozenset[str]) -> frozenset[str]:
+        """Delete folders that are not `in_use` and were not at the last look either, unless somebody holds them.
+
+        Blocks; for a thread. What is in the making at the same time may be about something that was just changed,
+        so nothing is deleted at the first look.
+
+        Returns:
+            The names of those that are not in use and still there.
+        """
+        unwanted = frozenset(path.name for path in self._folder.iterdir() if "." not in path.name) - in_use
+        removed = {name for name in unwanted & unwanted_before if remove_unless_held(self._folder / name)}
+        return unwanted - removed
 
     def sweep(self, in_use: frozenset[str]) -> int:
         """Delete folders of code that is not `in_use` any more, and left-overs; return how many. Only at start."""

@@ -21,14 +21,17 @@ from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.eviction import keep_value
-from funclet.dataplane.foresight import Foresight, Key
+from funclet.dataplane.foresight import Foresight, Key, key_of
 from funclet.dataplane.instance import Credentials, Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec, typical_spec
+from funclet.dataplane.listing import info_of
 from funclet.dataplane.pace import Pace
-from funclet.dataplane.pool import Pool, StartFailed
+from funclet.dataplane.pool import Pool
+from funclet.dataplane.projects import NO_LIMIT, Projects
 from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.sampling import Sampler
 from funclet.dataplane.slots import StartSlots
+from funclet.dataplane.verdicts import OVERLOADED, StartFailed, refused_gpu, with_hint
 from funclet.dataplane.waiter import Given
 from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import FunctionVersion
@@ -70,6 +73,10 @@ class DispatcherOptions:
     """How long a request may wait for a busy instance at the instance maximum."""
     refuses_early: bool = True
     """Whether requests are refused at once that would wait long; else all may wait for `wait_s`."""
+    project_requests: int = NO_LIMIT
+    """Requests of one project that run at once."""
+    project_instances: int = NO_LIMIT
+    """Instances of all functions of one project."""
     launch: LaunchOptions
     credentials: Credentials = lambda _: {}
     """What functions get to sign their own requests with."""
@@ -127,6 +134,11 @@ class Dispatcher:
         self._deadlines = Deadlines()
         self._pace = Pace()
         self._refusals = Refusals()
+        self._projects = Projects(
+            max_running=options.project_requests,
+            max_instances=options.project_instances,
+            make_place=self._make_place,
+        )
         self._slots = StartSlots(_STARTS_AT_ONCE)
         self._tasks = TaskOwner()
         self._numbers = itertools.count(1)
@@ -155,29 +167,38 @@ class Dispatcher:
         if settings.max_instances == 0:
             self._metrics.refused(invocation.version)
             return Refused(reason="Function Disabled", retry_after_s=None)
+        project = self._projects.of(invocation.version.project_id)
+        if project.running >= project.max_running:
+            self._metrics.refused(invocation.version)
+            await self._refusals.pause()
+            return OVERLOADED
+        project.running += 1
         began = self._clock.monotonic()
-        while True:
-            entry = self._entry_for(invocation)
-            if entry is None:
-                return _refused_gpu(invocation.version) or self._not_installed(invocation)
-            pool, counters = entry.pool, entry.counters
-            instance = pool.take() or await _acquire(pool, invocation)
-            if not isinstance(instance, Instance):
-                return self._not_run(invocation, counters, instance)
-            outcome = None
-            try:
-                outcome = await instance.run(invocation, wait_ms=(self._clock.monotonic() - began) * 1000)
-            except NotStarted:
-                # It ended with an earlier request: another one will do.
-                pass
-            except EndedWithAnother:
-                return self._not_run(invocation, counters, _ENDED_WITH_ANOTHER)
-            finally:
-                pool.release(instance, run_s=outcome.report.duration_ms / 1000 if outcome else None)
-            if outcome is not None:
-                self._record(outcome.report)
-                counters.observe(outcome.report)
-                return outcome
+        try:
+            while True:
+                entry = self._entry_for(invocation)
+                if entry is None:
+                    return refused_gpu(invocation.version) or self._not_installed(invocation)
+                pool, counters = entry.pool, entry.counters
+                instance = pool.take() or await _acquire(pool, invocation)
+                if not isinstance(instance, Instance):
+                    return self._not_run(invocation, counters, instance)
+                outcome = None
+                try:
+                    outcome = await instance.run(invocation, wait_ms=(self._clock.monotonic() - began) * 1000)
+                except NotStarted:
+                    # It ended with an earlier request: another one will do.
+                    pass
+                except EndedWithAnother:
+                    return self._not_run(invocation, counters, _ENDED_WITH_ANOTHER)
+                finally:
+                    pool.release(instance, run_s=outcome.report.duration_ms / 1000 if outcome else None)
+                if outcome is not None:
+                    self._record(outcome.report)
+                    counters.observe(outcome.report)
+                    return outcome
+        finally:
+            project.running -= 1
 
     def _not_run(
         self, invocation: Invocation, counters: FunctionCounters, given: FunctionFailed | Refused | PlatformFailed
@@ -195,11 +216,11 @@ class Dispatcher:
     def prepare(self, version: FunctionVersion, *, due_in_s: float) -> None:
         """See `Prewarmer.prepare`. Invocations of timers never ask for another size than the configured one."""
         if version.settings.max_instances != 0:
-            self._foresight.announce(_key_of(version), version, self._clock.monotonic() + due_in_s)
+            self._foresight.announce(key_of(version), version, self._clock.monotonic() + due_in_s)
 
     def reserve(self, wanted: Sequence[Reservation]) -> None:
         """See `Keeper.reserve`. Reserved instances have the configured size."""
-        self._reservations = {_key_of(one.version): one for one in wanted}
+        self._reservations = {key_of(one.version): one for one in wanted}
         self._keep_reserved()
 
     def in_flight(self, function_id: str, version: str) -> int:
@@ -209,7 +230,7 @@ class Dispatcher:
 
     async def instances(self, function_id: str) -> Sequence[InstanceInfo]:
         """See `Instances.instances`."""
-        found = [_info_of(one) for pool in self._pools_of(function_id) for one in pool.all]
+        found = [info_of(one) for pool in self._pools_of(function_id) for one in pool.all]
         return sorted(found, key=lambda one: one.started_at)
 
     async def end_instance(self, function_id: str, instance_id: str) -> bool:
@@ -274,6 +295,7 @@ class Dispatcher:
             request_id=invocation.request_id,
             at=self._clock.now(),
             code=InnerCode.INSTANCE_INIT,
+            log_tags=version.settings.log_tags,
         )
         self._record(report)
         return FunctionFailed(
@@ -328,6 +350,7 @@ class Dispatcher:
             capacity=self._capacity,
             slots=self._slots,
             make_room=self._make_room,
+            project=self._projects.of(version.project_id),
             tasks=self._tasks,
             clock=self._clock,
             deadlines=self._deadlines,
@@ -342,16 +365,20 @@ class Dispatcher:
         self, version: FunctionVersion, runtime: RuntimeSpec, memory_mib: int
     ) -> tuple[Instance, FunctionFailed | None]:
         assert runtime.language is not None
-        code_dir = await self._code.fetch(version.code)
-        spec = sandbox_spec(
-            version,
-            runtime,
-            name=f"fgs-{os.getpid()}-{next(self._numbers)}",
-            memory_mib=memory_mib,
-            code_dir=code_dir,
-            options=self._options.launch,
-            links=self._registry.links_of(runtime),
-        )
+        code_dir, let_go = await self._code.hold(version.code)
+        try:
+            spec = sandbox_spec(
+                version,
+                runtime,
+                name=f"fgs-{os.getpid()}-{next(self._numbers)}",
+                memory_mib=memory_mib,
+                code_dir=code_dir,
+                options=self._options.launch,
+                links=self._registry.links_of(runtime),
+            )
+        except BaseException:
+            let_go()
+            raise
         instance = Instance(
             version,
             language=runtime.language.name,
@@ -363,6 +390,7 @@ class Dispatcher:
             record=self._record,
             credentials=self._options.credentials,
         )
+        instance.let_go = let_go
         try:
             failure = await instance.start(spec)
         except BaseException:
@@ -370,7 +398,7 @@ class Dispatcher:
             await asyncio.shield(instance.abort())
             raise
         if failure is not None and failure.code == InnerCode.LOAD and version.code.hint:
-            failure = _with_hint(failure, version.code.hint)
+            failure = with_hint(failure, version.code.hint)
         return instance, failure
 
     def _make_room(self) -> None:
@@ -384,6 +412,11 @@ class Dispatcher:
                 return
             _, pool = min(idle, key=lambda pair: self._value(*pair))
             pool.give_up_idle()
+
+    def _make_place(self, project_id: str) -> bool:
+        """Stop the idle instance of a project that is worth least; False if it has none."""
+        pools = [pair for pair in self._keyed_pools() if pair[1].owner[0] == project_id and pair[1].oldest_idle()]
+        return bool(pools) and min(pools, key=lambda pair: self._value(*pair))[1].give_up_idle()
 
     def _value(self, key: Key, pool: Pool) -> float:
         """Return what the instance is worth that a pool would lose first."""
@@ -458,38 +491,9 @@ class Dispatcher:
         return [entry.pool for entry in self._all_entries()]
 
 
-def _refused_gpu(version: FunctionVersion) -> Refused | None:
-    """Return why a function that wants a GPU cannot run here; None if it wants none."""
-    if not (version.settings.echoed.get("gpu_memory") or version.settings.echoed.get("gpu_type")):
-        return None
-    return Refused(reason="no GPU available on this node", retry_after_s=None, is_overload=True)
-
-
-def _info_of(instance: Instance) -> InstanceInfo:
-    return InstanceInfo(
-        instance_id=instance.instance_id,
-        version=instance.version.version,
-        state=instance.state.value,
-        is_reserved=instance.is_reserved,
-        memory_mib=instance.memory_mib,
-        started_at=instance.started_at,
-        served=instance.served,
-    )
-
-
-def _key_of(version: FunctionVersion) -> Key:
-    return version.function_id, version.version, version.settings.memory_mib
-
-
 async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:
     try:
         return await pool.acquire()
     except StartFailed as failure:
         log.exception("an instance could not be started: urn=%s", invocation.version.urn)
         return PlatformFailed(reason=f"The function could not be started: {failure}")
-
-
-def _with_hint(failure: FunctionFailed, hint: str) -> FunctionFailed:
-    """Tell in the log of a function that cannot be loaded what looks wrong with its package."""
-    report = failure.report
-    return replace(failure, report=replace(report, before=report.before + f"{hint}\n".encode()))

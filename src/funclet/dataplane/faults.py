@@ -52,3 +52,10 @@ def fault_of(answer: Answer) -> Fault | None:
         return None
     kind = _KINDS.get(answer.code, FailureKind.HANDLER)
     return Fault(kind, answer.code, answer.body, answer.is_json, answer.is_handled)
+
+
+def start_timeout(phase: str, deadline_s: float) -> Fault:
+    """Return what went wrong when a phase of a start took longer than `deadline_s` seconds."""
+    what = "runtime" if phase == "load" else "function"
+    text = f"{what} initialization timed out after {deadline_s:g}s"
+    return Fault(FailureKind.INIT, InnerCode.INIT_TIMEOUT, text.encode())

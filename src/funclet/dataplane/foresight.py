@@ -30,6 +30,11 @@ _SAME_S = 0.5
 """Firings of one function closer than that are one."""
 
 
+def key_of(version: FunctionVersion) -> Key:
+    """Return the key of a version in its configured size."""
+    return version.function_id, version.version, version.settings.memory_mib
+
+
 @dataclass(slots=True)
 class _Outlook:
     """What is known of one version in one size. Times are monotonic."""

@@ -19,7 +19,7 @@ from funclet.base.clock import Clock
 from funclet.base.deadlines import Deadlines
 from funclet.base.ids import new_uuid
 from funclet.dataplane.endings import EndedWithAnother, NotStarted
-from funclet.dataplane.faults import ENDING, Fault, fault_of, mount_fault
+from funclet.dataplane.faults import ENDING, Fault, fault_of, mount_fault, start_timeout
 from funclet.dataplane.output import OutputReader
 from funclet.dataplane.pace import Pace
 from funclet.dataplane.states import ALLOWED, InstanceState
@@ -82,8 +82,7 @@ class Instance:
         """Requests given to it so far."""
         self.is_ahead = False
         """Whether it was ready before anybody waited for it: then its first request is no cold start."""
-        self.is_reserved = False
-        self.ran_ms = 0.0
+        self.is_reserved, self.ran_ms = False, 0.0
         self.load = 0
         """Requests that it holds now: the one that runs, and those behind it."""
         self.has_printed = False
@@ -96,6 +95,8 @@ class Instance:
         self._record = record
         """Takes what the instance prints outside of requests."""
         self._credentials = credentials
+        self.let_go: Callable[[], None] = lambda: None
+        """Is called when it is gone: its code is not used any more."""
         self._behind: deque[tuple[str, asyncio.Future[Answer], float]] = deque()
         """Requests that were sent while another one ran: ids, answers, time limits in seconds."""
         self._answered_at = 0.0
@@ -104,8 +105,7 @@ class Instance:
         """CPU time of the instance when the last request ended."""
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
-        self._start_log = b""
-        self._init_ms, self._is_frozen = 0.0, False
+        self._start_log, self._init_ms, self._is_frozen = b"", 0.0, False
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
         self._cancelled: set[str] = set()
@@ -114,7 +114,7 @@ class Instance:
         self._load_deadline_s = max(MIN_LOAD_DEADLINE_S, version.settings.initializer_timeout_s)
         self._last_usage: Usage | None = None
         """Taken just before the end, because a sandbox that is gone cannot be measured."""
-        self._tmp_bytes = version.settings.tmp_mib * 1024 * 1024
+        self._log_tags, self._tmp_bytes = version.settings.log_tags, version.settings.tmp_mib * 1024 * 1024
 
     async def start(self, spec: SandboxSpec) -> FunctionFailed | None:
         """Start the sandbox, load the function, run its initializer.
@@ -228,6 +228,7 @@ class Instance:
             is_cold=is_cold,
             init_ms=init_ms,
             is_reserved=self.is_reserved,
+            log_tags=self._log_tags,
         )
         if fault is None:
             assert isinstance(answer, Answer)
@@ -297,6 +298,8 @@ class Instance:
         if state not in ALLOWED[self.state]:
             raise RuntimeError(f"an instance cannot go from {self.state} to {state}")
         self.state = state
+        if state is InstanceState.GONE:
+            self.let_go()
 
     def _greeting(self, environment: Mapping[str, str]) -> bytes:
         """Return SPECIALISE and LOAD, for a runtime that was started ahead."""
@@ -324,7 +327,7 @@ class Instance:
                 answer = await self._answer_of(kind, request_id, deadline_s)
             fault = fault_of(answer)
         except TimeoutError:
-            fault = self._start_timeout(phase, deadline_s)
+            fault = start_timeout(phase, deadline_s)
         except RuntimeGone:
             fault = await self._start_exit()
         if kind is FrameType.INIT:
@@ -349,19 +352,6 @@ class Instance:
                 return await self._connection.expected[-1]
             await self._connection.ready()
         return await self._connection.send(kind, request_id, timeout_ms=int(deadline_s * 1000), meta=self._meta())
-
-    def _start_timeout(self, phase: str, deadline_s: float) -> Fault:
-        if phase == "load":
-            return Fault(
-                FailureKind.INIT,
-                InnerCode.INIT_TIMEOUT,
-                f"runtime initialization timed out after {deadline_s:g}s".encode(),
-            )
-        return Fault(
-            FailureKind.INIT,
-            InnerCode.INIT_TIMEOUT,
-            f"function initialization timed out after {deadline_s:g}s".encode(),
-        )
 
     async def _start_exit(self) -> Fault:
         fault = await self._fault_of_exit()
@@ -473,7 +463,8 @@ class Instance:
         printed = self._output.take() + ending
         if printed:
             version = self.version
-            self._record(Report(function_id=version.function_id, version=version.version, at=at, before=printed))
+            report = Report(function_id=version.function_id, version=version.version, at=at, before=printed)
+            self._record(replace(report, log_tags=self._log_tags))
 
     def _failed(self, fault: Fault, usage: Usage) -> FunctionFailed:
         """Return what a start gave that failed in the function; it gets the id of the request that waited later."""
@@ -489,6 +480,7 @@ class Instance:
             memory_peak_bytes=usage.memory_peak_bytes,
             memory_mib=self.memory_mib,
             is_cold=True,
+            log_tags=self._log_tags,
         )
         return FunctionFailed(kind=fault.kind, code=fault.code, body=fault.body, is_json=fault.is_json, report=report)
 

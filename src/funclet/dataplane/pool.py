@@ -22,11 +22,13 @@ from funclet.dataplane.back_off import BackOff
 from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.fairness import Owner
 from funclet.dataplane.instance import Instance
+from funclet.dataplane.projects import ProjectLoad
 from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.resting import Resting
 from funclet.dataplane.scaler import TYPICAL_START_S, Average, Runs, is_short_wait, starts_wanted
 from funclet.dataplane.slots import StartSlots
 from funclet.dataplane.states import PoolStatistics
+from funclet.dataplane.verdicts import NO_MEMORY, NO_ROOM, OVERLOADED, StartFailed
 from funclet.dataplane.waiter import Given, Waiter
 from funclet.model.invocation import FailureKind, FunctionFailed, Refused
 from funclet.sandbox.protocol import SandboxError
@@ -40,15 +42,8 @@ StartInstance = Callable[[], Awaitable[tuple[Instance, FunctionFailed | None]]]
 """Makes and starts one instance; says what went wrong in the function, if anything."""
 
 
-class StartFailed(Exception):
-    """The platform could not start an instance."""
-
-
 _GONE_S = 10.0
 """By then an instance that was told to end has ended, or was killed."""
-_OVERLOADED = Refused(reason="Your request has been controlled by overload sdk, please retry later")
-_NO_ROOM = Refused(reason="Too many requests wait for instances of this function", is_overload=True)
-_NO_MEMORY = Refused(reason="The node has no memory left for another instance", is_overload=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +71,7 @@ class Pool:
     refusals: Refusals
     depth: int = 1
     """Requests that an instance of a short function may hold: one runs, the others wait inside it."""
+    project: ProjectLoad = field(default_factory=ProjectLoad)
     siblings: Callable[[], "Iterable[Pool]"] = tuple
     """Pools of the same version in other sizes: the maximum holds for all of them together."""
     is_retired: bool = False
@@ -234,7 +230,7 @@ class Pool:
         """Start one instance that nobody waits for yet, unless one is idle or coming, or there is no place for it."""
         is_coming = self._idle or self._starting > len(self._waiters)
         is_failing = self.clock.monotonic() < self._back_off.until
-        if is_coming or is_failing or self.is_retired or not self._may_start():
+        if is_coming or is_failing or self.is_retired or not (self.project.has_place() and self._may_start()):
             return
         if self.capacity.has(self.memory_mib):
             self._begin_start()
@@ -269,6 +265,7 @@ class Pool:
 
     def _begin_start(self) -> None:
         self._starting += 1
+        self.project.instances += 1
         self.tasks.start(self._start_one(), name="start instance")
 
     def _look_again(self) -> None:
@@ -311,12 +308,14 @@ class Pool:
         """Return why one more request cannot even wait; None if it can."""
         if self._is_full():
             may_stay = self._take_place() or self._may_wait(self.max_instances)
-            return None if may_stay else _OVERLOADED
+            return None if may_stay else OVERLOADED
+        if self.project.is_full(len(self._waiters) - self._starting) and not self.project.make_place():
+            return None if self.count and self._may_wait(self.count) else OVERLOADED
         if len(self._waiters) >= self.max_waiting:
-            return _NO_ROOM
+            return NO_ROOM
         # While memory is short there will not be more instances than now. The first requests wait for their turn.
         is_short = self.wait_s > 0 and self._waiters and self.capacity.claims
-        return _NO_MEMORY if is_short and not self._may_wait(self.alive) else None
+        return NO_MEMORY if is_short and not self._may_wait(self.alive) else None
 
     def _gives_way(self) -> bool:
         """Tell whether an instance must end for the start of a function that has less, though it could serve on."""
@@ -339,7 +338,7 @@ class Pool:
 
     def _may_start(self) -> bool:
         taken = self.count + sum(sibling.count for sibling in self.siblings())
-        return self.max_instances < 0 or taken < self.max_instances
+        return (self.max_instances < 0 or taken < self.max_instances) and self.project.find_place()
 
     def _take_place(self) -> bool:
         """Stop an idle instance of another size, for its place; False if there is none."""
@@ -348,7 +347,7 @@ class Pool:
     async def _wait(self) -> Given:
         waiter = Waiter(PromptFuture[Given](), self.clock.monotonic())
         # Whoever can have an instance of its own waits for it: the start has deadlines of its own.
-        has_deadline = self._is_full()
+        has_deadline = self._is_full() or self.project.is_full(len(self._waiters) - self._starting)
         self._waiters.append(waiter)
         self.start_for_waiters()
         if has_deadline:
@@ -356,7 +355,7 @@ class Pool:
         try:
             return await waiter.future
         except TimeoutError:
-            return _OVERLOADED
+            return OVERLOADED
         except asyncio.CancelledError:
             given = waiter.future.result() if waiter.future.done() and not waiter.future.cancelled() else None
             if isinstance(given, Instance):
@@ -380,6 +379,7 @@ class Pool:
             raise
         self._starting -= 1
         if started is None:
+            self.project.instances -= 1
             self._refuse_overdue()
             return
         instance, failure = started
@@ -472,12 +472,13 @@ class Pool:
         """Refuse who has waited as long as a request may wait for memory; those who came later may still get it."""
         came_before = self.clock.monotonic() - self.wait_s
         while self._waiters and self._waiters[0].since <= came_before:
-            self._waiters.popleft().give(_NO_MEMORY)
+            self._waiters.popleft().give(NO_MEMORY)
         self.start_for_waiters()
 
     def _fail_first(self, failure: StartFailed, cause: BaseException) -> None:
         """End a start that was not the function's fault; whoever waits longest learns of it."""
         self._starting -= 1
+        self.project.instances -= 1
         failure.__cause__ = cause
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -488,6 +489,7 @@ class Pool:
 
     def _stop(self, instance: Instance) -> "asyncio.Task[None]":
         self.capacity.free_soon(self.memory_mib)
+        self.project.instances -= 1
         return self.tasks.start(self._stop_one(instance), name="stop instance")
 
     async def _stop_one(self, instance: Instance) -> None:

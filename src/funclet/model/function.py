@@ -118,10 +118,22 @@ class Settings:
     fresh_state: bool = False
     """Whether each request runs in a process of its own that is thrown away."""
     public_network: bool = True
+    log_switch: bool | None = None
+    """Whether what it writes is kept in its log; None: nobody has said, see `keeps_log`."""
     dependency_ids: tuple[str, ...] = ()
     """Ids of versions of dependencies; `Code.layers` has what they stand for, one for one."""
     echoed: Mapping[str, Any] = field(default_factory=dict)
     """Members that are stored and returned but do not act, by wire name."""
+
+    @property
+    def keeps_log(self) -> bool:
+        """Whether what the function writes is kept in its log."""
+        return self.log_switch is not False
+
+    @property
+    def log_tags(self) -> Mapping[str, str] | None:
+        """What its log records are marked with; None if they are not kept."""
+        return (self.echoed.get("lts_custom_tag") or {}) if self.keeps_log else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ the dispatcher turns into `PlatformFailed`. What is made for every request is a
 `Struct`: as frozen as a dataclass, and made in a tenth of the time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -105,6 +105,8 @@ class Report(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What the initializer took, in the report of the first request of its instance."""
     is_reserved: bool = False
     """Whether it ran on a reserved instance, which is paid for by its life."""
+    log_tags: Mapping[str, str] | None = {}
+    """What it is marked with in the log of the function; None: it counts, but is not kept there."""
 
 
 class Completed(Struct, frozen=True, kw_only=True, gc=False, tag=True):

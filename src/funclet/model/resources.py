@@ -145,6 +145,20 @@ def check_tags(tags: Mapping[str, str | None] | Mapping[str, str]) -> None:
             )
 
 
+def parse_tags(text: str) -> Mapping[str, str]:
+    """Return the tags in the text of a new function: a JSON object of texts, or `KEY:VALUE,KEY:VALUE`.
+
+    Any other text has none, because its form is documented nowhere.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        parts = [part.partition(":") for part in text.split(",")]
+        return {key.strip(): value.strip() for key, _, value in parts} if all(colon for _, colon, _ in parts) else {}
+    is_sound = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    return found if is_sound else {}
+
+
 def _check_tag_key(key: str) -> None:
     is_sound = 1 <= len(key) <= MAX_TAG_KEY_LENGTH and _TAG_KEY.fullmatch(key) and key == key.strip(" ")
     if not is_sound or key.startswith(SYSTEM_TAG_PREFIX):

@@ -112,9 +112,15 @@ class ConnectionService:
         """Seal all secrets of all projects with a new key and forget the old ones.
 
         A crash in between leaves both keys, so nothing is lost; the next call ends it.
+
+        Raises:
+            ModelError: FSS.0503, the file of the key cannot be written; nothing has changed.
         """
         vault = self._vault
-        await asyncio.to_thread(vault.add_key)
+        try:
+            await asyncio.to_thread(vault.add_key)
+        except OSError as error:
+            raise ModelError("FSS.0503", f"The file of the key cannot be written: {error.strerror}.") from error
 
         def reseal(sealed: bytes, context: str) -> bytes:
             """Return a secret sealed with the new key."""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from funclet.base.clock import Clock
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal
+from funclet.model.inventory import Inventory, check_vpc
 from funclet.model.resources import MAX_ENDPOINTS, VpcEndpoint
 from funclet.store.protocol import Store, Tx
 
@@ -17,9 +18,10 @@ MAX_TEXT_LENGTH = 64
 class EndpointService:
     """VPC endpoints of all projects."""
 
-    def __init__(self, store: Store, clock: Clock, *, api_url: str) -> None:
+    def __init__(self, store: Store, clock: Clock, *, api_url: str, inventory: Inventory) -> None:
         self._store = store
         self._clock = clock
+        self._inventory = inventory
         self.address = urlsplit(api_url).netloc
         """Host and port of the API, as clients reach it."""
 
@@ -27,7 +29,8 @@ class EndpointService:
         """Store an endpoint; the one that the subnet has is replaced.
 
         Raises:
-            ModelError: FSS.0400 for a missing or too long text, FSS.1048 if the project has too many.
+            ModelError: FSS.0400 for a missing or too long text, FSS.1036, FSS.1037 or FSS.1090 for a subnet that
+                the inventory does not have or that is not active, FSS.1048 if the project has too many.
         """
         for name, value in (("vpc_id", vpc_id), ("subnet_id", subnet_id)):
             if not value:
@@ -35,6 +38,7 @@ class EndpointService:
         for name, value in (("vpc_id", vpc_id), ("subnet_id", subnet_id), ("flavor", flavor), ("xrole", agency)):
             if len(value) > MAX_TEXT_LENGTH or "/" in value:
                 raise ModelError("FSS.0400", f"{name} is invalid: up to {MAX_TEXT_LENGTH} characters, no slash.")
+        check_vpc(self._inventory, {"vpc_id": vpc_id, "subnet_id": subnet_id})
         endpoint = VpcEndpoint(
             vpc_id=vpc_id, subnet_id=subnet_id, flavor=flavor, agency=agency, created_at=self._clock.now()
         )

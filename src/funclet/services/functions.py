@@ -25,6 +25,7 @@ from funclet.model.function import (
 )
 from funclet.model.identity import Principal
 from funclet.model.inventory import Inventory, check_mounts, check_vpc
+from funclet.model.resources import check_tags, parse_tags
 from funclet.model.urn import LATEST, Urn
 from funclet.runtimes.registry import Registry, RuntimeSpec
 from funclet.services.code import (
@@ -98,6 +99,7 @@ class FunctionService:
         limits: Limits,
         on_change: OnChange,
         inventory: Inventory | None = None,
+        keeps_logs: bool = True,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -108,6 +110,8 @@ class FunctionService:
         self._limits = limits
         self._on_change = on_change
         self._inventory = inventory or Inventory()
+        self._keeps_logs = keeps_logs
+        """Whether functions that say nothing keep their log."""
         self.links = links
 
     async def create(self, principal: Principal, new: NewFunction) -> FunctionVersion:
@@ -129,6 +133,7 @@ class FunctionService:
             ModelError: the code of the field that is wrong.
         """
         check_name(new.name)
+        check_tags(parse_tags(new.settings.echoed.get("tags", "")))
         package = check_package(new.package)
         runtime = self._registry.require(new.settings.runtime)
         self._check(new.settings)
@@ -321,7 +326,7 @@ class FunctionService:
             ModelError: FSS.1061 if the name is taken in the project, FSS.1041, FSS.1042 or FSS.1044 if a quota is
                 used up, FSS.1056 or FSS.1024 if a dependency is not there or named twice.
         """
-        version = with_layers(tx, version)
+        version = self._with_log_switch(tx, with_layers(tx, version))
         try:
             tx.functions.add(version)
         except Duplicate as error:
@@ -333,7 +338,15 @@ class FunctionService:
             raise ModelError("FSS.1044", f"The project has {self._limits.packages} packages; no more are allowed.")
         check_code_quota(tx, version.project_id, self._limits)
         self._check_bindings(tx, version, {})
+        tx.tags.put(version.project_id, version.function_id, parse_tags(version.settings.echoed.get("tags", "")))
         return version
+
+    def _with_log_switch(self, tx: Tx, version: FunctionVersion) -> FunctionVersion:
+        """Where the owner has not said whether the log is kept, the project or the server has."""
+        if version.settings.log_switch is not None:
+            return version
+        is_kept = self._keeps_logs or tx.remembered.log_group(version.project_id) is not None
+        return replace(version, settings=replace(version.settings, log_switch=is_kept))
 
     async def _change(
         self, principal: Principal, urn: str, decide: Callable[[FunctionVersion], FunctionVersion]
@@ -344,7 +357,7 @@ class FunctionService:
         def work(tx: Tx) -> tuple[FunctionVersion, bool]:
             old = require_version(tx, parsed)
             _refuse_frozen(old)
-            new = with_layers(tx, decide(old))
+            new = self._with_log_switch(tx, with_layers(tx, decide(old)))
             if new == old:
                 return old, False
             has_other_code = new.code.tree != old.code.tree

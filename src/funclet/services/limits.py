@@ -30,6 +30,8 @@ class Limits:
     """Of a function that is exported or imported."""
     fetch_bytes: int = 300 * MIB
     """Of a package that is fetched from a code URL."""
+    instances: int = 1000
+    """Of all functions together; -1: as many as the host has memory for."""
     subnets: int = 4
     """That its functions are in."""
     echoed_bytes: int = 256 * 1024

@@ -1,7 +1,7 @@
 """What one can see of a project: logs of its functions, and its quotas."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from funclet.model import urn as urns
 from funclet.model.errors import ModelError
@@ -21,6 +21,8 @@ class LogFilter:
     since: float = 0.0
     until: float | None = None
     request_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Only records that have all of them."""
     after_id: int = 0
     """Only records with a greater id, oldest first; 0: the newest ones."""
     limit: int = 1000
@@ -54,8 +56,12 @@ class ObservabilityService:
         self._limits = limits or Limits()
         self._idle_release_s = idle_release_s
 
-    async def logs(self, principal: Principal, urn_text: str, wanted: LogFilter) -> Sequence[tuple[int, Report]]:
-        """Return log records of all versions of a function with their ids, oldest first.
+    async def logs(
+        self, principal: Principal, urn_text: str, wanted: LogFilter
+    ) -> tuple[Sequence[tuple[int, Report]], bool]:
+        """Return log records of all versions of a function with their ids, oldest first, and whether more come.
+
+        No more come while the log of `latest` is switched off; what was kept before is there until it is too old.
 
         The last second may be missing: records are written in batches.
 
@@ -66,14 +72,16 @@ class ObservabilityService:
         latest = await self._store.read(lambda tx: tx.functions.get(urn.project_id, urn.package, urn.name, urns.LATEST))
         if latest is None:
             raise ModelError("FSS.1051", f"Function '{urn.name}' does not exist in package '{urn.package}'.")
-        return await self._logs.find(
+        found = await self._logs.find(
             latest.function_id,
             since=wanted.since,
             until=wanted.until,
             request_id=wanted.request_id,
+            tags=wanted.tags,
             after_id=wanted.after_id,
             limit=wanted.limit,
         )
+        return found, latest.settings.keeps_log
 
     async def quotas(self, principal: Principal) -> Sequence[Quota]:
         """Return the quotas of the caller's project."""
@@ -93,5 +101,5 @@ class ObservabilityService:
             ),
             Quota(kind="fgs_workflow_num", limit=512, used=0),
             Quota(kind="fgs_on_demand_instance_limit", limit=DEFAULT_MAX_INSTANCES, used=0),
-            Quota(kind="fgs_func_qos_limit", limit=1000, used=0),
+            Quota(kind="fgs_func_qos_limit", limit=self._limits.instances, used=0),
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from funclet.base.clock import Clock
+from funclet.model.inventory import Inventory
 from funclet.services.applications import ApplicationService
 from funclet.services.endpoints import EndpointService
 from funclet.services.events import EventService
@@ -27,7 +28,15 @@ class Resources:
 
     @classmethod
     def build(
-        cls, store: Store, clock: Clock, vault: Vault, functions: FunctionService, *, region: str, api_url: str
+        cls,
+        store: Store,
+        clock: Clock,
+        vault: Vault,
+        functions: FunctionService,
+        *,
+        region: str,
+        api_url: str,
+        inventory: Inventory,
     ) -> "Resources":
         """Put them together; blocks while templates are read."""
         templates = TemplateCatalog.load()
@@ -37,5 +46,5 @@ class Resources:
             templates=templates,
             applications=ApplicationService(store, clock, functions, templates, region=region),
             switches=SwitchService(store, vault, region=region),
-            endpoints=EndpointService(store, clock, api_url=api_url),
+            endpoints=EndpointService(store, clock, api_url=api_url, inventory=inventory),
         )

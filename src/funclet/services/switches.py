@@ -1,17 +1,14 @@
-"""What clients switch on and read back: log reporting of a project, tracing and snapshots of functions.
+"""What clients switch on and read back: the logs of a project, tracing and snapshots of functions.
 
-On a server of one's own none of them changes how functions run: logs are kept by the server itself, and instances
-start the same way whatever the switch says. The settings are stored so that clients find what they have set.
+On a server of one's own the last two do not change how functions run: instances start the same way whatever the
+switch says. The settings are stored so that clients find what they have set.
 """
 
-import hashlib
-from dataclasses import dataclass
-
-from funclet.base.ids import new_hex_id
 from funclet.model import urn as urns
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion
 from funclet.model.identity import Principal
+from funclet.model.log_place import LogPlace, log_group, log_place
 from funclet.model.urn import Urn
 from funclet.services.functions import require_version
 from funclet.store.protocol import Store, Tx
@@ -19,19 +16,7 @@ from funclet.store.resources import tracing_context
 from funclet.vault import Vault
 
 MAX_KEY_LENGTH = 128
-_SUFFIX_LENGTH = 8
-_STREAM_SUFFIX_LENGTH = 12
 _SNAPSHOT_RUNTIMES = "Java"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPlace:
-    """Where the log of a function is seen; all empty if its project does not report logs."""
-
-    group_id: str = ""
-    group_name: str = ""
-    stream_id: str = ""
-    stream_name: str = ""
 
 
 class SwitchService:
@@ -43,31 +28,25 @@ class SwitchService:
         self._region = region
 
     async def report_logs(self, principal: Principal) -> None:
-        """Let the functions of the project report their logs.
+        """Let the functions that the project gets from now on keep their logs, unless they say otherwise.
 
         Raises:
             ModelError: FSS.1221 if they do already.
         """
-        group_id = new_hex_id()
-        name = f"functiongraph.log.group.{group_id[:_SUFFIX_LENGTH]}"
         project_id = principal.project.project_id
-        if not await self._store.write(lambda tx: tx.remembered.report_logs(project_id, group_id, name)):
+        group = log_group(project_id)
+        if not await self._store.write(lambda tx: tx.remembered.report_logs(project_id, *group)):
             # Clients look for these words.
             raise ModelError("FSS.1221", "The lts log has been enabled in this project before.")
 
     async def log_place(self, principal: Principal, urn: str) -> LogPlace:
-        """Return where the log of a function is seen: as its own settings say, or in the group of the project.
+        """Return where the log of a function is seen; all empty while it is not kept.
 
         Raises:
             ModelError: the codes of the urn.
         """
         place = self._parse(principal, urn)
-
-        def work(tx: Tx) -> LogPlace:
-            version = require_version(tx, place)
-            return _own_place(version) or _place_in(tx.remembered.log_group(place.project_id), version)
-
-        return await self._store.read(work)
+        return log_place(await self._store.read(lambda tx: require_version(tx, place)))
 
     async def set_tracing(self, principal: Principal, urn: str, *, access_key: str, secret_key: str) -> None:
         """Remember the keys with which a function is traced; both empty: it is not traced any more.
@@ -133,23 +112,6 @@ class SwitchService:
 
     def _parse(self, principal: Principal, urn: str) -> Urn:
         return urns.parse(urn, region=self._region, project_id=principal.project.project_id)
-
-
-def _own_place(version: FunctionVersion) -> LogPlace | None:
-    config = version.settings.echoed.get("log_config") or {}
-    if not config.get("group_id"):
-        return None
-    names = ("group_id", "group_name", "stream_id", "stream_name")
-    return LogPlace(**{name: config.get(name) or "" for name in names})
-
-
-def _place_in(group: tuple[str, str] | None, version: FunctionVersion) -> LogPlace:
-    if group is None:
-        return LogPlace()
-    # The same at every call without being stored.
-    stream_id = hashlib.sha256(f"{group[0]}/{version.function_id}".encode()).hexdigest()[:32]
-    name = f"{version.name}-{stream_id[:_STREAM_SUFFIX_LENGTH]}"
-    return LogPlace(group_id=group[0], group_name=group[1], stream_id=stream_id, stream_name=name)
 
 
 def _refuse_without_snapshot(version: FunctionVersion) -> None:

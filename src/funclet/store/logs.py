@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import msgspec
 from funclet.base.clock import Clock, SystemClock
 from funclet.model.invocation import Report
 from funclet.store.connection import Session, connect, create_private_file, load_queries, migrate
-from funclet.store.protocol import StoreUnavailable
+from funclet.store.protocol import NO_TAGS, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +159,7 @@ class SqliteLogStore:
         since: float = 0.0,
         until: float | None = None,
         request_id: str = "",
+        tags: Mapping[str, str] = NO_TAGS,
         after_id: int = 0,
         limit: int = 1000,
     ) -> Sequence[tuple[int, Report]]:
@@ -174,7 +175,8 @@ class SqliteLogStore:
 
         def is_wanted(record: Report) -> bool:
             is_in_time = record.at >= since and (until is None or record.at <= until)
-            return is_in_time and (not request_id or record.request_id == request_id)
+            is_marked = not tags or tags.items() <= (record.log_tags or {}).items()
+            return is_in_time and is_marked and (not request_id or record.request_id == request_id)
 
         def collect() -> list[tuple[int, Report]]:
             found: list[tuple[int, Report]] = []
@@ -241,7 +243,7 @@ class SqliteLogStore:
         batch = self._take()
         try:
             self._observe(batch)
-            self._file.write(batch)
+            self._file.write([record for record in batch if record.log_tags is not None])
         # A record that cannot be written must not end the thread that writes all others.
         except Exception:
             log.exception("log records were lost: %d", len(batch))

@@ -7,6 +7,7 @@ nothing but database calls; they may run again if a commit is retried.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
 from funclet.model.function import Alias, FunctionVersion
@@ -387,6 +388,9 @@ class Store(Protocol):
         ...
 
 
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
 class LogStore(Protocol):
     """Logs of functions. Written in batches off the hot path; a crash may lose the last second."""
 
@@ -401,10 +405,14 @@ class LogStore(Protocol):
         since: float = 0.0,
         until: float | None = None,
         request_id: str = "",
+        tags: Mapping[str, str] = NO_TAGS,
         after_id: int = 0,
         limit: int = 1000,
     ) -> Sequence[tuple[int, Report]]:
-        """Return records with their ids, oldest first; the newest `limit` of them when `after_id` is 0."""
+        """Return records with their ids, oldest first; the newest `limit` of them when `after_id` is 0.
+
+        Only those that have all `tags`.
+        """
         ...
 
     async def flush(self) -> None:

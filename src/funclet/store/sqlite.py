@@ -356,7 +356,7 @@ class SqliteStore:
         self._checkpointer.start()
 
     @classmethod
-    def open(cls, path: Path, *, is_alone: bool = False) -> "SqliteStore":
+    def open(cls, path: Path, *, is_alone: bool = False, key_file: Path | None = None) -> "SqliteStore":
         """Open or create the database file and bring it to the schema of this code; blocks.
 
         The caller has the data folder for itself (`DataFolderLock`).
@@ -364,16 +364,19 @@ class SqliteStore:
         Args:
             path: the file; its folder is made if missing.
             is_alone: no other process reads it meanwhile (`SqliteReader`): see `connect`.
+            key_file: of the key of all secrets; `KEY_FILE` beside the database by default.
 
         Raises:
             StoreError: the database is newer than this code.
             StoreUnavailable: the file cannot be opened.
-            VaultError: the file of the key is damaged, or others may read it.
+            VaultError: the file of the key is damaged, or others may read it, or it is missing though the database
+                is there.
         """
+        may_make = key_file is None or not path.exists()
         try:
             create_private_file(path)
             queries = load_queries()
-            vault = Vault.open(path.with_name(KEY_FILE))
+            vault = Vault.open(key_file or path.with_name(KEY_FILE), may_make=may_make)
             connection = connect(path, synchronous="FULL", is_alone=is_alone)
             try:
                 migrate(connection, queries)
@@ -450,13 +453,14 @@ class SqliteReader:
         self._is_closed = False
 
     @classmethod
-    def open(cls, path: Path) -> "SqliteReader":
-        """Open a database file that its writer has brought to the schema of this code.
+    def open(cls, path: Path, *, key_file: Path | None = None) -> "SqliteReader":
+        """Open a database file that its writer has brought to the schema of this code; `key_file` is that of it.
 
         Raises:
             VaultError: the file of the key is damaged, or others may read it.
         """
-        return cls(_Connections(path, load_queries(), Vault.open(path.with_name(KEY_FILE)), is_alone=False))
+        vault = Vault.open(key_file or path.with_name(KEY_FILE))
+        return cls(_Connections(path, load_queries(), vault, is_alone=False))
 
     async def write(self, work: Callable[[Tx], T]) -> T:  # noqa: ARG002 - the members of the protocol
         """Refuse.

@@ -370,7 +370,7 @@ def test_wrong_filters_are_refused(lab, query):
 
 
 def test_logs_are_found_by_function_and_filter(lab):
-    query = "since=1700000000&until=2023-11-14T23:00:00Z&request_id=r&after=5&limit=10"
+    query = "since=1700000000&until=2023-11-14T23:00:00Z&request_id=r&after=5&limit=10&tag=team=a,stage=b=c"
 
     response = lab.send("GET", "funclet/functions/hello/logs", query=query)
 
@@ -384,14 +384,31 @@ def test_logs_are_found_by_function_and_filter(lab):
                 "outcome": "success",
                 "duration_ms": 1.5,
                 "cold": True,
+                "tags": {},
                 "text": "a\n",
             }
-        ]
+        ],
+        "enabled": True,
     }
     assert lab.logs.asked == (
         "fid",
-        {"since": 1_700_000_000.0, "until": 1_700_002_800.0, "request_id": "r", "after_id": 5, "limit": 10},
+        {
+            "since": 1_700_000_000.0,
+            "until": 1_700_002_800.0,
+            "request_id": "r",
+            "tags": {"team": "a", "stage": "b=c"},
+            "after_id": 5,
+            "limit": 10,
+        },
     )
+
+
+def test_more_tags_than_a_record_can_have_are_refused(lab):
+    tags = ",".join(f"t{number}=x" for number in range(11))
+
+    response = lab.send("GET", "funclet/functions/hello/logs", query=f"tag={tags}")
+
+    assert (response.status, json.loads(response.body)["error_code"]) == (400, "FSS.0400")
 
 
 def test_logs_of_a_missing_function_are_404(lab):

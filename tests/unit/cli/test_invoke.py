@@ -277,6 +277,14 @@ def test_failed_logs_as_json(fgs, records):
     assert [row["id"] for row in fgs("logs", "hello", "--failed", "-o", "json").json] == [8]
 
 
+@pytest.mark.parametrize(("is_on", "is_said"), [(False, True), (True, False)])
+def test_an_empty_log_that_is_switched_off_says_so(fgs, stub, is_on, is_said):
+    stub.on("GET", f"{HELLO}/config", 200, {"func_name": "hello", "enable_lts_log": is_on})
+    stub.on("GET", LOGS, 200, {"records": [], "enabled": is_on})
+
+    assert ("its log is switched off" in fgs("logs", "hello").err) is is_said
+
+
 def test_json_can_be_asked_for_before_the_command(fgs, records):
     assert len(fgs("-o", "json", "logs", "hello").json) == 2
 

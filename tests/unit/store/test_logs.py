@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -108,6 +109,32 @@ def test_the_newest_come_oldest_first_and_the_rest_is_followed_by_id(opened):
 
     log.add(*(a_record(str(n)) for n in range(5, 9)))
     assert log.texts(after_id=found[-1][0], limit=3) == ["5", "6", "7"]
+
+
+def test_a_record_that_is_not_to_be_kept_is_seen_by_statistics_only(opened):
+    observed = []
+    log = opened(observe=observed.extend)
+    log.add(a_record("kept"), a_record("not kept", log_tags=None))
+
+    assert log.texts() == ["kept"]
+    assert [record.printed for record in observed] == [b"kept", b"not kept"]
+    assert log.store.dropped == 0
+
+
+def test_records_are_found_by_all_of_their_tags(opened):
+    log = opened()
+    log.add(a_record("a", log_tags={"team": "x", "stage": "1"}), a_record("b", log_tags={"team": "x"}), a_record("c"))
+
+    assert log.texts(tags={"team": "x"}) == ["a", "b"]
+    assert log.texts(tags={"team": "x", "stage": "1"}) == ["a"]
+    assert log.texts(tags={"team": "y"}) == []
+
+
+def test_records_of_an_older_server_have_no_tags():
+    (older,) = msgspec.msgpack.decode(logs._encode([a_record("old")]))
+    assert older.pop() == {}
+
+    assert logs._decode(msgspec.msgpack.encode([older])) == [a_record("old")]
 
 
 def test_filters(opened):

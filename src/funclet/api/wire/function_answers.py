@@ -9,6 +9,7 @@ from typing import Any
 from funclet.base.clock import utc_text
 from funclet.model.function import FunctionVersion, cpu_millicores, parse_variables
 from funclet.model.identity import Project
+from funclet.model.log_place import log_place
 from funclet.services.functions import PINNED
 
 LONG_TIMEOUT_S = 900
@@ -30,7 +31,6 @@ NOT_SET: Mapping[str, Any] = {
     "restore_hook_timeout": 0,
     "enable_class_isolation": False,
     "enable_auth_in_header": False,
-    "enable_lts_log": False,
     "is_stateful_function": False,
     "lts_custom_tag": {},
     "user_data_encrypt_kms_key_id": "",
@@ -50,7 +50,7 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
     """Return the full configuration of a version; values of encrypted variables are blank."""
     settings = version.settings
     echoed = {name: value for name, value in settings.echoed.items() if name != PINNED}
-    log_config = echoed.get("log_config") or {}
+    place = log_place(version)
     return {
         **NOT_SET,
         **echoed,
@@ -84,8 +84,9 @@ def config_answer(version: FunctionVersion, project: Project) -> dict[str, Any]:
         **_dependencies(version),
         **_hooks(version),
         "long_time": settings.timeout_s > LONG_TIMEOUT_S,
-        "log_group_id": log_config.get("group_id") or "",
-        "log_stream_id": log_config.get("stream_id") or "",
+        "enable_lts_log": settings.keeps_log,
+        "log_group_id": place.group_id,
+        "log_stream_id": place.stream_id,
         "ephemeral_storage": settings.tmp_mib,
         "enable_dynamic_memory": settings.dynamic_memory,
         "enable_fresh_state": settings.fresh_state,

@@ -199,7 +199,7 @@ ECHOED_TEXTS = (
     "code_encrypt_kms_key_id",
     "tags",
 )
-ECHOED_FLAGS = ("enable_class_isolation", "enable_auth_in_header", "enable_lts_log", "is_stateful_function")
+ECHOED_FLAGS = ("enable_class_isolation", "enable_auth_in_header", "is_stateful_function")
 
 
 def read_settings(fields: ConfigFields, runtime: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -252,6 +252,8 @@ def _read_acting(fields: ConfigFields) -> dict[str, Any]:
             acting["max_instances"] = strategy.concurrency
         if strategy.concurrent_num:
             acting["concurrent_num"] = strategy.concurrent_num
+    if fields.enable_lts_log is not UNSET:
+        acting["log_switch"] = fields.enable_lts_log
     if fields.network_controller is not UNSET:
         controller = fields.network_controller
         acting["public_network"] = controller is None or controller.disable_public_network is not True
