@@ -45,6 +45,9 @@ def handler(event, context):
 SHORT = """
 import time
 def handler(event, context):
+    if "file" in event:
+        with open(event["file"], "a") as file:
+            file.write("x")
     time.sleep(event.get("s", 0))
 """
 NODE = """
@@ -578,25 +581,64 @@ def test_11_what_waits_is_cancelled_and_never_runs(process_server, waiting_one):
     assert record(process_server, urn, first)["status"] == "RUNNING"
 
 
-@pytest.mark.parametrize("cancelled", ["the first", "the second"])
-def test_11_force_ends_one_of_two_in_an_instance_and_the_other_comes_to_its_own_end(process_server, cancelled):
-    server = process_server
-    urn = server.deploy(f"short-{cancelled[-5:].strip()}", SHORT, timeout=60)
+def pair_in_one_instance(server, urn, first_event, second_event):
+    """Return two requests of which one runs in an instance and the other waits inside it."""
     for _ in range(SHORT_RUNS + 1):
         assert server.invoke(urn).status == 200
-    first = submit(server, urn, {"s": 2})
+    first = submit(server, urn, first_event)
     running(server, urn, first)
-    second = submit(server, urn, {"s": 1})
+    second = submit(server, urn, second_event)
     running(server, urn, second)
     (instances,) = [line for line in metrics(server) if line.startswith('fgs_instances{kind="busy"}')]
     assert instances.endswith(" 1"), "both are in one instance"
-    chosen, other = (first, second) if cancelled == "the first" else (second, first)
+    return first, second
 
-    cancel(server, urn, chosen, type="force")
 
-    found = ended(server, urn, chosen)
+def assert_cancelled(server, urn, request_id):
+    found = ended(server, urn, request_id)
     assert (found["status"], found["error_code"]) == ("FAIL", "4208")
-    assert ended(server, urn, other)["status"] == "SUCCESS"
+    assert found["error_message"] == "function invocation canceled"
+    condition = letter_of(server, request_id)["document"]["request_context"]["condition"]
+    assert condition == "InvocationCanceled"
+
+
+def test_11_force_ends_the_instance_and_what_has_not_begun_in_it_runs_elsewhere_once(process_server, marks):
+    server = process_server
+    urn = server.deploy("short-first", SHORT, timeout=60)
+    first, second = pair_in_one_instance(server, urn, {"s": 50}, {"file": str(marks)})
+
+    cancel(server, urn, first, type="force")
+
+    assert_cancelled(server, urn, first)
+    assert ended(server, urn, second)["status"] == "SUCCESS"
+    assert marks.read_text() == "x"
+
+
+def test_11_force_on_one_of_two_in_an_instance_ends_both_if_the_other_one_runs(process_server, marks):
+    server = process_server
+    urn = server.deploy("short-second", SHORT, timeout=60)
+    settings(server, urn, max_async_retry_attempts=3)
+    first, second = pair_in_one_instance(server, urn, {"s": 50}, {"file": str(marks)})
+    began = time.monotonic()
+
+    cancel(server, urn, second, type="force")
+
+    assert_cancelled(server, urn, second)
+    assert_cancelled(server, urn, first)
+    assert time.monotonic() - began < 5, "at once"
+    assert server.invoke(urn).status == 200
+    assert not marks.exists()
+
+
+def test_11_without_force_the_other_one_in_the_instance_comes_to_its_own_end(process_server):
+    server = process_server
+    urn = server.deploy("short-soft", SHORT, timeout=60)
+    first, second = pair_in_one_instance(server, urn, {"s": 2}, {"s": 1})
+
+    cancel(server, urn, second)
+
+    assert_cancelled(server, urn, second)
+    assert ended(server, urn, first)["status"] == "SUCCESS"
 
 
 def metrics(server):

@@ -20,7 +20,7 @@ from funclet.asyncq.attempt import Attempts, FunctionGone, Result, Target, statu
 from funclet.asyncq.counters import LaneGauges
 from funclet.asyncq.lanes import MAX_PER_LANE, MAX_READY_BYTES, Lane, Rounds
 from funclet.asyncq.queue import STORE_RETRY_S, AsyncQueue
-from funclet.asyncq.retry import Again
+from funclet.asyncq.retry import Again, Done
 from funclet.base.clock import Clock
 from funclet.base.tasks import TaskOwner
 from funclet.model.errors import ModelError
@@ -131,7 +131,7 @@ class Worker:
     async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
         """End a request that waits or runs; False if there is none. It is not tried again.
 
-        With `force` the instance is ended at once, and every other request that it runs ends with it.
+        With `force` the instance is ended at once, and every other request that has begun in it ends with it.
         Otherwise it has a few seconds. This returns when the request has ended, or after those seconds.
         """
         run = self._running.get(request_id)
@@ -172,6 +172,10 @@ class Worker:
             if not run.is_cancelled:
                 raise
             target, result = run.target, Result(decision=retry.cancelled(has_run=True), has_run=run.is_invoked)
+        else:
+            if run.is_cancelled and not isinstance(result.decision, Done):
+                # However it came to its end: it is not tried again.
+                result = Result(decision=retry.cancelled(has_run=True), has_run=run.is_invoked)
         finally:
             self._running.pop(request.submission.request_id, None)
             lane.running -= 1

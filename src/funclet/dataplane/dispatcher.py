@@ -21,6 +21,7 @@ from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.eviction import keep_value
+from funclet.dataplane.faults import cancelled_wait
 from funclet.dataplane.foresight import Foresight, Key
 from funclet.dataplane.instance import Credentials, Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec, typical_spec
@@ -29,7 +30,7 @@ from funclet.dataplane.pool import Pool, StartFailed
 from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.sampling import Sampler
 from funclet.dataplane.slots import StartSlots
-from funclet.dataplane.waiter import Given
+from funclet.dataplane.waiter import Given, give_up
 from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
@@ -231,6 +232,8 @@ class Dispatcher:
                     if instance.holds(request_id):
                         self._tasks.start(instance.cancel(request_id, force=force), name="cancel request")
                         return True
+                if give_up(entry.pool.waiters, request_id, cancelled_wait(entry.version)):
+                    return True
         return False
 
     def versions(self) -> Sequence[FunctionVersion]:
@@ -483,7 +486,7 @@ def _key_of(version: FunctionVersion) -> Key:
 
 async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:
     try:
-        return await pool.acquire()
+        return await pool.acquire(invocation.request_id)
     except StartFailed as failure:
         log.exception("an instance could not be started: urn=%s", invocation.version.urn)
         return PlatformFailed(reason=f"The function could not be started: {failure}")

@@ -56,6 +56,8 @@ class Invoker:
         self.outcomes = list(outcomes)
         self.seen = []
         self.cancelled = []
+        self.finds = False
+        """Whether something runs what is cancelled."""
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -66,7 +68,7 @@ class Invoker:
 
     async def cancel(self, function_id, request_id, *, force):
         self.cancelled.append((request_id, force))
-        return False
+        return self.finds
 
 
 class Lab:
@@ -312,6 +314,27 @@ def test_a_request_that_waits_for_an_instance_can_be_cancelled(tmp_path):
 
             record = await subject.status(request_id, wanted="FAIL")
             assert (record.error_code, subject.invoker.cancelled) == (4208, [(request_id, True)])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("outcome", "status", "code"), [(FAILED, "FAIL", 4208), (COMPLETED, "SUCCESS", 0)])
+def test_a_run_that_was_cancelled_is_not_tried_again_however_it_ends(tmp_path, outcome, status, code):
+    async def scenario():
+        async with lab(tmp_path, outcome, config={"max_retries": 3}) as subject:
+            subject.invoker.gate.clear()
+            subject.invoker.finds = True
+            request_id = await subject.submit()
+            await subject.status(request_id, wanted="RUNNING")
+
+            cancelling = asyncio.create_task(subject.worker.cancel("f-1", request_id, force=False))
+            await asyncio.sleep(0)
+            # The handler was told to end, and comes to an end of its own.
+            subject.invoker.gate.set()
+
+            assert await cancelling
+            record = await subject.status(request_id, wanted=status)
+            assert (record.error_code, len(subject.invoker.seen)) == (code, 1)
 
     asyncio.run(scenario())
 
