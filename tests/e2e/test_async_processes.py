@@ -1,5 +1,6 @@
 """Asynchronous requests are cancelled in whichever data-plane process they run."""
 
+import base64
 import json
 import tempfile
 import time
@@ -10,6 +11,7 @@ import pytest
 from funclet.base.ids import new_uuid
 from funclet.dataplane.scaler import SHORT_RUNS
 from tests.support.members import member_pids
+from tests.support.packages import zip_base64
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 
@@ -185,18 +187,14 @@ def test_force_on_one_of_two_in_an_instance_ends_both_if_the_other_one_runs(seve
 @pytest.mark.parametrize("owner", [0, 1], ids=["head", "other"])
 def test_what_waits_for_an_instance_is_cancelled_in_either_process_and_never_begins(several, urns, owner, mark):
     urn = urns[owner]
-    path = several.path(f"/functions/{urn}/config-max-instance")
-    several.client.call("PUT", path, body=b'{"max_instance_num": 1}')
-    first = started(several, urn, b'{"s": 3}')
-    # It waits in the process of the function, for the one instance that there may be.
-    body = json.dumps({"file": str(mark)}).encode()
-    second = several.client.call("POST", several.path(f"/functions/{urn}/invocations-async"), body=body).json()
-    request_id = second["request_id"]
+    slow_start = f"import time\ntime.sleep(3)\n{SLEEPER}"
+    several.client.update_code(urn, base64.b64decode(zip_base64({"index.py": slow_start})))
+    request_id = started(several, urn, json.dumps({"file": str(mark)}).encode())
+    began = time.monotonic()
 
     cancel(several, urn, request_id)
 
-    eventually(lambda: record(several, urn, request_id).get("error_code") == "4208", because="it has ended")
-    assert record(several, urn, first)["status"] == "RUNNING"
-    eventually(lambda: record(several, urn, first)["status"] == "SUCCESS", because="it has come to its end")
+    assert_cancelled(several, urn, request_id)
+    assert time.monotonic() - began < 2, "before there was an instance"
     assert several.invoke(urn).status == 200
     assert not mark.exists()
