@@ -111,7 +111,7 @@ class Attempts:
         if request.submission.depth > self._options.max_chain_depth:
             return retry.looped(self._options.max_chain_depth)
         if self._steady.now() > request.queued_at + self._policy(target).max_age_s:
-            return retry.too_old(attempts=request.attempts)
+            return retry.too_old(attempts=request.attempts, code=request.error_code, message=request.error_message)
         return None
 
     async def run(self, request: QueuedRequest, target: Target) -> Result:

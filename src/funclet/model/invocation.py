@@ -160,7 +160,7 @@ class Invoker(Protocol):
         ...
 
     async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
-        """End the instance that runs a request, or its wait for one: its outcome is `CANCELLED`. False if it is unknown.
+        """End the instance that runs a request, or its wait for one, and tell whether there was any: it is `CANCELLED`.
 
         With `force` all requests that have begun in that instance end so, at once. Without, the runtime is asked first
         and has a few seconds. What waits inside and has not begun is run in another instance.

@@ -45,6 +45,9 @@ class QueuedRequest(Struct, frozen=True, kw_only=True, gc=False):
     refusals: int = 0
     """Attempts in a row that the platform could not begin."""
     started_at: float | None = None
+    error_code: int = 0
+    """Of the last attempt; 0 if there was none."""
+    error_message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

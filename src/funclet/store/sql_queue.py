@@ -245,7 +245,7 @@ def _end(one: Settlement) -> tuple[Any, ...]:
 
 def _queued(row: tuple[Any, ...]) -> QueuedRequest:
     number, request_id, project_id, function_id, urn, payload, memory_mib, accepted_at, *rest = row
-    source, root_request_id, parent_request_id, depth, queued_at, attempts, refusals, started_at = rest
+    source, root_request_id, parent_request_id, depth, queued_at, attempts, refusals, started_at, code, message = rest
     submission = Submission(
         request_id=request_id,
         project_id=project_id,
@@ -266,4 +266,6 @@ def _queued(row: tuple[Any, ...]) -> QueuedRequest:
         attempts=attempts,
         refusals=refusals,
         started_at=started_at,
+        error_code=code,
+        error_message=message,
     )

@@ -19,7 +19,7 @@ from funclet.model.async_config import AsyncConfig, DestinationConfig
 from funclet.model.errors import ModelError
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import Completed, FailureKind, FunctionFailed, Refused, Report, Submission
-from funclet.store.queue_protocol import RecordQuery
+from funclet.store.queue_protocol import RecordQuery, Settlement
 from funclet.store.sqlite import SqliteStore
 
 VERSION = FunctionVersion(
@@ -187,6 +187,38 @@ def test_an_event_over_its_age_is_discarded_without_a_run(tmp_path):
             await subject.status(old.request_id, wanted="DISCARD")
             assert subject.invoker.seen == []
             assert (await subject.letters())[0]["request_context"]["condition"] == "EventAgeExceeded"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("code", "condition", "http_status"),
+    [
+        (4002, "UnhandledInvocationError", 500),
+        (4010, "UnhandledInvocationError", 504),
+        (150_429, "ThrottlingError", 429),
+        (200_500, "SystemError", 500),
+    ],
+)
+def test_an_event_that_ran_and_is_over_its_age_at_its_turn_ends_with_its_last_error(
+    tmp_path, code, condition, http_status
+):
+    async def scenario():
+        async with lab(tmp_path, opens=False, config={"max_age_s": 1, "max_retries": 3}) as subject:
+            old, now = a_submission_now(), SystemClock().now()
+            await subject.store.write(lambda tx: tx.queue.add(old, queued_at=now - 2))
+            row = await subject.store.read(lambda tx: tx.queue.find_waiting("f-1", old.request_id))
+            error = {"error_code": code, "error_message": "the last error"}
+            put_off = Settlement(request=row, status="WAIT", at=now, attempts=1, started_at=now, due_at=now, **error)
+            await subject.store.write(lambda tx: tx.queue.settle_all([put_off]))
+            await subject.worker.open()
+
+            record = await subject.status(old.request_id, wanted="FAIL")
+
+            assert (record.error_code, record.error_message, subject.invoker.seen) == (code, "the last error", [])
+            (document,) = await subject.letters()
+            assert document["request_context"]["condition"] == condition
+            assert document["response_context"]["status_code"] == http_status
 
     asyncio.run(scenario())
 
