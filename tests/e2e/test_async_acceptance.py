@@ -860,6 +860,49 @@ def test_15_an_http_function_is_refused(process_server):
     assert found["count"] == 0
 
 
+def test_strict_clients_get_numbers_and_records_only_where_there_is_a_status_log(new_server):
+    server = new_server("--isolation", "process", FGS_ASYNC_NUMERIC="on", FGS_ASYNC_RECORDS="only_when_enabled")
+    logged, silent = (server.deploy(name, SLEEPER) for name in ("logged", "silent"))
+    settings(server, logged, max_async_retry_attempts=0, enable_async_status_log=True)
+    good, bad = submit(server, logged, {}), submit(server, logged, {"fails": True})
+    for request_id in (good, bad):
+        ended(server, logged, request_id)
+    gone = submit(server, silent, {})
+    eventually(lambda: record(server, silent, gone) is None, because="nothing is kept of what has ended")
+
+    path = server.path(f"/functions/{logged}/async-invocations")
+    page = server.client.call("GET", path, query={"limit": 1}).json()
+
+    assert page["next_marker"] == 1
+    assert (record(server, logged, good)["error_code"], record(server, logged, bad)["error_code"]) == (0, 4002)
+
+
+def test_answers_of_a_submission(process_server, urn, marks):
+    server = process_server
+    disabled = server.deploy("disabled", ECHO)
+    call(server, "PUT", server.path(f"/functions/{disabled}/config-max-instance"), {"max_instance_num": 0})
+
+    def answer(urn, body, **headers):
+        path = server.path(f"/functions/{urn}/invocations-async")
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return server.client.call("POST", path, body=body, headers=names, raises=False)
+
+    event = json.dumps({"file": str(marks)}).encode()
+    accepted = answer(urn, event, X_Cff_Log_Type="tail", X_CFF_Request_Version="v1")
+
+    assert (accepted.status, list(accepted.json())) == (202, ["request_id"])
+    assert accepted.headers["x-cff-request-id"] == accepted.json()["request_id"]
+    assert "x-cff-function-log" not in accepted.headers
+    assert ended(server, urn, accepted.json()["request_id"])["status"] == "SUCCESS"
+    missing, refused = answer(urn.replace(":charge-card:", ":nobody:"), b"{}"), answer(disabled, b"{}")
+    assert (missing.status, missing.json()["error_code"]) == (404, "FSS.0404")
+    assert (refused.status, refused.json()["error_code"]) == (429, "FSS.0429")
+    assert refused.json()["error_msg"] == "Function Disabled"
+    # Anything that is JSON is an event, and so is nothing.
+    for body in (b"", b"[1]", b'"text"', b"null", b"1.5"):
+        assert answer(urn, body).status == 202
+
+
 @pytest.mark.proves("operation:AsyncInvokeReservedFunction")
 def test_what_asks_for_a_reserved_instance_is_accepted_and_runs_as_any_other(process_server, urn, marks):
     server = process_server

@@ -122,7 +122,7 @@ def decide(
     Args:
         outcome: of this attempt.
         attempt: 1 for the first run; refused attempts are not counted.
-        refusals: how many times in a row the platform could not run it, this time included.
+        refusals: how many times the platform could not run it, this time included.
         accepted_at: when the request was accepted, seconds since the epoch.
         now: seconds since the epoch.
         policy: of the function.

@@ -215,7 +215,9 @@ class Worker:
         maximum = settings.max_instances * settings.concurrent_num
         run.lane.limit = min(maximum, MAX_PER_LANE) if maximum > 0 else MAX_PER_LANE
         run.is_invoked = True
-        lines = status_lines(request, "RUNNING", target.config, at=self._clock.now(), attempt=request.attempts)
+        lines = status_lines(
+            request, "RUNNING", target.config, at=self._clock.now(), tries=request.attempts + request.refusals
+        )
         if lines:
             self._log_status(request, lines)
         return target, await self._attempts.run(request, target)
@@ -250,7 +252,7 @@ class Worker:
         request = QueuedRequest(submission_id=0, submission=submission, queued_at=submission.accepted_at)
         target = await self._target_if_any(request)
         if target is not None:
-            lines = status_lines(request, "WAIT", target.config, at=submission.accepted_at, attempt=0)
+            lines = status_lines(request, "WAIT", target.config, at=submission.accepted_at, tries=0)
             if lines:
                 self._log_status(request, lines)
 

@@ -43,7 +43,7 @@ class QueuedRequest(Struct, frozen=True, kw_only=True, gc=False):
     attempts: int = 0
     """Runs that have ended."""
     refusals: int = 0
-    """Attempts in a row that the platform could not begin."""
+    """Attempts that the platform could not begin."""
     started_at: float | None = None
     error_code: int = 0
     """Of the last attempt; 0 if there was none."""

@@ -499,20 +499,20 @@ def test_a_step_of_the_clock_neither_ends_nor_delays_requests(tmp_path, step_s):
 def test_status_lines_grow_with_every_change(tmp_path):
     async def scenario():
         config = {"max_retries": 1, "has_status_log": True}
-        async with lab(tmp_path, FAILED, config=config) as subject:
+        async with lab(tmp_path, Refused(reason="busy"), FAILED, config=config) as subject:
             request_id = await subject.submit()
             await subject.status(request_id, wanted="SUCCESS")
 
             async with asyncio.timeout(10):
-                while len(lines := await subject.lines(request_id)) < 5:
+                while len(lines := await subject.lines(request_id)) < 7:
                     await asyncio.sleep(0.005)
             lines = sorted(lines, key=lambda line: line["seq_status"])
-            assert [line["seq_status"] for line in lines] == [10, 20, 110, 120, 130]
+            assert [line["seq_status"] for line in lines] == [10, 20, 110, 120, 210, 220, 230]
             assert all(
                 list(line)
                 == ["function_urn", "request_id", "seq_status", "operation_timestamp", "error_code", "error_message"]
                 for line in lines
             )
-            assert [line["error_code"] for line in lines] == [0, 0, 4002, 0, 0]
+            assert [line["error_code"] for line in lines] == [0, 0, 150_429, 0, 4002, 0, 0]
 
     asyncio.run(scenario())
