@@ -104,8 +104,7 @@ class Instance:
         """CPU time of the instance when the last request ended."""
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
-        self._start_log = b""
-        self._init_ms, self._is_frozen = 0.0, False
+        self._start_log, self._init_ms, self._is_frozen = b"", 0.0, False
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
         self._cancelled: dict[str, bool] = {}
