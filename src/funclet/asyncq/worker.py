@@ -77,6 +77,8 @@ class Worker:
         self._ready = 0
         self._refused_ids: set[int] = set()
         """Rows that were cancelled while they waited, as long as somebody may still find them."""
+        self._cancelling: set[int] = set()
+        """Those of which that is not written yet."""
         self._alarms: list[tuple[float, int, Lane]] = []
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -138,7 +140,7 @@ class Worker:
         if run is not None and run.lane.function_id == function_id:
             await self._cancel_run(run, force=force)
             return True
-        return await self._cancel_waiting(function_id, request_id)
+        return await self._cancel_waiting(function_id, request_id, force=force)
 
     async def heed(self, project_id: str, package: str, name: str) -> None:
         """Look at a function again that has changed: it is enabled, has another maximum, or is gone."""
@@ -317,16 +319,17 @@ class Worker:
         request = lane.take()
         self._ready -= 1
         if request.submission_id in self._refused_ids:
-            self._refused_ids.discard(request.submission_id)
             lane.running -= 1
-            lane.held.discard(request.submission_id)
+            if request.submission_id not in self._cancelling:
+                self._let_go(lane, request.submission_id)
             return
         run = _Run(request, lane)
         self._running[request.submission.request_id] = run
         run.task = self._runs.start(self.run_one(run), name=f"run {request.submission.request_id}")
 
     def _settled(self, lane: Lane, request: QueuedRequest, due_at: float | None) -> None:
-        lane.held.discard(request.submission_id)
+        if request.submission_id not in self._refused_ids:
+            lane.held.discard(request.submission_id)
         if due_at is not None:
             lane.next_due = min(lane.next_due, due_at)
             self._alarm(lane, due_at)
@@ -400,21 +403,19 @@ class Worker:
             task.cancel()
         await asyncio.wait((task,), timeout=COOPERATIVE_S + 1)
 
-    async def _cancel_waiting(self, function_id: str, request_id: str) -> bool:
+    async def _cancel_waiting(self, function_id: str, request_id: str, *, force: bool) -> bool:
         request = await self._store.read(lambda tx: tx.queue.find_waiting(function_id, request_id))
         if request is None:
             return False
         run = self._running.get(request_id)
         if run is not None:
             # It began while the database was asked.
-            await self._cancel_run(run, force=True)
+            await self._cancel_run(run, force=force)
             return True
-        lane = self._lane(function_id, request.submission.project_id)
-        is_ready = any(one.submission_id == request.submission_id for one in lane.ready)
-        if is_ready:
-            self._refused_ids.add(request.submission_id)
+        lane, number = self._lane(function_id, request.submission.project_id), request.submission_id
         # Held: whoever reads the database now leaves it out.
-        lane.held.add(request.submission_id)
+        for numbers in (self._refused_ids, self._cancelling, lane.held):
+            numbers.add(number)
         target = await self._target_if_any(request)
         result = Result(decision=retry.cancelled(has_run=False), has_run=False)
         settlement = self._attempts.settlement(
@@ -423,10 +424,15 @@ class Worker:
         try:
             await self._queue.settle(settlement)
         finally:
-            if not is_ready:
-                lane.held.discard(request.submission_id)
+            self._cancelling.discard(number)
+            if not any(one.submission_id == number for one in lane.ready):
+                self._let_go(lane, number)
             self._offer(lane)
         return True
+
+    def _let_go(self, lane: Lane, number: int) -> None:
+        self._refused_ids.discard(number)
+        lane.held.discard(number)
 
     async def _target_if_any(self, request: QueuedRequest) -> Target | None:
         try:

@@ -11,7 +11,7 @@ from msgspec import structs
 from funclet.asyncq.attempt import AttemptOptions, Attempts
 from funclet.asyncq.configs import AsyncConfigSource
 from funclet.asyncq.queue import AsyncQueue, QueueLimits
-from funclet.asyncq.worker import Worker
+from funclet.asyncq.worker import MAX_RUNNING, Worker
 from funclet.base.clock import SystemClock
 from funclet.base.ids import new_uuid
 from funclet.catalog import Catalog
@@ -113,6 +113,22 @@ class Lab:
         return record
 
 
+class StoreThatWaits:
+    """A store whose writes each take one of `permits`, once there are any: a disk that takes its time."""
+
+    def __init__(self, store):
+        self._store = store
+        self.permits = None
+
+    async def write(self, work):
+        if self.permits is not None:
+            await self.permits.acquire()
+        return await self._store.write(work)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
 @contextlib.asynccontextmanager
 async def lab(folder, *outcomes, opens=True, config=None, clock=None, **limits):
     store = SqliteStore.open(folder / "funclet.db")
@@ -121,7 +137,7 @@ async def lab(folder, *outcomes, opens=True, config=None, clock=None, **limits):
     if config is not None:
         record = AsyncConfig(func_urn=str(VERSION.urn), created_at=0.0, modified_at=0.0, **config)
         await store.write(lambda tx: tx.async_configs.put("f-1", "latest", record))
-    subject = Lab(store, Invoker(*outcomes), clock=clock, **limits)
+    subject = Lab(StoreThatWaits(store), Invoker(*outcomes), clock=clock, **limits)
     if opens:
         await subject.worker.open()
     try:
@@ -346,6 +362,59 @@ def test_a_request_that_waits_for_an_instance_can_be_cancelled(tmp_path):
 
             record = await subject.status(request_id, wanted="FAIL")
             assert (record.error_code, subject.invoker.cancelled) == (4208, [(request_id, True)])
+
+    asyncio.run(scenario())
+
+
+def test_what_is_cancelled_between_two_attempts_does_not_run_again_however_slow_the_disk_is(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, FAILED, config={"max_retries": 3}) as subject:
+            request_id, _ = await subject.submit(), subject.invoker.gate.clear()
+            await subject.status(request_id, wanted="RUNNING")
+            permits = subject.store.permits = asyncio.Semaphore(0)
+            # The attempt ends, and that it is to be repeated is on its way to the disk.
+            subject.invoker.gate.set()
+            await subject.status(request_id, wanted="WAIT")
+
+            cancelling = asyncio.create_task(subject.worker.cancel("f-1", request_id, force=False))
+            await asyncio.sleep(0.05)
+            permits.release()
+            # Longer than the pause before the next attempt; the end is not written yet.
+            await asyncio.sleep(0.3)
+            assert not cancelling.done()
+            subject.store.permits = None
+            permits.release()
+
+            assert await cancelling
+            record = await subject.record(request_id)
+            assert (record.status, record.error_code, len(subject.invoker.seen)) == ("DISCARD", 4208, 1)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_ready_when_it_is_cancelled_is_not_read_again_before_its_end_is_written(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, config={"max_retries": 3}) as subject:
+            subject.invoker.gate.clear()
+            # As many as may run at once, and one more.
+            ids = [await subject.submit() for _ in range(MAX_RUNNING + 1)]
+            await subject.status(ids[MAX_RUNNING - 1], wanted="RUNNING")
+            permits = subject.store.permits = asyncio.Semaphore(0)
+
+            cancelling = asyncio.create_task(subject.worker.cancel("f-1", ids[-1], force=False))
+            await asyncio.sleep(0.05)
+            subject.invoker.gate.set()
+            await asyncio.sleep(0.2)
+            subject.store.permits = None
+            for _ in range(MAX_RUNNING + 2):
+                permits.release()
+
+            assert await cancelling
+            for request_id in ids[:-1]:
+                await subject.status(request_id, wanted="SUCCESS")
+            assert (await subject.record(ids[-1])).status == "DISCARD"
+            assert ids[-1] not in {one.request_id for one in subject.invoker.seen}
+            assert subject.queue.lengths == {}
 
     asyncio.run(scenario())
 
