@@ -714,6 +714,23 @@ def test_11_force_on_one_of_two_in_an_instance_ends_both_if_the_other_one_runs(p
     assert not marks.exists()
 
 
+def test_11_force_ends_a_synchronous_request_that_runs_in_the_instance_too(process_server):
+    server = process_server
+    urn = server.deploy("short-mixed", SHORT, timeout=60)
+    for _ in range(SHORT_RUNS + 1):
+        assert server.invoke(urn).status == 200
+    answer = server.begin(urn, {"s": 50})
+    eventually(lambda: 'fgs_instances{kind="busy"} 1' in metrics(server), because="it runs")
+    behind = submit(server, urn, {})
+    running(server, urn, behind)
+
+    cancel(server, urn, behind, type="force")
+
+    assert_cancelled(server, urn, behind)
+    refused = answer.result(timeout=10)
+    assert (refused.status, refused.json()["error_code"]) == (500, "FSS.4208")
+
+
 def test_11_without_force_the_other_one_in_the_instance_comes_to_its_own_end(process_server):
     server = process_server
     urn = server.deploy("short-soft", SHORT, timeout=60)
