@@ -198,6 +198,7 @@ def test_02_the_size_is_exact_and_text_arrives_unchanged(process_server, urn, ma
     assert [one["event"] for one in runs(marks)] == [json.loads(body)]
 
 
+@pytest.mark.proves("operation:ListAsyncDeliveries")
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_03_retries_are_exact_and_the_failure_is_told_once(process_server, urn, collector, collected, marks, retries):
     server = process_server
@@ -347,6 +348,7 @@ def test_07_every_kind_of_destination_gets_success_and_failure(process_server, t
         assert record(server, urn, request_id)["status"] == ("FAIL" if fails else "SUCCESS")
 
 
+@pytest.mark.proves("operation:ListDeadLetters", "operation:ReplayDeadLetter", "operation:PurgeDeadLetters")
 def test_07_a_dead_letter_is_replayed_and_purged(process_server, urn, collector, marks):
     server = process_server
     settings(server, urn, max_async_retry_attempts=0, destination_config={})
@@ -815,7 +817,7 @@ def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks, collec
         assert {one["request_context"]["condition"] for one in documents} == {""}
 
 
-@pytest.mark.proves("faq:FAQ-236")
+@pytest.mark.proves("faq:FAQ-236", "operation:ListAsyncStatusLines")
 def test_14_the_status_log_has_six_members_and_grows(process_server, urn, marks):
     server = process_server
     log = server.path("/functions/async-status-log-detail")
