@@ -970,3 +970,7 @@ def test_deleting_a_function_discards_what_waits(process_server):
         return any(one.startswith("fgs_async_function_queue_length") and ":doomed" in one for one in lines)
 
     eventually(lambda: not waits(), because="nothing waits any more")
+    # No event is lost: those that had not begun are dead letters.
+    told = eventually(lambda: [one for one in letters(server) if one["request_id"] in ids[1:]], because="they are told")
+    assert {one["document"]["request_payload"] for one in told} == {'{"s": 5}'}
+    assert sorted(one["request_id"] for one in told) == sorted(ids[1:])

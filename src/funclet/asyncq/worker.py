@@ -18,6 +18,7 @@ from functools import partial
 from funclet.asyncq import retry
 from funclet.asyncq.attempt import Attempts, FunctionGone, Result, Target, status_lines
 from funclet.asyncq.counters import LaneGauges
+from funclet.asyncq.gone import end_with_letters
 from funclet.asyncq.lanes import MAX_PER_LANE, MAX_READY_BYTES, Lane, Rounds
 from funclet.asyncq.queue import STORE_RETRY_S, AsyncQueue
 from funclet.asyncq.retry import Again, Done
@@ -441,7 +442,11 @@ class Worker:
             return None
 
     async def _discard_all(self, function_id: str, project_id: str, message: str) -> None:
+        runs = [run for run in self._running.values() if run.lane.function_id == function_id]
+        held = frozenset(run.request.submission_id for run in runs)
         try:
+            with contextlib.suppress(StoreUnavailable):  # then they end without
+                await end_with_letters(self._store, self._queue, self._attempts, function_id, message, held)
             while True:
                 step = partial(self._discard_step, function_id, message)
                 count, size = await self._repeated(step)

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from funclet.asyncq.attempt import AttemptOptions, Attempts
 from funclet.asyncq.configs import AsyncConfigSource
+from funclet.asyncq.gone import MAX_LETTERS
 from funclet.asyncq.queue import AsyncQueue, QueueLimits
 from funclet.asyncq.worker import MAX_RUNNING, Worker
 from funclet.base.clock import SystemClock
@@ -77,9 +78,10 @@ class Lab:
     def __init__(self, store, invoker, *, clock=None, **limits):
         self.store, self.invoker, clock = store, invoker, clock or SystemClock()
         self.queue = AsyncQueue(store, clock, limits=QueueLimits(**limits))
+        self.catalog = Catalog(store, clock)
         self.configs = AsyncConfigSource(store)
         attempts = Attempts(
-            catalog=Catalog(store, clock),
+            catalog=self.catalog,
             configs=self.configs,
             invoker=invoker,
             clock=clock,
@@ -533,6 +535,40 @@ def test_a_deleted_function_has_all_its_requests_discarded(tmp_path):
             for request_id in (ids[0], ids[-1]):
                 await subject.status(request_id, wanted="DISCARD")
             assert subject.invoker.seen == []
+            _, count = await subject.store.read(lambda tx: tx.deliveries.dead_letters("p", offset=0, limit=1))
+            assert count >= MAX_LETTERS
+            assert not subject.queue.lengths
+
+    asyncio.run(scenario())
+
+
+def event(number):
+    return json.dumps({"n": number}).encode()
+
+
+def test_what_waited_for_a_deleted_function_leaves_its_event_in_a_dead_letter_once(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, config={"max_retries": 3}) as subject:
+            subject.invoker.gate.clear()
+            ids = [await subject.submit(payload=event(n)) for n in range(MAX_RUNNING + 200)]
+            await subject.status(ids[MAX_RUNNING - 1], wanted="RUNNING")
+            await subject.store.write(lambda tx: tx.functions.delete("f-1"))
+            subject.catalog.forget("p", "default", "hello")
+
+            await subject.worker.heed("p", "default", "hello")
+
+            waited = ids[MAX_RUNNING:]
+            for request_id in waited:
+                await subject.status(request_id, wanted="DISCARD")
+            subject.invoker.gate.set()
+            async with asyncio.timeout(10):
+                while subject.queue.lengths:
+                    await asyncio.sleep(0.005)
+            letters, _ = await subject.store.read(lambda tx: tx.deliveries.dead_letters("p", offset=0, limit=500))
+            assert sorted(letter.request_id for letter in letters) == sorted(waited)
+            payloads = {json.loads(letter.document)["request_payload"] for letter in letters}
+            assert payloads == {event(n).decode() for n in range(MAX_RUNNING, MAX_RUNNING + 200)}
+            assert len(subject.invoker.seen) == MAX_RUNNING
 
     asyncio.run(scenario())
 
