@@ -442,8 +442,7 @@ class Worker:
             return None
 
     async def _discard_all(self, function_id: str, project_id: str, message: str) -> None:
-        runs = [run for run in self._running.values() if run.lane.function_id == function_id]
-        held = frozenset(run.request.submission_id for run in runs)
+        held = self._running_rows(function_id)
         try:
             with contextlib.suppress(StoreUnavailable):  # then they end without
                 await end_with_letters(self._store, self._queue, self._attempts, function_id, message, held)
@@ -458,21 +457,24 @@ class Worker:
             self._purging.discard(function_id)
 
     async def _discard_step(self, function_id: str, message: str) -> tuple[int, int]:
-        now = self._clock.now()
+        now, held, code = self._clock.now(), self._running_rows(function_id), retry.CODE_GONE
         return await self._store.write(
             lambda tx: tx.queue.discard(
-                function_id, limit=DISCARD_STEP, at=now, error_code=retry.CODE_GONE, error_message=message
+                function_id, limit=DISCARD_STEP, held=held, at=now, error_code=code, error_message=message
             )
         )
+
+    def _running_rows(self, function_id: str) -> frozenset[int]:
+        """Return the rows of a function that come to an end of their own."""
+        runs = [run for run in self._running.values() if run.lane.function_id == function_id]
+        return frozenset(run.request.submission_id for run in runs)
 
     async def _repeated(self, step: Callable[[], Awaitable[tuple[int, int]]]) -> tuple[int, int]:
         while True:
             try:
-                found = await step()
+                return await step()
             except StoreUnavailable:
                 await self._clock.sleep(STORE_RETRY_S)
-            else:
-                return found
 
     async def _clean(self) -> None:
         """Forget what is old, from time to time."""

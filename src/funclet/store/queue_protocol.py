@@ -258,9 +258,9 @@ class Queue(Protocol):
         ...
 
     def discard(
-        self, function_id: str, *, limit: int, at: float, error_code: int, error_message: str
+        self, function_id: str, *, limit: int, held: Collection[int], at: float, error_code: int, error_message: str
     ) -> tuple[int, int]:
-        """End up to `limit` waiting rows of a function as `DISCARD`. Repeat until there are none.
+        """End up to `limit` waiting rows of a function as `DISCARD`, none of `held`. Repeat until there are none.
 
         Return how many, and the bytes of their events.
         """
