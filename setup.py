@@ -31,6 +31,7 @@ _WARM_PATH = [
         "dataplane/instance",
         "dataplane/pace",
         "dataplane/pool",
+        "dataplane/projects",
         "dataplane/refusals",
         "dataplane/scaler",
         "front/connection",

@@ -260,9 +260,13 @@ def test_what_waits_for_a_function_is_discarded_in_steps(db):
     add(db, *(a_submission(f"r{n}", payload=b"12345") for n in range(5)))
 
     def discard():
-        return db.write(lambda tx: tx.queue.discard(FUNCTION_ID, limit=3, at=9.0, error_code=1, error_message="gone"))
+        error = {"error_code": 1, "error_message": "gone"}
+        return db.write(lambda tx: tx.queue.discard(FUNCTION_ID, limit=3, held=held, at=9.0, **error))
 
-    assert [discard(), discard(), discard()] == [(3, 15), (2, 10), (0, 0)]
+    held = {request.submission_id for request in db.read(due)[:2]}
+    assert [discard(), discard()] == [(3, 15), (0, 0)]
+    held = ()
+    assert [discard(), discard()] == [(2, 10), (0, 0)]
     found, _ = db.read(records)
     assert {(record.status, record.ended_at, record.error_message) for record in found} == {("DISCARD", 9.0, "gone")}
 

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkfunctiongraph import v2
 
 from funclet.base.ids import new_uuid
 from funclet.client import ApiError, NetworkError
@@ -22,7 +24,8 @@ from funclet.dataplane.scaler import SHORT_RUNS
 from tests.e2e.test_destinations import Folder, LocalStream, Topic, api, direct
 from tests.support.members import member_pids
 from tests.support.outside import Receiver
-from tests.support.server import ServerProcess
+from tests.support.packages import zip_of
+from tests.support.server import AK, PROJECT_ID, SK, ServerProcess
 from tests.support.waiting import eventually
 
 ECHO = "def handler(event, context):\n    return event\n"
@@ -45,6 +48,9 @@ def handler(event, context):
 SHORT = """
 import time
 def handler(event, context):
+    if "file" in event:
+        with open(event["file"], "a") as file:
+            file.write("x")
     time.sleep(event.get("s", 0))
 """
 NODE = """
@@ -54,6 +60,8 @@ SLEEPER = """
 import time
 def handler(event, context):
     time.sleep(event.get("s", 0))
+    if event.get("fails"):
+        raise ValueError("as you wish")
     return "x" * event.get("size", 0)
 """
 
@@ -160,13 +168,17 @@ def letter_of(server, request_id):
 
 def test_01_what_was_answered_202_runs_after_a_kill(new_server, marks):
     server = new_server("--isolation", "process")
-    urn = server.deploy("hello", COUNTING)
-    request_id = submit(server, urn, {"file": str(marks)})
+    source = COUNTING.replace("    with open", "    import time; time.sleep(0.5)\n    with open", 1)
+    urn = server.deploy("hello", source)
+    call(server, "PUT", server.path(f"/functions/{urn}/config-max-instance"), {"max_instance_num": 1})
+    ids = [submit(server, urn, {"file": str(marks)}) for _ in range(10)]
     server.kill()
+    before = len(runs(marks))
     server.start()
 
-    assert ended(server, urn, request_id)["status"] == "SUCCESS"
-    assert {one["request_id"] for one in runs(marks)} == {request_id}
+    assert {ended(server, urn, one)["status"] for one in ids} == {"SUCCESS"}
+    assert {one["request_id"] for one in runs(marks)} == set(ids)
+    assert before < len(ids), "some had not run when the server was killed"
 
 
 def test_02_the_size_is_exact_and_text_arrives_unchanged(process_server, urn, marks):
@@ -183,9 +195,10 @@ def test_02_the_size_is_exact_and_text_arrives_unchanged(process_server, urn, ma
 
     assert (refused.value.status, refused.value.code) == (413, "FSS.1201")
     ended(server, urn, request_id)
-    assert runs(marks)[0]["event"]["text"] == "ü猫😀"
+    assert [one["event"] for one in runs(marks)] == [json.loads(body)]
 
 
+@pytest.mark.proves("operation:ListAsyncDeliveries")
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_03_retries_are_exact_and_the_failure_is_told_once(process_server, urn, collector, collected, marks, retries):
     server = process_server
@@ -237,15 +250,19 @@ def occupied(server, name, seconds):
 
 
 def test_05_throttling_uses_up_no_retries(new_server):
-    server = new_server("--admission-wait-ms", "0")
+    server = new_server("--admission-wait-ms", "0", FGS_ASYNC_RETRY_BASE_S="0.1")
     urn, answer = occupied(server, "busy", 20)
-    settings(server, urn, max_async_retry_attempts=0)
+    settings(server, urn, max_async_retry_attempts=1)
 
-    request_id = submit(server, urn, {})
-    eventually(lambda: record(server, urn, request_id)["error_message"], because="it was throttled")
+    good, bad = submit(server, urn, {}), submit(server, urn, {"fails": True})
+    for request_id in (good, bad):
+        eventually(lambda r=request_id: record(server, urn, r)["error_message"], because="it was throttled")
 
     assert answer.result(timeout=40).status == 200
-    assert ended(server, urn, request_id, within_s=40)["status"] == "SUCCESS"
+    assert ended(server, urn, good, within_s=40)["status"] == "SUCCESS"
+    assert ended(server, urn, bad, within_s=40)["status"] == "FAIL"
+    # It was throttled several times, and has been run twice all the same.
+    assert letter_of(server, bad)["document"]["request_context"]["approximate_invoke_count"] == 1
 
 
 def test_05_age_ends_what_is_throttled(new_server):
@@ -266,11 +283,11 @@ def test_06_a_result_that_is_too_long_is_left_out_and_is_a_success(process_serve
     target = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": collector})}
     settings(server, urn, destination_config={"on_success": target})
 
-    short, long = (submit(server, urn, {"size": size}) for size in (1000, 262_145))
+    short, long = (submit(server, urn, {"size": size}) for size in (262_144, 262_145))
 
     assert {ended(server, urn, one)["status"] for one in (short, long)} == {"SUCCESS"}
     (fits,), (too_long,) = (collected(one) for one in (short, long))
-    assert fits["response_payload"].strip('"') == "x" * 1000
+    assert fits["response_payload"] == "x" * 262_144
     assert too_long["response_payload"] == ""
     assert too_long["response_context"]["status_code"] == 200
 
@@ -331,6 +348,7 @@ def test_07_every_kind_of_destination_gets_success_and_failure(process_server, t
         assert record(server, urn, request_id)["status"] == ("FAIL" if fails else "SUCCESS")
 
 
+@pytest.mark.proves("operation:ListDeadLetters", "operation:ReplayDeadLetter", "operation:PurgeDeadLetters")
 def test_07_a_dead_letter_is_replayed_and_purged(process_server, urn, collector, marks):
     server = process_server
     settings(server, urn, max_async_retry_attempts=0, destination_config={})
@@ -472,6 +490,32 @@ def test_09_the_settings_go_round_as_terraform_sends_them(process_server, urn):
         assert missing.value.status == 404
 
 
+def test_09_the_list_of_settings_is_paged(process_server):
+    server = process_server
+    urn = server.deploy("paged", ECHO)
+    names = ["latest"]
+    for n in range(10):
+        server.client.update_code(urn, zip_of({"index.py": f"# {n}\n{ECHO}"}))
+        names.append(server.client.publish_version(urn, name=f"v{n}")["version"])
+    for name in names:
+        settings(server, f"{urn.rsplit(':', 1)[0]}:{name}", max_async_retry_attempts=0)
+    path = server.path(f"/functions/{urn}/async-invoke-configs")
+
+    def page(**query):
+        found = server.client.call("GET", path, query=query).json()
+        assert found["count"] == 11
+        return [one["func_urn"].rsplit(":", 1)[1] for one in found["async_invoke_configs"]], found["page_info"]
+
+    first, info = page()
+    assert info == {"next_marker": 10, "previous_marker": 0, "current_count": 10}
+    second, info = page(marker=info["next_marker"])
+    assert info == {"next_marker": 11, "previous_marker": 0, "current_count": 1}
+    assert sorted(first + second) == sorted(names)
+    assert page(limit=4, marker=4)[1] == {"next_marker": 8, "previous_marker": 0, "current_count": 4}
+    assert page(limit=1000)[1]["current_count"] == 11
+
+
+@pytest.mark.filterwarnings("ignore:Unable to convert string to datetime:ImportWarning")
 def test_10_records_are_found_by_filters_and_paged(new_server):
     server = new_server()
     urn = server.deploy("listed", ECHO)
@@ -496,7 +540,14 @@ def test_10_records_are_found_by_filters_and_paged(new_server):
     assert "next_marker" not in second
     seen = [one["request_id"] for one in first["invocations"] + second["invocations"]]
     assert seen == ids[::-1]
+    assert paged_with_the_sdk(server, urn) == seen
     assert page(request_id="unknown") == {"invocations": [], "count": 0}
+    assert page(request_id=ids[7])["invocations"][0]["request_id"] == ids[7]
+    assert [page(status=status)["count"] for status in ("WAIT", "RUNNING", "FAIL", "DISCARD")] == [0] * 4
+    for query in ({"status": "CANCEL"}, {"request_id": "x" * 65}):
+        with pytest.raises(ApiError) as wrong:
+            page(**query)
+        assert wrong.value.code == "FSS.1001"
     assert "error_code" not in first["invocations"][0]
     assert (
         page(query_end_time=datetime.fromtimestamp(time.time() - 60, UTC).strftime("%Y-%m-%dT%H:%M:%S"))["count"] == 0
@@ -507,6 +558,44 @@ def test_10_records_are_found_by_filters_and_paged(new_server):
     with pytest.raises(ApiError) as refused:
         server.client.call("GET", active, query={"requests": ",".join(ids[:11])})
     assert refused.value.code == "FSS.1001"
+
+
+def paged_with_the_sdk(server, urn):
+    """Return the ids of all requests, read in pages of 50 as the vendor's SDK reads them."""
+    credentials = BasicCredentials(AK, SK, PROJECT_ID)
+    builder = v2.FunctionGraphClient.new_builder().with_credentials(credentials)
+    client = builder.with_endpoint(server.api_url).build()
+    found, marker = [], "0"
+    while marker is not None:
+        request = v2.ListAsyncInvocationsRequest(function_urn=urn, limit="50", marker=marker)
+        answer = client.list_async_invocations(request)
+        found += [one.request_id for one in answer.invocations]
+        marker = answer.next_marker
+    client.get_http_client().close()
+    return found
+
+
+def test_10_without_times_the_last_hour_is_listed(new_server):
+    server = new_server("--isolation", "process")
+    urn = server.deploy("listed", ECHO)
+    old, new = submit(server, urn, {}), submit(server, urn, {})
+    for request_id in (old, new):
+        ended(server, urn, request_id)
+    server.stop()
+    # The old one was accepted an hour and a minute ago.
+    with contextlib.closing(sqlite3.connect(server.data_dir / "funclet.db")) as database, database:
+        database.execute("UPDATE submission SET accepted_at = accepted_at - 3660 WHERE request_id = ?", (old,))
+    server.start()
+
+    def listed(**query):
+        path = server.path(f"/functions/{urn}/async-invocations")
+        return [one["request_id"] for one in server.client.call("GET", path, query=query).json()["invocations"]]
+
+    two_hours_ago = datetime.fromtimestamp(time.time() - 7200, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    assert listed() == [new]
+    assert listed(query_begin_time=two_hours_ago) == [new, old]
+    assert listed(query_begin_time=two_hours_ago + "Z") == [new, old]
+    assert listed(request_id=old) == []
 
 
 def cancel(server, urn, request_id, **fields):
@@ -578,25 +667,81 @@ def test_11_what_waits_is_cancelled_and_never_runs(process_server, waiting_one):
     assert record(process_server, urn, first)["status"] == "RUNNING"
 
 
-@pytest.mark.parametrize("cancelled", ["the first", "the second"])
-def test_11_force_ends_one_of_two_in_an_instance_and_the_other_comes_to_its_own_end(process_server, cancelled):
-    server = process_server
-    urn = server.deploy(f"short-{cancelled[-5:].strip()}", SHORT, timeout=60)
+def pair_in_one_instance(server, urn, first_event, second_event):
+    """Return two requests of which one runs in an instance and the other waits inside it."""
     for _ in range(SHORT_RUNS + 1):
         assert server.invoke(urn).status == 200
-    first = submit(server, urn, {"s": 2})
+    first = submit(server, urn, first_event)
     running(server, urn, first)
-    second = submit(server, urn, {"s": 1})
+    second = submit(server, urn, second_event)
     running(server, urn, second)
     (instances,) = [line for line in metrics(server) if line.startswith('fgs_instances{kind="busy"}')]
     assert instances.endswith(" 1"), "both are in one instance"
-    chosen, other = (first, second) if cancelled == "the first" else (second, first)
+    return first, second
 
-    cancel(server, urn, chosen, type="force")
 
-    found = ended(server, urn, chosen)
+def assert_cancelled(server, urn, request_id):
+    found = ended(server, urn, request_id)
     assert (found["status"], found["error_code"]) == ("FAIL", "4208")
-    assert ended(server, urn, other)["status"] == "SUCCESS"
+    assert found["error_message"] == "function invocation canceled"
+    condition = letter_of(server, request_id)["document"]["request_context"]["condition"]
+    assert condition == "InvocationCanceled"
+
+
+def test_11_force_ends_the_instance_and_what_has_not_begun_in_it_runs_elsewhere_once(process_server, marks):
+    server = process_server
+    urn = server.deploy("short-first", SHORT, timeout=60)
+    first, second = pair_in_one_instance(server, urn, {"s": 50}, {"file": str(marks)})
+
+    cancel(server, urn, first, type="force")
+
+    assert_cancelled(server, urn, first)
+    assert ended(server, urn, second)["status"] == "SUCCESS"
+    assert marks.read_text() == "x"
+
+
+def test_11_force_on_one_of_two_in_an_instance_ends_both_if_the_other_one_runs(process_server, marks):
+    server = process_server
+    urn = server.deploy("short-second", SHORT, timeout=60)
+    settings(server, urn, max_async_retry_attempts=3)
+    first, second = pair_in_one_instance(server, urn, {"s": 50}, {"file": str(marks)})
+    began = time.monotonic()
+
+    cancel(server, urn, second, type="force")
+
+    assert_cancelled(server, urn, second)
+    assert_cancelled(server, urn, first)
+    assert time.monotonic() - began < 5, "at once"
+    assert server.invoke(urn).status == 200
+    assert not marks.exists()
+
+
+def test_11_force_ends_a_synchronous_request_that_runs_in_the_instance_too(process_server):
+    server = process_server
+    urn = server.deploy("short-mixed", SHORT, timeout=60)
+    for _ in range(SHORT_RUNS + 1):
+        assert server.invoke(urn).status == 200
+    answer = server.begin(urn, {"s": 50})
+    eventually(lambda: 'fgs_instances{kind="busy"} 1' in metrics(server), because="it runs")
+    behind = submit(server, urn, {})
+    running(server, urn, behind)
+
+    cancel(server, urn, behind, type="force")
+
+    assert_cancelled(server, urn, behind)
+    refused = answer.result(timeout=10)
+    assert (refused.status, refused.json()["error_code"]) == (500, "FSS.4208")
+
+
+def test_11_without_force_the_other_one_in_the_instance_comes_to_its_own_end(process_server):
+    server = process_server
+    urn = server.deploy("short-soft", SHORT, timeout=60)
+    first, second = pair_in_one_instance(server, urn, {"s": 2}, {"s": 1})
+
+    cancel(server, urn, second)
+
+    assert_cancelled(server, urn, second)
+    assert ended(server, urn, first)["status"] == "SUCCESS"
 
 
 def metrics(server):
@@ -672,7 +817,7 @@ def test_13_what_ran_in_a_process_that_died_runs_again(new_server, marks, collec
         assert {one["request_context"]["condition"] for one in documents} == {""}
 
 
-@pytest.mark.proves("faq:FAQ-236")
+@pytest.mark.proves("faq:FAQ-236", "operation:ListAsyncStatusLines")
 def test_14_the_status_log_has_six_members_and_grows(process_server, urn, marks):
     server = process_server
     log = server.path("/functions/async-status-log-detail")
@@ -721,14 +866,9 @@ def test_14_that_a_request_waits_is_logged_when_it_is_accepted(process_server, w
     assert abs(line["operation_timestamp"] / 1000 - time.time()) < 10
 
 
-def test_15_an_http_function_is_refused(new_server):
-    server = new_server("--isolation", "process")
-    urn = server.deploy("web", ECHO)
-    server.stop()
-    # As a server that knows this runtime has stored it.
-    with contextlib.closing(sqlite3.connect(server.data_dir / "funclet.db")) as database, database:
-        database.execute("UPDATE function_version SET document = replace(document, '\"Python3.10\"', '\"http\"')")
-    server.start()
+def test_15_an_http_function_is_refused(process_server):
+    server = process_server
+    urn = server.deploy("web", {"bootstrap": "#!/bin/sh\n"}, runtime="http", handler=None)
 
     with pytest.raises(ApiError) as refused:
         submit(server, urn, {})
@@ -737,6 +877,49 @@ def test_15_an_http_function_is_refused(new_server):
     assert "HTTP function" in refused.value.message
     found = server.client.call("GET", server.path(f"/functions/{urn}/async-invocations")).json()
     assert found["count"] == 0
+
+
+def test_strict_clients_get_numbers_and_records_only_where_there_is_a_status_log(new_server):
+    server = new_server("--isolation", "process", FGS_ASYNC_NUMERIC="on", FGS_ASYNC_RECORDS="only_when_enabled")
+    logged, silent = (server.deploy(name, SLEEPER) for name in ("logged", "silent"))
+    settings(server, logged, max_async_retry_attempts=0, enable_async_status_log=True)
+    good, bad = submit(server, logged, {}), submit(server, logged, {"fails": True})
+    for request_id in (good, bad):
+        ended(server, logged, request_id)
+    gone = submit(server, silent, {})
+    eventually(lambda: record(server, silent, gone) is None, because="nothing is kept of what has ended")
+
+    path = server.path(f"/functions/{logged}/async-invocations")
+    page = server.client.call("GET", path, query={"limit": 1}).json()
+
+    assert page["next_marker"] == 1
+    assert (record(server, logged, good)["error_code"], record(server, logged, bad)["error_code"]) == (0, 4002)
+
+
+def test_answers_of_a_submission(process_server, urn, marks):
+    server = process_server
+    disabled = server.deploy("disabled", ECHO)
+    call(server, "PUT", server.path(f"/functions/{disabled}/config-max-instance"), {"max_instance_num": 0})
+
+    def answer(urn, body, **headers):
+        path = server.path(f"/functions/{urn}/invocations-async")
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return server.client.call("POST", path, body=body, headers=names, raises=False)
+
+    event = json.dumps({"file": str(marks)}).encode()
+    accepted = answer(urn, event, X_Cff_Log_Type="tail", X_CFF_Request_Version="v1")
+
+    assert (accepted.status, list(accepted.json())) == (202, ["request_id"])
+    assert accepted.headers["x-cff-request-id"] == accepted.json()["request_id"]
+    assert "x-cff-function-log" not in accepted.headers
+    assert ended(server, urn, accepted.json()["request_id"])["status"] == "SUCCESS"
+    missing, refused = answer(urn.replace(":charge-card:", ":nobody:"), b"{}"), answer(disabled, b"{}")
+    assert (missing.status, missing.json()["error_code"]) == (404, "FSS.0404")
+    assert (refused.status, refused.json()["error_code"]) == (429, "FSS.0429")
+    assert refused.json()["error_msg"] == "Function Disabled"
+    # Anything that is JSON is an event, and so is nothing.
+    for body in (b"", b"[1]", b'"text"', b"null", b"1.5"):
+        assert answer(urn, body).status == 202
 
 
 @pytest.mark.proves("operation:AsyncInvokeReservedFunction")
@@ -777,7 +960,9 @@ def test_deleting_a_function_discards_what_waits(process_server):
     server = process_server
     urn = server.deploy("doomed", SLEEPER, timeout=60)
     call(server, "PUT", server.path(f"/functions/{urn}/config-max-instance"), {"max_instance_num": 1})
-    ids = [submit(server, urn, {"s": 5}) for _ in range(20)]
+    first = submit(server, urn, {})
+    ended(server, urn, first)
+    ids = [submit(server, urn, {"s": 2}) for _ in range(20)]
     running(server, urn, ids[0])
 
     server.client.delete_function(urn.rsplit(":", 1)[0])
@@ -787,3 +972,7 @@ def test_deleting_a_function_discards_what_waits(process_server):
         return any(one.startswith("fgs_async_function_queue_length") and ":doomed" in one for one in lines)
 
     eventually(lambda: not waits(), because="nothing waits any more")
+    # No event is lost: what had not begun is a dead letter. By now it is known that only one may run at once.
+    told = [one for one in letters(server) if one["request_id"] in ids]
+    assert {one["document"]["request_payload"] for one in told} == {'{"s": 2}'}
+    assert sorted(one["request_id"] for one in told) == sorted(ids[1:])

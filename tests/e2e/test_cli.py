@@ -178,6 +178,39 @@ def test_wrong_names_are_explained(shell, tmp_path, name):
     assert f"Did you mean '{name}'?" in shell.errors
 
 
+def test_settings_of_asynchronous_requests_are_set_one_by_one_shown_and_removed(shell, tmp_path, name):
+    (tmp_path / "index.py").write_text("def handler(event, context):\n    return event\n")
+    shell("deploy", "--name", name, "--runtime", "Python3.10", "--code", str(tmp_path))
+    shell("version", "publish", name, "--name", "v1")
+
+    def settings(*words):
+        found = json.loads(shell("async", "config", *words, "-o", "json"))
+        told = {key: json.loads(one["param"]) for key, one in found["destination_config"].items()}
+        return found["max_async_retry_attempts"], found["max_async_event_age_in_seconds"], told
+
+    shell("async", "config", "show", name, code=5)
+    assert settings("set", name, "--retries", "3") == (3, 3600, {})
+    bucket = {"bucket": "failures", "prefix": "of/orders", "expires": 30}
+    assert settings("set", name, "--on-failure", "obs:failures/of/orders?expires=30") == (
+        3,
+        3600,
+        {"on_failure": bucket},
+    )
+    _, _, told = settings("set", name, "--on-success", f"fn:{name}:v1", "--max-age", "60", "--status-log")
+    assert told["on_success"]["func_urn"].endswith(f":function:default:{name}:v1")
+    assert told["on_failure"] == bucket
+    assert settings("set", name, "--on-success", "none", "--on-failure", "dis:orders") == (
+        3, 60, {"on_failure": {"stream_name": "orders"}},
+    )  # fmt: skip
+    assert settings("show", name) == settings("set", name)
+    shell("async", "config", "show", f"{name}:v1", code=5)
+    shell("async", "config", "remove", name)
+    shell("async", "config", "show", name, code=5)
+    for wrong in ("ftp:x", "fn:", "obs:b?expires=x"):
+        shell("async", "config", "set", name, "--on-failure", wrong, code=2)
+        assert "Write fn:NAME" in shell.errors
+
+
 def test_async_requests_are_listed_shown_cancelled_and_replayed(shell, tmp_path, name):
     (tmp_path / "index.py").write_text(
         "import time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return event['missing']\n"

@@ -20,7 +20,7 @@ from funclet.store.queue_protocol import NewDeadLetter, NewDelivery, QueuedReque
 EMPTY_EVENT = b"{}"
 # Of the status log (async.md 5.4): the largest is the state of now.
 _SEQUENCE = {"WAIT": 10, "RUNNING": 20, "SUCCESS": 30, "FAIL": 31, "DISCARD": 32}
-_PER_ATTEMPT = 100
+_PER_TRY = 100
 
 
 class FunctionGone(Exception):
@@ -111,7 +111,7 @@ class Attempts:
         if request.submission.depth > self._options.max_chain_depth:
             return retry.looped(self._options.max_chain_depth)
         if self._steady.now() > request.queued_at + self._policy(target).max_age_s:
-            return retry.too_old(attempts=request.attempts)
+            return retry.too_old(attempts=request.attempts, code=request.error_code, message=request.error_message)
         return None
 
     async def run(self, request: QueuedRequest, target: Target) -> Result:
@@ -152,18 +152,19 @@ class Attempts:
         """
         decision, now = result.decision, self._clock.now()
         attempts = request.attempts + (1 if result.has_run else 0)
+        tries = request.attempts + request.refusals
         if isinstance(decision, Again):
             return Settlement(
                 request=request,
                 status="WAIT",
                 at=now,
                 attempts=attempts,
-                refusals=0 if decision.counts else request.refusals + 1,
+                refusals=request.refusals + (0 if decision.counts else 1),
                 started_at=started_at,
                 due_at=decision.at,
                 error_code=decision.code,
                 error_message=decision.message,
-                status_lines=status_lines(request, "WAIT", config, at=now, attempt=attempts, error=decision),
+                status_lines=status_lines(request, "WAIT", config, at=now, tries=tries + 1, error=decision),
             )
         status = "SUCCESS" if isinstance(decision, Done) else decision.status
         delivery, letter = _notification(request, decision, config, executions=attempts, now=now)
@@ -177,7 +178,7 @@ class Attempts:
             error_message="" if isinstance(decision, Done) else decision.message,
             delivery=delivery,
             dead_letter=letter,
-            status_lines=status_lines(request, status, config, at=now, attempt=max(0, attempts - 1), error=decision),
+            status_lines=status_lines(request, status, config, at=now, tries=tries, error=decision),
             keeps_record=self._options.keeps_all_records or (config is not None and config.has_status_log),
         )
 
@@ -195,12 +196,12 @@ def status_lines(
     config: AsyncConfig | None,
     *,
     at: float,
-    attempt: int,
+    tries: int,
     error: Decision | None = None,
 ) -> tuple[str, ...]:
     """Return the line of the status log for a change of state; none if the version has no such log.
 
-    `attempt` counts from 0, and with every repetition the numbers of the states grow.
+    `tries` is how often it was tried before, those times included when nothing ran: so the numbers of the states grow.
     """
     if config is None or not config.has_status_log:
         return ()
@@ -208,7 +209,7 @@ def status_lines(
     line = {
         "function_urn": request.submission.urn,
         "request_id": request.submission.request_id,
-        "seq_status": _SEQUENCE[status] + _PER_ATTEMPT * attempt,
+        "seq_status": _SEQUENCE[status] + _PER_TRY * tries,
         "operation_timestamp": int(at * 1000),
         "error_code": int(failure.code) if failure else 0,
         "error_message": failure.message if failure else "",

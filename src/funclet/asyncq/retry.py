@@ -64,6 +64,14 @@ class Condition(StrEnum):
     LOOP = "LoopDetected"
 
 
+# What a notification says of a request that has run and is too old to run again, by the code of its last error.
+_LAST_ERRORS = {
+    CODE_OVERLOAD: (Condition.THROTTLED, 429),
+    CODE_PLATFORM: (Condition.SYSTEM, 500),
+    InnerCode.TIMEOUT: (Condition.UNHANDLED, 504),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The function returned."""
@@ -114,7 +122,7 @@ def decide(
     Args:
         outcome: of this attempt.
         attempt: 1 for the first run; refused attempts are not counted.
-        refusals: how many times in a row the platform could not run it, this time included.
+        refusals: how many times the platform could not run it, this time included.
         accepted_at: when the request was accepted, seconds since the epoch.
         now: seconds since the epoch.
         policy: of the function.
@@ -173,13 +181,13 @@ def too_old(*, attempts: int, code: int = 0, message: str = "") -> Drop:
         message: of the last error.
     """
     if attempts:
-        text = message or AGE_TEXT
+        condition, http_status = _LAST_ERRORS.get(code, (Condition.UNHANDLED, 500))
         return Drop(
             status="FAIL",
             code=code or CODE_GONE,
-            message=text,
-            condition=Condition.UNHANDLED,
-            http_status=500,
+            message=message or AGE_TEXT,
+            condition=condition,
+            http_status=http_status,
             function_error=AGE_TEXT,
         )
     return Drop(

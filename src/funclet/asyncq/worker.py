@@ -18,9 +18,10 @@ from functools import partial
 from funclet.asyncq import retry
 from funclet.asyncq.attempt import Attempts, FunctionGone, Result, Target, status_lines
 from funclet.asyncq.counters import LaneGauges
+from funclet.asyncq.gone import end_with_letters
 from funclet.asyncq.lanes import MAX_PER_LANE, MAX_READY_BYTES, Lane, Rounds
 from funclet.asyncq.queue import STORE_RETRY_S, AsyncQueue
-from funclet.asyncq.retry import Again
+from funclet.asyncq.retry import Again, Done
 from funclet.base.clock import Clock
 from funclet.base.tasks import TaskOwner
 from funclet.model.errors import ModelError
@@ -77,6 +78,8 @@ class Worker:
         self._ready = 0
         self._refused_ids: set[int] = set()
         """Rows that were cancelled while they waited, as long as somebody may still find them."""
+        self._cancelling: set[int] = set()
+        """Those of which that is not written yet."""
         self._alarms: list[tuple[float, int, Lane]] = []
         self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -131,14 +134,14 @@ class Worker:
     async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
         """End a request that waits or runs; False if there is none. It is not tried again.
 
-        With `force` the instance is ended at once, and every other request that it runs ends with it.
+        With `force` the instance is ended at once, and every other request that has begun in it ends with it.
         Otherwise it has a few seconds. This returns when the request has ended, or after those seconds.
         """
         run = self._running.get(request_id)
         if run is not None and run.lane.function_id == function_id:
             await self._cancel_run(run, force=force)
             return True
-        return await self._cancel_waiting(function_id, request_id)
+        return await self._cancel_waiting(function_id, request_id, force=force)
 
     async def heed(self, project_id: str, package: str, name: str) -> None:
         """Look at a function again that has changed: it is enabled, has another maximum, or is gone."""
@@ -172,6 +175,10 @@ class Worker:
             if not run.is_cancelled:
                 raise
             target, result = run.target, Result(decision=retry.cancelled(has_run=True), has_run=run.is_invoked)
+        else:
+            if run.is_cancelled and not isinstance(result.decision, Done):
+                # However it came to its end: it is not tried again.
+                result = Result(decision=retry.cancelled(has_run=True), has_run=run.is_invoked)
         finally:
             self._running.pop(request.submission.request_id, None)
             lane.running -= 1
@@ -211,7 +218,9 @@ class Worker:
         maximum = settings.max_instances * settings.concurrent_num
         run.lane.limit = min(maximum, MAX_PER_LANE) if maximum > 0 else MAX_PER_LANE
         run.is_invoked = True
-        lines = status_lines(request, "RUNNING", target.config, at=self._clock.now(), attempt=request.attempts)
+        lines = status_lines(
+            request, "RUNNING", target.config, at=self._clock.now(), tries=request.attempts + request.refusals
+        )
         if lines:
             self._log_status(request, lines)
         return target, await self._attempts.run(request, target)
@@ -246,7 +255,7 @@ class Worker:
         request = QueuedRequest(submission_id=0, submission=submission, queued_at=submission.accepted_at)
         target = await self._target_if_any(request)
         if target is not None:
-            lines = status_lines(request, "WAIT", target.config, at=submission.accepted_at, attempt=0)
+            lines = status_lines(request, "WAIT", target.config, at=submission.accepted_at, tries=0)
             if lines:
                 self._log_status(request, lines)
 
@@ -311,16 +320,17 @@ class Worker:
         request = lane.take()
         self._ready -= 1
         if request.submission_id in self._refused_ids:
-            self._refused_ids.discard(request.submission_id)
             lane.running -= 1
-            lane.held.discard(request.submission_id)
+            if request.submission_id not in self._cancelling:
+                self._let_go(lane, request.submission_id)
             return
         run = _Run(request, lane)
         self._running[request.submission.request_id] = run
         run.task = self._runs.start(self.run_one(run), name=f"run {request.submission.request_id}")
 
     def _settled(self, lane: Lane, request: QueuedRequest, due_at: float | None) -> None:
-        lane.held.discard(request.submission_id)
+        if request.submission_id not in self._refused_ids:
+            lane.held.discard(request.submission_id)
         if due_at is not None:
             lane.next_due = min(lane.next_due, due_at)
             self._alarm(lane, due_at)
@@ -394,21 +404,19 @@ class Worker:
             task.cancel()
         await asyncio.wait((task,), timeout=COOPERATIVE_S + 1)
 
-    async def _cancel_waiting(self, function_id: str, request_id: str) -> bool:
+    async def _cancel_waiting(self, function_id: str, request_id: str, *, force: bool) -> bool:
         request = await self._store.read(lambda tx: tx.queue.find_waiting(function_id, request_id))
         if request is None:
             return False
         run = self._running.get(request_id)
         if run is not None:
             # It began while the database was asked.
-            await self._cancel_run(run, force=True)
+            await self._cancel_run(run, force=force)
             return True
-        lane = self._lane(function_id, request.submission.project_id)
-        is_ready = any(one.submission_id == request.submission_id for one in lane.ready)
-        if is_ready:
-            self._refused_ids.add(request.submission_id)
+        lane, number = self._lane(function_id, request.submission.project_id), request.submission_id
         # Held: whoever reads the database now leaves it out.
-        lane.held.add(request.submission_id)
+        for numbers in (self._refused_ids, self._cancelling, lane.held):
+            numbers.add(number)
         target = await self._target_if_any(request)
         result = Result(decision=retry.cancelled(has_run=False), has_run=False)
         settlement = self._attempts.settlement(
@@ -417,10 +425,15 @@ class Worker:
         try:
             await self._queue.settle(settlement)
         finally:
-            if not is_ready:
-                lane.held.discard(request.submission_id)
+            self._cancelling.discard(number)
+            if not any(one.submission_id == number for one in lane.ready):
+                self._let_go(lane, number)
             self._offer(lane)
         return True
+
+    def _let_go(self, lane: Lane, number: int) -> None:
+        self._refused_ids.discard(number)
+        lane.held.discard(number)
 
     async def _target_if_any(self, request: QueuedRequest) -> Target | None:
         try:
@@ -429,7 +442,10 @@ class Worker:
             return None
 
     async def _discard_all(self, function_id: str, project_id: str, message: str) -> None:
+        held = self._running_rows(function_id)
         try:
+            with contextlib.suppress(StoreUnavailable):  # then they end without
+                await end_with_letters(self._store, self._queue, self._attempts, function_id, message, held)
             while True:
                 step = partial(self._discard_step, function_id, message)
                 count, size = await self._repeated(step)
@@ -441,21 +457,24 @@ class Worker:
             self._purging.discard(function_id)
 
     async def _discard_step(self, function_id: str, message: str) -> tuple[int, int]:
-        now = self._clock.now()
+        now, held, code = self._clock.now(), self._running_rows(function_id), retry.CODE_GONE
         return await self._store.write(
             lambda tx: tx.queue.discard(
-                function_id, limit=DISCARD_STEP, at=now, error_code=retry.CODE_GONE, error_message=message
+                function_id, limit=DISCARD_STEP, held=held, at=now, error_code=code, error_message=message
             )
         )
+
+    def _running_rows(self, function_id: str) -> frozenset[int]:
+        """Return the rows of a function that come to an end of their own."""
+        runs = [run for run in self._running.values() if run.lane.function_id == function_id]
+        return frozenset(run.request.submission_id for run in runs)
 
     async def _repeated(self, step: Callable[[], Awaitable[tuple[int, int]]]) -> tuple[int, int]:
         while True:
             try:
-                found = await step()
+                return await step()
             except StoreUnavailable:
                 await self._clock.sleep(STORE_RETRY_S)
-            else:
-                return found
 
     async def _clean(self) -> None:
         """Forget what is old, from time to time."""

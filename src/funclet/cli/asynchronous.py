@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from funclet.cli import render, session
+from funclet.cli import async_config, render, session
 from funclet.cli.frame import ExitCode, Failure, FgsGroup, confirm, note, say
 from funclet.cli.session import Address, Session
 from funclet.client import ApiError, segment
@@ -138,5 +138,5 @@ def deliveries(talk: Session, request_id: str) -> list[Document]:
         return []
 
 
-for _command in (list_, show, cancel, dead_letters, replay, purge):
+for _command in (list_, show, cancel, dead_letters, replay, purge, async_config.config):
     asynchronous.add_command(_command)

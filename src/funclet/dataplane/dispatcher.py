@@ -21,6 +21,7 @@ from funclet.dataplane.capacity import Capacity
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.endings import EndedWithAnother, NotStarted
 from funclet.dataplane.eviction import keep_value
+from funclet.dataplane.faults import cancelled_wait
 from funclet.dataplane.foresight import Foresight, Key, key_of
 from funclet.dataplane.instance import Credentials, Instance
 from funclet.dataplane.launch import LaunchOptions, sandbox_spec, typical_spec
@@ -31,12 +32,11 @@ from funclet.dataplane.projects import NO_LIMIT, Projects
 from funclet.dataplane.refusals import Refusals
 from funclet.dataplane.sampling import Sampler
 from funclet.dataplane.slots import StartSlots
-from funclet.dataplane.verdicts import OVERLOADED, StartFailed, refused_gpu, with_hint
-from funclet.dataplane.waiter import Given
+from funclet.dataplane.verdicts import OVERLOADED, StartFailed, not_installed, refused_gpu, with_hint
+from funclet.dataplane.waiter import Given, give_up
 from funclet.metrics import PLATFORM_FAILED, FunctionCounters, Metrics
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import (
-    FailureKind,
     FunctionFailed,
     InnerCode,
     Invocation,
@@ -252,6 +252,8 @@ class Dispatcher:
                     if instance.holds(request_id):
                         self._tasks.start(instance.cancel(request_id, force=force), name="cancel request")
                         return True
+                if give_up(entry.pool.waiters, request_id, cancelled_wait(entry.version)):
+                    return True
         return False
 
     def versions(self) -> Sequence[FunctionVersion]:
@@ -286,21 +288,8 @@ class Dispatcher:
         return replace(failed, report=report)
 
     def _not_installed(self, invocation: Invocation) -> FunctionFailed:
-        version = invocation.version
-        self._metrics.failed(version, InnerCode.INSTANCE_INIT)
-        text = f"function initialization failed: runtime {version.settings.runtime} is not installed on this host"
-        report = Report(
-            function_id=version.function_id,
-            version=version.version,
-            request_id=invocation.request_id,
-            at=self._clock.now(),
-            code=InnerCode.INSTANCE_INIT,
-            log_tags=version.settings.log_tags,
-        )
-        self._record(report)
-        return FunctionFailed(
-            kind=FailureKind.INIT, code=InnerCode.INSTANCE_INIT, body=text.encode(), is_json=False, report=report
-        )
+        self._metrics.failed(invocation.version, InnerCode.INSTANCE_INIT)
+        return self._recorded_start(invocation, not_installed(invocation.version))
 
     def _entry_for(self, invocation: Invocation) -> _Versioned | None:
         """Return the pool of this version and size; a newer revision retires the pool of the older one.
@@ -493,7 +482,7 @@ class Dispatcher:
 
 async def _acquire(pool: Pool, invocation: Invocation) -> Given | PlatformFailed:
     try:
-        return await pool.acquire()
+        return await pool.acquire(invocation.request_id)
     except StartFailed as failure:
         log.exception("an instance could not be started: urn=%s", invocation.version.urn)
         return PlatformFailed(reason=f"The function could not be started: {failure}")

@@ -6,4 +6,4 @@ class NotStarted(Exception):
 
 
 class EndedWithAnother(Exception):
-    """The instance was ended for another request that was cancelled; nothing is known of this one."""
+    """The instance was ended for another request that was cancelled without force; nothing is known of this one."""

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from funclet.model.invocation import MAX_SYNC_BODY_BYTES, FailureKind, InnerCode
+from funclet.model.function import FunctionVersion
+from funclet.model.invocation import (
+    CANCELLED_TEXT,
+    MAX_SYNC_BODY_BYTES,
+    FailureKind,
+    FunctionFailed,
+    InnerCode,
+    Report,
+)
 from funclet.runtimes.frames import Answer
 from funclet.sandbox.protocol import MountFailed
 
@@ -43,6 +51,25 @@ def mount_fault(error: MountFailed) -> Fault:
     return Fault(FailureKind.LOAD, InnerCode.MOUNT, text.encode())
 
 
+def start_timeout(phase: str, deadline_s: float) -> Fault:
+    """Return the failure of a start whose phase `load` or `initialize` has taken longer than `deadline_s` seconds."""
+    what = "runtime" if phase == "load" else "function"
+    text = f"{what} initialization timed out after {deadline_s:g}s"
+    return Fault(FailureKind.INIT, InnerCode.INIT_TIMEOUT, text.encode())
+
+
+def cancelled_wait(version: FunctionVersion) -> FunctionFailed:
+    """Return the end of a request that was cancelled before there was an instance for it."""
+    report = Report(function_id=version.function_id, version=version.version, code=InnerCode.CANCELLED)
+    return FunctionFailed(
+        kind=FailureKind.CANCELLED,
+        code=InnerCode.CANCELLED,
+        body=CANCELLED_TEXT.encode(),
+        is_json=False,
+        report=report,
+    )
+
+
 def fault_of(answer: Answer) -> Fault | None:
     """Return what an answer of the runtime says went wrong; None if nothing."""
     if len(answer.body) > MAX_SYNC_BODY_BYTES:
@@ -52,10 +79,3 @@ def fault_of(answer: Answer) -> Fault | None:
         return None
     kind = _KINDS.get(answer.code, FailureKind.HANDLER)
     return Fault(kind, answer.code, answer.body, answer.is_json, answer.is_handled)
-
-
-def start_timeout(phase: str, deadline_s: float) -> Fault:
-    """Return what went wrong when a phase of a start took longer than `deadline_s` seconds."""
-    what = "runtime" if phase == "load" else "function"
-    text = f"{what} initialization timed out after {deadline_s:g}s"
-    return Fault(FailureKind.INIT, InnerCode.INIT_TIMEOUT, text.encode())

@@ -108,7 +108,8 @@ class Instance:
         self._start_log, self._init_ms, self._is_frozen = b"", 0.0, False
         self._is_spent = False
         """Whether it must serve nobody but those who are in it already."""
-        self._cancelled: set[str] = set()
+        self._cancelled: dict[str, bool] = {}
+        """Requests that were cancelled, and whether with force."""
         self._load_id = new_uuid()
         """Request id of the frames that make a runtime that of this function."""
         self._load_deadline_s = max(MIN_LOAD_DEADLINE_S, version.settings.initializer_timeout_s)
@@ -174,7 +175,7 @@ class Instance:
         Raises:
             NotStarted: the instance ended with an earlier request, and this one had not begun.
                 Never for the first request of an instance: that one fails.
-            EndedWithAnother: another request was cancelled, and this one may have begun.
+            EndedWithAnother: another request was cancelled without force, and this one may have begun.
         """
         is_cold = self.served == 0 and not self.is_ahead
         self.served += 1
@@ -252,14 +253,19 @@ class Instance:
         return self._connection is not None and self._connection.holds(request_id)
 
     async def cancel(self, request_id: str, *, force: bool) -> None:
-        """End a request, and itself: at once, or when it was asked to and some seconds have passed.
+        """End a request and itself: with `force` at once, otherwise when it was asked to and some seconds have passed.
 
-        A request behind the one that runs ends when its turn comes: the other one shall come to its own end.
+        Force takes all with it that has begun; what waits inside is run elsewhere. Without, a request behind the one
+        that runs ends when its turn comes: the other one shall come to its own end.
         """
-        self._cancelled.add(request_id)
-        self._is_spent = True
-        if self._connection is not None and self._connection.runs(request_id):
-            await self._sandbox.stop(grace_s=0.0 if force else CANCEL_GRACE_S)
+        if not self.holds(request_id):
+            return
+        self._cancelled[request_id], self._is_spent = force, True
+        if force:
+            # Nothing more begins from now on; who waits for the answer that ran ends the process.
+            self._abandon()
+        elif self._connection is not None and self._connection.runs(request_id):
+            await self._sandbox.stop(grace_s=CANCEL_GRACE_S)
 
     def spend(self) -> None:
         """Have it serve nobody any more but who is in it already."""
@@ -386,11 +392,12 @@ class Instance:
         except TimeoutError:
             return Fault(FailureKind.TIMEOUT, InnerCode.TIMEOUT, self._timeout_text(timeout_s))
         except RuntimeGone as gone:
-            # Where nobody was served before, the next instance would most likely end in the same way.
-            if not gone.has_begun and self.served > 1:
-                raise NotStarted from gone
-            if self._cancelled and invocation.request_id not in self._cancelled:
-                raise EndedWithAnother from gone
+            if invocation.request_id not in self._cancelled:
+                # Where nobody was served before, the next instance would most likely end in the same way.
+                if not gone.has_begun and self.served > 1:
+                    raise NotStarted from gone
+                if self._cancelled and not any(self._cancelled.values()):
+                    raise EndedWithAnother from gone
             return await self._fault_of_exit()
         finally:
             self._pace.leave()

@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from funclet.base.clock import Clock
@@ -124,8 +124,8 @@ class Pool:
             self._most_in_flight = self.in_flight
         return instance
 
-    async def acquire(self) -> Given:
-        """Wait for an instance; return it reserved, or why there is none.
+    async def acquire(self, request_id: str = "") -> Given:
+        """Wait for an instance; return it reserved, or why there is none. `request_id` tells who waits.
 
         Raises:
             StartFailed: the platform could not start one.
@@ -136,7 +136,7 @@ class Pool:
         if refused is not None:
             await self.refusals.pause()
             return refused
-        return await self._wait()
+        return await self._wait(request_id)
 
     def release(self, instance: Instance, *, run_s: float | None = None) -> None:
         """Give back an instance that was acquired; one that cannot serve again is stopped.
@@ -288,9 +288,9 @@ class Pool:
         return tuple(self._busy)
 
     @property
-    def has_waiters(self) -> bool:
-        """Whether requests wait for an instance."""
-        return bool(self._waiters)
+    def waiters(self) -> Collection[Waiter]:
+        """The requests that wait for an instance, first come first."""
+        return self._waiters
 
     @property
     def statistics(self) -> PoolStatistics:
@@ -344,8 +344,8 @@ class Pool:
         """Stop an idle instance of another size, for its place; False if there is none."""
         return any(sibling.give_up_idle() for sibling in self.siblings())
 
-    async def _wait(self) -> Given:
-        waiter = Waiter(PromptFuture[Given](), self.clock.monotonic())
+    async def _wait(self, request_id: str) -> Given:
+        waiter = Waiter(PromptFuture[Given](), self.clock.monotonic(), request_id)
         # Whoever can have an instance of its own waits for it: the start has deadlines of its own.
         has_deadline = self._is_full() or self.project.is_full(len(self._waiters) - self._starting)
         self._waiters.append(waiter)
@@ -459,7 +459,7 @@ class Pool:
                     return
         if instance.load:
             return
-        wanting = next((sibling for sibling in self.siblings() if sibling.has_waiters), None)
+        wanting = next((sibling for sibling in self.siblings() if sibling.waiters), None)
         if self.is_retired or (wanting is not None and not instance.is_reserved):
             self._stop(instance)
         else:

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from funclet.model.function import FunctionVersion
-from funclet.model.invocation import FunctionFailed, Refused
+from funclet.model.invocation import FailureKind, FunctionFailed, InnerCode, Refused, Report
 
 OVERLOADED = Refused(reason="Your request has been controlled by overload sdk, please retry later")
 NO_ROOM = Refused(reason="Too many requests wait for instances of this function", is_overload=True)
@@ -19,6 +19,20 @@ def refused_gpu(version: FunctionVersion) -> Refused | None:
     if not (version.settings.echoed.get("gpu_memory") or version.settings.echoed.get("gpu_type")):
         return None
     return Refused(reason="no GPU available on this node", retry_after_s=None, is_overload=True)
+
+
+def not_installed(version: FunctionVersion) -> FunctionFailed:
+    """Return the end of a request to a function whose runtime is not on this host."""
+    text = f"function initialization failed: runtime {version.settings.runtime} is not installed on this host"
+    report = Report(
+        function_id=version.function_id,
+        version=version.version,
+        code=InnerCode.INSTANCE_INIT,
+        log_tags=version.settings.log_tags,
+    )
+    return FunctionFailed(
+        kind=FailureKind.INIT, code=InnerCode.INSTANCE_INIT, body=text.encode(), is_json=False, report=report
+    )
 
 
 def with_hint(failure: FunctionFailed, hint: str) -> FunctionFailed:

@@ -162,9 +162,10 @@ class Invoker(Protocol):
         ...
 
     async def cancel(self, function_id: str, request_id: str, *, force: bool) -> bool:
-        """End the instance that runs a request, whose outcome is then `CANCELLED`; False if none runs it.
+        """End the instance that runs a request, or its wait for one, and tell whether there was any: it is `CANCELLED`.
 
-        All requests in that instance end so. Without `force` the runtime is asked first, and has a few seconds.
+        With `force` all requests that have begun in that instance end so, at once. Without, the runtime is asked first
+        and has a few seconds. What waits inside and has not begun is run in another instance.
         """
         ...
 

@@ -19,6 +19,8 @@ from funclet.model.function import FunctionVersion
 from funclet.model.identity import Principal
 from funclet.model.invocation import InvocationRecord, Submission, Submitter
 from funclet.model.urn import LATEST, Urn
+from funclet.services import bucket_loops, destination_rights
+from funclet.services.destination_rights import May
 from funclet.services.functions import require_version
 from funclet.services.invocations import require_status
 from funclet.services.record_pages import RecordPages
@@ -92,22 +94,32 @@ class AsyncService:
         self._queue_time = queue_time
         self._pages = RecordPages(store, clock)
 
-    async def configure(self, principal: Principal, urn: str, new: NewAsyncConfig) -> tuple[AsyncConfig, bool]:
+    async def configure(
+        self, principal: Principal, urn: str, new: NewAsyncConfig, may: May
+    ) -> tuple[AsyncConfig, bool]:
         """Create or replace the settings of a version; tell also whether its destinations lead back to it.
 
+        `may` tells what somebody may do; destinations that stay as they are need nothing.
+
         Raises:
-            ModelError: FSS.1309, FSS.1051 or FSS.1052 for the urn; FSS.0400 for an alias or a wrong destination.
+            ModelError: FSS.1309, FSS.1051 or FSS.1052 for the urn; FSS.0400 for an alias, a wrong destination, or
+                one whose objects start the function again; FSS.0403 for one that neither the caller nor the agency of
+                the function may send to.
         """
         place = self._parse(principal, urn)
         if place.alias:
             raise ModelError("FSS.0400", "Asynchronous settings belong to a version; an alias cannot have them.")
-        for destination in (new.on_success, new.on_failure):
-            if destination is not None:
-                self._deliverer.check(Destination(kind=destination.kind, param=destination.members))
+        destinations = [one for one in (new.on_success, new.on_failure) if one is not None]
+        for destination in destinations:
+            self._deliverer.check(Destination(kind=destination.kind, param=destination.members))
 
         def work(tx: Tx) -> tuple[AsyncConfig, bool]:
             version = require_version(tx, place)
             old = tx.async_configs.get(version.function_id, version.version)
+            known = (old.on_success, old.on_failure) if old is not None else ()
+            added = [one for one in destinations if one not in known]
+            destination_rights.check(tx, version, added, principal, may, now=self._clock.now())
+            bucket_loops.check(tx, version, destinations)
             config = self._config(version, new, old)
             tx.async_configs.put(version.function_id, version.version, config)
             return config, self._leads_back(tx, version, config)

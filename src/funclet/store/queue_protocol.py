@@ -43,8 +43,11 @@ class QueuedRequest(Struct, frozen=True, kw_only=True, gc=False):
     attempts: int = 0
     """Runs that have ended."""
     refusals: int = 0
-    """Attempts in a row that the platform could not begin."""
+    """Attempts that the platform could not begin."""
     started_at: float | None = None
+    error_code: int = 0
+    """Of the last attempt; 0 if there was none."""
+    error_message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,9 +258,9 @@ class Queue(Protocol):
         ...
 
     def discard(
-        self, function_id: str, *, limit: int, at: float, error_code: int, error_message: str
+        self, function_id: str, *, limit: int, held: Collection[int], at: float, error_code: int, error_message: str
     ) -> tuple[int, int]:
-        """End up to `limit` waiting rows of a function as `DISCARD`. Repeat until there are none.
+        """End up to `limit` waiting rows of a function as `DISCARD`, none of `held`. Repeat until there are none.
 
         Return how many, and the bytes of their events.
         """

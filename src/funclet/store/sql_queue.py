@@ -184,10 +184,11 @@ class SqlQueue:
         return [(row[0], row[1]) for row in self._session.all("find_children", request_id=parent_request_id)]
 
     def discard(
-        self, function_id: str, *, limit: int, at: float, error_code: int, error_message: str
+        self, function_id: str, *, limit: int, held: Collection[int], at: float, error_code: int, error_message: str
     ) -> tuple[int, int]:
         """End up to `limit` waiting rows of a function as `DISCARD`; return how many, and the bytes of their events."""
-        found = self._session.all("discard_ids", function_id=function_id, limit=limit)
+        rows = self._session.all("discard_ids", function_id=function_id, limit=limit + len(held))
+        found = [row for row in rows if row[0] not in held][:limit]
         if found:
             ids = _json([number for number, _ in found])
             error = {"error_code": error_code, "error_message": error_message[:MAX_ERROR_MESSAGE_LENGTH]}
@@ -245,7 +246,7 @@ def _end(one: Settlement) -> tuple[Any, ...]:
 
 def _queued(row: tuple[Any, ...]) -> QueuedRequest:
     number, request_id, project_id, function_id, urn, payload, memory_mib, accepted_at, *rest = row
-    source, root_request_id, parent_request_id, depth, queued_at, attempts, refusals, started_at = rest
+    source, root_request_id, parent_request_id, depth, queued_at, attempts, refusals, started_at, code, message = rest
     submission = Submission(
         request_id=request_id,
         project_id=project_id,
@@ -266,4 +267,6 @@ def _queued(row: tuple[Any, ...]) -> QueuedRequest:
         attempts=attempts,
         refusals=refusals,
         started_at=started_at,
+        error_code=code,
+        error_message=message,
     )

@@ -10,8 +10,9 @@ from msgspec import structs
 
 from funclet.asyncq.attempt import AttemptOptions, Attempts
 from funclet.asyncq.configs import AsyncConfigSource
+from funclet.asyncq.gone import MAX_LETTERS
 from funclet.asyncq.queue import AsyncQueue, QueueLimits
-from funclet.asyncq.worker import Worker
+from funclet.asyncq.worker import MAX_RUNNING, Worker
 from funclet.base.clock import SystemClock
 from funclet.base.ids import new_uuid
 from funclet.catalog import Catalog
@@ -19,7 +20,7 @@ from funclet.model.async_config import AsyncConfig, DestinationConfig
 from funclet.model.errors import ModelError
 from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.model.invocation import Completed, FailureKind, FunctionFailed, Refused, Report, Submission
-from funclet.store.queue_protocol import RecordQuery
+from funclet.store.queue_protocol import RecordQuery, Settlement
 from funclet.store.sqlite import SqliteStore
 
 VERSION = FunctionVersion(
@@ -56,6 +57,8 @@ class Invoker:
         self.outcomes = list(outcomes)
         self.seen = []
         self.cancelled = []
+        self.finds = False
+        """Whether something runs what is cancelled."""
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -66,7 +69,7 @@ class Invoker:
 
     async def cancel(self, function_id, request_id, *, force):
         self.cancelled.append((request_id, force))
-        return False
+        return self.finds
 
 
 class Lab:
@@ -75,9 +78,10 @@ class Lab:
     def __init__(self, store, invoker, *, clock=None, **limits):
         self.store, self.invoker, clock = store, invoker, clock or SystemClock()
         self.queue = AsyncQueue(store, clock, limits=QueueLimits(**limits))
+        self.catalog = Catalog(store, clock)
         self.configs = AsyncConfigSource(store)
         attempts = Attempts(
-            catalog=Catalog(store, clock),
+            catalog=self.catalog,
             configs=self.configs,
             invoker=invoker,
             clock=clock,
@@ -111,6 +115,22 @@ class Lab:
         return record
 
 
+class StoreThatWaits:
+    """A store whose writes each take one of `permits`, once there are any: a disk that takes its time."""
+
+    def __init__(self, store):
+        self._store = store
+        self.permits = None
+
+    async def write(self, work):
+        if self.permits is not None:
+            await self.permits.acquire()
+        return await self._store.write(work)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
 @contextlib.asynccontextmanager
 async def lab(folder, *outcomes, opens=True, config=None, clock=None, **limits):
     store = SqliteStore.open(folder / "funclet.db")
@@ -119,7 +139,7 @@ async def lab(folder, *outcomes, opens=True, config=None, clock=None, **limits):
     if config is not None:
         record = AsyncConfig(func_urn=str(VERSION.urn), created_at=0.0, modified_at=0.0, **config)
         await store.write(lambda tx: tx.async_configs.put("f-1", "latest", record))
-    subject = Lab(store, Invoker(*outcomes), clock=clock, **limits)
+    subject = Lab(StoreThatWaits(store), Invoker(*outcomes), clock=clock, **limits)
     if opens:
         await subject.worker.open()
     try:
@@ -185,6 +205,38 @@ def test_an_event_over_its_age_is_discarded_without_a_run(tmp_path):
             await subject.status(old.request_id, wanted="DISCARD")
             assert subject.invoker.seen == []
             assert (await subject.letters())[0]["request_context"]["condition"] == "EventAgeExceeded"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("code", "condition", "http_status"),
+    [
+        (4002, "UnhandledInvocationError", 500),
+        (4010, "UnhandledInvocationError", 504),
+        (150_429, "ThrottlingError", 429),
+        (200_500, "SystemError", 500),
+    ],
+)
+def test_an_event_that_ran_and_is_over_its_age_at_its_turn_ends_with_its_last_error(
+    tmp_path, code, condition, http_status
+):
+    async def scenario():
+        async with lab(tmp_path, opens=False, config={"max_age_s": 1, "max_retries": 3}) as subject:
+            old, now = a_submission_now(), SystemClock().now()
+            await subject.store.write(lambda tx: tx.queue.add(old, queued_at=now - 2))
+            row = await subject.store.read(lambda tx: tx.queue.find_waiting("f-1", old.request_id))
+            error = {"error_code": code, "error_message": "the last error"}
+            put_off = Settlement(request=row, status="WAIT", at=now, attempts=1, started_at=now, due_at=now, **error)
+            await subject.store.write(lambda tx: tx.queue.settle_all([put_off]))
+            await subject.worker.open()
+
+            record = await subject.status(old.request_id, wanted="FAIL")
+
+            assert (record.error_code, record.error_message, subject.invoker.seen) == (code, "the last error", [])
+            (document,) = await subject.letters()
+            assert document["request_context"]["condition"] == condition
+            assert document["response_context"]["status_code"] == http_status
 
     asyncio.run(scenario())
 
@@ -316,6 +368,80 @@ def test_a_request_that_waits_for_an_instance_can_be_cancelled(tmp_path):
     asyncio.run(scenario())
 
 
+def test_what_is_cancelled_between_two_attempts_does_not_run_again_however_slow_the_disk_is(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, FAILED, config={"max_retries": 3}) as subject:
+            request_id, _ = await subject.submit(), subject.invoker.gate.clear()
+            await subject.status(request_id, wanted="RUNNING")
+            permits = subject.store.permits = asyncio.Semaphore(0)
+            # The attempt ends, and that it is to be repeated is on its way to the disk.
+            subject.invoker.gate.set()
+            await subject.status(request_id, wanted="WAIT")
+
+            cancelling = asyncio.create_task(subject.worker.cancel("f-1", request_id, force=False))
+            await asyncio.sleep(0.05)
+            permits.release()
+            # Longer than the pause before the next attempt; the end is not written yet.
+            await asyncio.sleep(0.3)
+            assert not cancelling.done()
+            subject.store.permits = None
+            permits.release()
+
+            assert await cancelling
+            record = await subject.record(request_id)
+            assert (record.status, record.error_code, len(subject.invoker.seen)) == ("DISCARD", 4208, 1)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_ready_when_it_is_cancelled_is_not_read_again_before_its_end_is_written(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, config={"max_retries": 3}) as subject:
+            subject.invoker.gate.clear()
+            # As many as may run at once, and one more.
+            ids = [await subject.submit() for _ in range(MAX_RUNNING + 1)]
+            await subject.status(ids[MAX_RUNNING - 1], wanted="RUNNING")
+            permits = subject.store.permits = asyncio.Semaphore(0)
+
+            cancelling = asyncio.create_task(subject.worker.cancel("f-1", ids[-1], force=False))
+            await asyncio.sleep(0.05)
+            subject.invoker.gate.set()
+            await asyncio.sleep(0.2)
+            subject.store.permits = None
+            for _ in range(MAX_RUNNING + 2):
+                permits.release()
+
+            assert await cancelling
+            for request_id in ids[:-1]:
+                await subject.status(request_id, wanted="SUCCESS")
+            assert (await subject.record(ids[-1])).status == "DISCARD"
+            assert ids[-1] not in {one.request_id for one in subject.invoker.seen}
+            assert subject.queue.lengths == {}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("outcome", "status", "code"), [(FAILED, "FAIL", 4208), (COMPLETED, "SUCCESS", 0)])
+def test_a_run_that_was_cancelled_is_not_tried_again_however_it_ends(tmp_path, outcome, status, code):
+    async def scenario():
+        async with lab(tmp_path, outcome, config={"max_retries": 3}) as subject:
+            subject.invoker.gate.clear()
+            subject.invoker.finds = True
+            request_id = await subject.submit()
+            await subject.status(request_id, wanted="RUNNING")
+
+            cancelling = asyncio.create_task(subject.worker.cancel("f-1", request_id, force=False))
+            await asyncio.sleep(0)
+            # The handler was told to end, and comes to an end of its own.
+            subject.invoker.gate.set()
+
+            assert await cancelling
+            record = await subject.status(request_id, wanted=status)
+            assert (record.error_code, len(subject.invoker.seen)) == (code, 1)
+
+    asyncio.run(scenario())
+
+
 def test_a_full_queue_refuses_and_takes_again_when_there_is_room(tmp_path):
     async def scenario():
         async with lab(tmp_path, per_function=2) as subject:
@@ -409,6 +535,40 @@ def test_a_deleted_function_has_all_its_requests_discarded(tmp_path):
             for request_id in (ids[0], ids[-1]):
                 await subject.status(request_id, wanted="DISCARD")
             assert subject.invoker.seen == []
+            _, count = await subject.store.read(lambda tx: tx.deliveries.dead_letters("p", offset=0, limit=1))
+            assert count >= MAX_LETTERS
+            assert not subject.queue.lengths
+
+    asyncio.run(scenario())
+
+
+def event(number):
+    return json.dumps({"n": number}).encode()
+
+
+def test_what_waited_for_a_deleted_function_leaves_its_event_in_a_dead_letter_once(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, config={"max_retries": 3}) as subject:
+            subject.invoker.gate.clear()
+            ids = [await subject.submit(payload=event(n)) for n in range(MAX_RUNNING + 200)]
+            await subject.status(ids[MAX_RUNNING - 1], wanted="RUNNING")
+            await subject.store.write(lambda tx: tx.functions.delete("f-1"))
+            subject.catalog.forget("p", "default", "hello")
+
+            await subject.worker.heed("p", "default", "hello")
+
+            waited = ids[MAX_RUNNING:]
+            for request_id in waited:
+                await subject.status(request_id, wanted="DISCARD")
+            subject.invoker.gate.set()
+            async with asyncio.timeout(10):
+                while subject.queue.lengths:
+                    await asyncio.sleep(0.005)
+            letters, _ = await subject.store.read(lambda tx: tx.deliveries.dead_letters("p", offset=0, limit=500))
+            assert sorted(letter.request_id for letter in letters) == sorted(waited)
+            payloads = {json.loads(letter.document)["request_payload"] for letter in letters}
+            assert payloads == {event(n).decode() for n in range(MAX_RUNNING, MAX_RUNNING + 200)}
+            assert len(subject.invoker.seen) == MAX_RUNNING
 
     asyncio.run(scenario())
 
@@ -444,20 +604,20 @@ def test_a_step_of_the_clock_neither_ends_nor_delays_requests(tmp_path, step_s):
 def test_status_lines_grow_with_every_change(tmp_path):
     async def scenario():
         config = {"max_retries": 1, "has_status_log": True}
-        async with lab(tmp_path, FAILED, config=config) as subject:
+        async with lab(tmp_path, Refused(reason="busy"), FAILED, config=config) as subject:
             request_id = await subject.submit()
             await subject.status(request_id, wanted="SUCCESS")
 
             async with asyncio.timeout(10):
-                while len(lines := await subject.lines(request_id)) < 5:
+                while len(lines := await subject.lines(request_id)) < 7:
                     await asyncio.sleep(0.005)
             lines = sorted(lines, key=lambda line: line["seq_status"])
-            assert [line["seq_status"] for line in lines] == [10, 20, 110, 120, 130]
+            assert [line["seq_status"] for line in lines] == [10, 20, 110, 120, 210, 220, 230]
             assert all(
                 list(line)
                 == ["function_urn", "request_id", "seq_status", "operation_timestamp", "error_code", "error_message"]
                 for line in lines
             )
-            assert [line["error_code"] for line in lines] == [0, 0, 4002, 0, 0]
+            assert [line["error_code"] for line in lines] == [0, 0, 150_429, 0, 4002, 0, 0]
 
     asyncio.run(scenario())

@@ -215,38 +215,92 @@ async def test_when_the_first_is_cancelled_the_one_behind_is_run_elsewhere_once(
         assert len(lab.driver.made) == 2
 
 
+@in_lab
+async def test_when_the_one_behind_is_cancelled_without_force_the_first_comes_to_its_own_end(lab):
+    async with lab.dispatcher(wait_s=5) as subject:
+        await lab.make_short(subject)
+        first, second = await lab.pair(subject, waits=True)
+
+        assert await subject.cancel("f-1", lab.ids["second"], force=False)
+        await asyncio.sleep(0.01)
+        assert not first.done()
+        lab.gates["first"].set()
+
+        assert isinstance(await first, Completed)
+        assert ((await second).kind, (await second).code) == (FailureKind.CANCELLED, 4208)
+        assert isinstance(await lab.call(subject), Completed)
+        assert len(lab.driver.made) == 2
+
+
+@in_lab
+async def test_force_on_the_one_behind_ends_the_first_as_well_and_at_once(lab):
+    async with lab.dispatcher(wait_s=5) as subject:
+        await lab.make_short(subject)
+        pair = await lab.pair(subject)
+
+        assert await subject.cancel("f-1", lab.ids["second"], force=True)
+
+        # The gate of the first is never opened.
+        outcomes = await asyncio.gather(*pair)
+        assert [(one.kind, one.code) for one in outcomes] == [(FailureKind.CANCELLED, 4208)] * 2
+        assert [one.body for one in outcomes] == [b"function invocation canceled"] * 2
+        assert lab.begun == ["first"]
+        assert isinstance(await lab.call(subject), Completed)
+        await until(lambda: subject.statistics()["memory_mib"] == 128)
+
+
 @pytest.mark.parametrize("force", [True, False])
-def test_when_the_one_behind_is_cancelled_the_first_comes_to_its_own_end(force):
+def test_what_may_have_begun_ends_with_the_one_that_force_ends_and_is_else_the_platforms_fault(force):
     async def scenario(lab):
         async with lab.dispatcher(wait_s=5) as subject:
             await lab.make_short(subject)
-            first, second = await lab.pair(subject, waits=True)
+            first, second = await lab.pair(subject, first={"breaks": True})
 
-            assert await subject.cancel("f-1", lab.ids["second"], force=force)
-            await asyncio.sleep(0.01)
-            assert not first.done()
+            # It sends what no runtime may send: it may have begun with anything.
+            subject._all_pools()[0].busy[0]._cancelled[lab.ids["first"]] = force
             lab.gates["first"].set()
 
-            assert isinstance(await first, Completed)
-            assert ((await second).kind, (await second).code) == (FailureKind.CANCELLED, 4208)
-            assert isinstance(await lab.call(subject), Completed)
-            assert len(lab.driver.made) == 2
+            assert (await first).kind is FailureKind.CANCELLED
+            if force:
+                assert (await second).kind is FailureKind.CANCELLED
+            else:
+                assert isinstance(await second, PlatformFailed)
 
     run(scenario(Lab()))
 
 
 @in_lab
-async def test_what_may_have_begun_when_another_one_was_cancelled_is_the_platforms_fault(lab):
+async def test_what_waits_for_an_instance_is_cancelled_at_once_and_never_begins(lab):
+    async with lab.dispatcher(depth=1, wait_s=5) as subject:
+        await lab.call(subject)
+        lab.begun.clear()
+        first, second = await lab.pair(subject)
+
+        assert await subject.cancel("f-1", lab.ids["second"], force=False)
+
+        assert ((await second).kind, (await second).code) == (FailureKind.CANCELLED, 4208)
+        assert not first.done()
+        lab.gates["first"].set()
+        assert isinstance(await first, Completed)
+        assert isinstance(await lab.call(subject, "third"), Completed)
+        assert lab.begun == ["first", "third"]
+        assert not await subject.cancel("f-1", lab.ids["second"], force=False)
+
+
+@in_lab
+async def test_a_request_that_has_just_ended_takes_nobody_with_it(lab):
     async with lab.dispatcher(wait_s=5) as subject:
         await lab.make_short(subject)
-        first, second = await lab.pair(subject, first={"breaks": True})
-
-        # It has sent what no runtime may send: it may have begun with anything.
+        first, second = await lab.pair(subject, waits=True)
+        instance = subject._all_pools()[0].busy[0]
         lab.gates["first"].set()
-        await subject.cancel("f-1", lab.ids["first"], force=True)
+        await first
 
-        assert (await first).kind is FailureKind.CANCELLED
-        assert isinstance(await second, PlatformFailed)
+        await instance.cancel(lab.ids["first"], force=True)
+        lab.gates["second"].set()
+
+        assert isinstance(await second, Completed)
+        assert instance.is_usable
 
 
 @in_lab

@@ -95,7 +95,12 @@ async def put_config(call: Call) -> Response:
         has_status_log=bool(fields.enable_async_status_log),
         status_log=(_name(names[0]), _name(names[1]), _name(names[2]), _name(names[3])),
     )
-    config, has_cycle = await _service(call).configure(call.principal, call.parameters["function_urn"], new)
+    config, has_cycle = await _service(call).configure(
+        call.principal,
+        call.parameters["function_urn"],
+        new,
+        lambda who, action, name: call.gate.may(call.request, who, action, name),
+    )
     headers = {}
     if has_cycle:
         log.warning("destination_cycle urn=%s", config.func_urn)

@@ -42,7 +42,8 @@ LIMIT :limit;
 -- name: queued_requests
 -- The rows of `due_ids` that were chosen.
 SELECT s.submission_id, s.request_id, s.project_id, s.function_id, s.urn, p.payload, s.memory_mib, s.accepted_at,
-    s.source, s.root_request_id, s.parent_request_id, s.depth, s.queued_at, s.attempts, s.refusals, s.started_at
+    s.source, s.root_request_id, s.parent_request_id, s.depth, s.queued_at, s.attempts, s.refusals, s.started_at,
+    s.error_code, s.error_message
 FROM json_each(:ids) AS wanted
 JOIN submission AS s ON s.submission_id = wanted.value
 JOIN submission_payload AS p ON p.submission_id = s.submission_id
@@ -51,7 +52,8 @@ ORDER BY s.due_at, s.submission_id;
 -- name: waiting_request
 -- For a cancellation.
 SELECT s.submission_id, s.request_id, s.project_id, s.function_id, s.urn, p.payload, s.memory_mib, s.accepted_at,
-    s.source, s.root_request_id, s.parent_request_id, s.depth, s.queued_at, s.attempts, s.refusals, s.started_at
+    s.source, s.root_request_id, s.parent_request_id, s.depth, s.queued_at, s.attempts, s.refusals, s.started_at,
+    s.error_code, s.error_message
 FROM submission AS s
 JOIN submission_payload AS p ON p.submission_id = s.submission_id
 WHERE s.request_id = :request_id AND s.function_id = :function_id AND s.status = 'WAIT';
