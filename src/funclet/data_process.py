@@ -223,7 +223,8 @@ class DataProcess:
             except ModelError as error:
                 return from_error(error, path=request.raw_path, request_id=new_uuid())
 
-        await HttpSide(self._stop, self._settings, listeners).open(stack, parts, head, handle, api, outside.vault)
+        http = HttpSide(self._stop, self._settings, listeners)
+        await http.open(stack, parts, head, handle, api, outside.vault, head)
 
 
 async def _read_number(descriptor: int) -> int | None:

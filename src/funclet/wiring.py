@@ -41,6 +41,7 @@ from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.host import host_memory_mib, max_connections_of
 from funclet.metrics import Metrics, Values
+from funclet.model.audit import Journal
 from funclet.model.inventory import Inventory
 from funclet.model.invocation import Node, Report, Submitter
 from funclet.model.reserved import Instances
@@ -187,7 +188,14 @@ class HttpSide:
         self._listeners = listeners
 
     async def open(
-        self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api, vault: Vault
+        self,
+        stack: AsyncExitStack,
+        parts: Parts,
+        submitter: Submitter,
+        handle: Handler,
+        api: Api,
+        vault: Vault,
+        journal: Journal,
     ) -> None:
         """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
         gateway = Gateway(
@@ -201,6 +209,7 @@ class HttpSide:
             clock=parts.clock,
             gateway_url=self._listeners.gateway_url,
             may_invoke=parts.gate.may_invoke,
+            journal=journal,
         )
         gateway_front = Front(
             gateway.handle,

@@ -228,6 +228,8 @@ def test_a_trigger_with_iam_is_for_those_who_may_invoke_its_function(fgs, home_s
 
     assert [answer.status for answer in answers] == [403, 200]
     assert json.loads(answers[0].body)["error_code"] == "APIG.0302"
+    denied = json.loads(fgs.must("audit", "--outcome", "denied", "--operation", "CallApi", "-o", "json"))
+    assert [(one["user"]["name"], one["error_code"]) for one in denied] == [("outer", "APIG.0302")]
 
 
 def test_a_change_holds_in_all_processes_when_it_is_answered(new_server):
@@ -258,3 +260,21 @@ def test_a_change_holds_in_all_processes_when_it_is_answered(new_server):
     eventually(denied, within_s=10, because="denials in every process are in the audit log")
     for client in clients:
         client.close()
+
+
+def test_every_process_tells_the_audit_log_whom_the_gateway_refuses(new_server):
+    """Each connection is of one of the processes, and only the first one writes."""
+    server = new_server("--processes", "2")
+    urn = server.deploy("guarded", "def handler(e, c):\n    return 1\n")
+    data = {"name": "guarded", "path": "/guarded", "auth": "IAM"}
+    body = json.dumps({"trigger_type_code": "APIG", "event_data": data}).encode()
+    made = json.loads(server.client.call("POST", server.path(f"/triggers/{urn}"), body=body).body)
+    path = urlsplit(made["event_data"]["invoke_url"]).path
+    for _ in range(16):
+        assert httpx.get(server.gateway_url + path).status_code == 401
+
+    def refused():
+        found = json.loads(server.client.call("GET", f"/v2/{PROJECT_ID}/funclet/traces?operation=CallApi").body)
+        return sum(trace["count"] for trace in found["traces"])
+
+    assert eventually(lambda: refused() == 16)

@@ -23,7 +23,7 @@ from funclet.services.gateway_access import GatewayAccessService
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.store.sqlite import SqliteStore
-from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
+from funclet.testing.fakes import FakeClock, FakeInvoker, FakeJournal, FakeSubmitter
 from funclet.triggers.catalogue import all_types
 from funclet.triggers.host import TimerHost
 from funclet.triggers.http_authorizer import Authorizers
@@ -92,6 +92,7 @@ class Stack:
         self.new_host()
         self.handling = None
         """What handles the last request, or has handled it."""
+        self.journal = FakeJournal()
         self.gateway = Gateway(
             routes=self.routes,
             catalog=self.catalog,
@@ -103,6 +104,7 @@ class Stack:
             clock=self.clock,
             gateway_url=GATEWAY_URL,
             may_invoke=Gate(self.clock, region=REGION).may_invoke,
+            journal=self.journal,
         )
         services = Services(
             functions=None,
