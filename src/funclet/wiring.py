@@ -345,6 +345,7 @@ def build_services(
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
         dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
+        packages=fetcher,
         iam=people.iam if people else None,
         policies=people.policies if people else None,
         agencies=people.agencies if people else None,

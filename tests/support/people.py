@@ -13,6 +13,11 @@ from funclet.api.traces import Tracer
 from funclet.base.http import Request
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
+from funclet.outside.guard import Guard
+from funclet.outside.links import Links
+from funclet.outside.objects import ObjectStores
+from funclet.outside.outgoing import Outgoing
+from funclet.outside.packages import StoredPackages
 from funclet.services.agencies import AgencyService
 from funclet.services.audit import AuditService
 from funclet.services.code import CodeBuilder, CodeLinks
@@ -24,6 +29,7 @@ from funclet.services.identity import IdentityService, bootstrap_identity
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.policies import PolicyService
+from funclet.services.resources import Resources
 from funclet.services.temporary import TemporaryKeys
 from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
@@ -57,19 +63,27 @@ class Town:
         self.invoker, self.submitter = FakeInvoker(), FakeSubmitter()
         changed = self.authenticator.forget if forgets else lambda: None
         (folder / "blobs").mkdir()
-        blobs, fetcher = Blobs(folder / "blobs"), CodeFetcher((), max_bytes=1)
+        blobs, links = Blobs(folder / "blobs"), Links(self.store, self.vault)
+        outgoing = Outgoing(Guard((), setting="target_networks"))
+        self.objects = ObjectStores(self.store, links, outgoing, self.clock, folder / "objects")
+        fetcher = CodeFetcher(store=StoredPackages(self.store, links, self.objects))
+        functions = FunctionService(
+            self.store,
+            blobs,
+            registry,
+            self.clock,
+            CodeBuilder(fetcher),
+            CodeLinks(b"k" * 32, self.clock),
+            region=REGION,
+            limits=Limits(),
+            on_change=lambda *_: None,
+            inventory=INVENTORY,
+        )
         self.services = Services(
-            functions=FunctionService(
-                self.store,
-                blobs,
-                registry,
-                self.clock,
-                CodeBuilder(fetcher),
-                CodeLinks(b"k" * 32, self.clock),
-                region=REGION,
-                limits=Limits(),
-                on_change=lambda *_: None,
-                inventory=INVENTORY,
+            functions=functions,
+            packages=fetcher,
+            resources=Resources.build(
+                self.store, self.clock, self.vault, functions, region=REGION, api_url="http://h:1"
             ),
             versions=VersionService(self.store, self.clock, region=REGION, limits=Limits(), on_change=lambda *_: None),
             invocations=InvocationService(

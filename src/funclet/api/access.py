@@ -5,10 +5,11 @@ Action and resources follow from the operation and its path; for a new function,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 import msgspec
 
-from funclet.api.actions import INVOKE_ACTION, PASS_ACTION, action_of, is_traced, names_of
+from funclet.api.actions import INVOKE_ACTION, action_of, is_traced, names_of
 from funclet.api.call import Operation
 from funclet.base.clock import Clock, utc_text
 from funclet.base.http import Request
@@ -23,10 +24,9 @@ _SERVICE = "FUNCTIONGRAPH"
 _FUNCTION_PARAMETERS = ("function_urn", "func_urn")
 # Of these a path may have more than one, and they name where, not what.
 _NO_NAMES = frozenset({"project_id", "resource_type", "instance_id"})
-# Their resource is in the body, so nothing that is decided by the path can be remembered.
+# Their resource is in the body or the query, so nothing that is decided by the path can be remembered.
 _BY_BODY = frozenset({"CreateFunction", "ImportFunction"})
-# Their bodies may give a function an agency, and whoever may change its code the permissions of that agency.
-_GIVES_AGENCY = frozenset({"CreateFunction", "UpdateFunctionConfig"})
+_NOT_BY_PATH = _BY_BODY | {"ShowObject"}
 
 
 class _NewFunction(msgspec.Struct):
@@ -35,8 +35,6 @@ class _NewFunction(msgspec.Struct):
     func_name: str = ""
     package: str | None = None
     runtime: str | None = None
-    xrole: str | None = None
-    app_xrole: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +82,10 @@ class Gate:
         if is_allowed is None:
             access = self._access(operation, rule, request, parameters, principal)
             is_allowed = grants.allows(access)
-            if operation.name not in _BY_BODY and len(request.raw_path) <= MAX_REMEMBERED_LENGTH:
+            if operation.name not in _NOT_BY_PATH and len(request.raw_path) <= MAX_REMEMBERED_LENGTH:
                 grants.remember(rule.action, request.raw_path, is_allowed=is_allowed)
-        if is_allowed and operation.name in _GIVES_AGENCY:
-            self._check_agencies(request, principal)
         if not is_allowed:
             raise refusal(self._access(operation, rule, request, parameters, principal), principal)
-
-    def _check_agencies(self, request: Request, principal: Principal) -> None:
-        new = _read_new(request.body)
-        for agency in {new.xrole, new.app_xrole} - {None, ""}:
-            if not self.may(request, principal, PASS_ACTION, agency or ""):
-                access = Access(actions=(PASS_ACTION,), resources=(f"IAM:*:*:agencies:{agency}",))
-                raise refusal(access, principal)
 
     def resource_of(
         self, operation: Operation, rule: Rule, request: Request, parameters: Mapping[str, str], principal: Principal
@@ -121,13 +110,10 @@ class Gate:
 
         return may
 
-    def may(self, request: Request, principal: Principal, action: str, name: str = "") -> bool:
-        """Tell whether the caller may do `action`, on the resource `name` of the kind that the action is of."""
-        service, kind, _ = action.split(":")
-        resource = self._resource(principal.project, kind, name, service=service.upper())
-        access = Access(
-            actions=names_of(action), resources=(resource,) if name else (), context=self._context(request, principal)
-        )
+    def may(self, request: Request, principal: Principal, action: str, *names: str) -> bool:
+        """Tell whether the caller may do `action` on a resource of the kind that the action is of, by its names."""
+        resources = self._resources(principal.project, action, *names)
+        access = Access(actions=names_of(action), resources=resources, context=self._context(request, principal))
         return principal.grants.allows(access)
 
     def may_invoke(self, request: Request, principal: Principal, urn: Urn) -> bool:
@@ -158,6 +144,9 @@ class Gate:
             new = _read_new(request.body)
             resources = self._functions(principal.project, new.package or DEFAULT_PACKAGE, new.func_name)
             context |= {RUNTIME_KEY: new.runtime} if new.runtime else {}
+        elif operation.name == "ShowObject":
+            bucket, key = parameters["bucket"], parse_key(request.raw_query)
+            resources = self._resources(principal.project, rule.action, f"{bucket}/{key}", bucket)
         else:
             resources = self._of_path(rule.action, parameters, principal.project)
         return Access(actions=rule.names, resources=resources, context=context)
@@ -172,10 +161,11 @@ class Gate:
             trigger_id = parameters.get("trigger_id", "")
             return (self._resource(project, "trigger", trigger_id), *function) if trigger_id else function
         name = next((value for key, value in parameters.items() if key not in _NO_NAMES), "")
-        if not name or not action:
-            return ()
+        return self._resources(project, action, name) if name and action else ()
+
+    def _resources(self, project: Project, action: str, *names: str) -> tuple[str, ...]:
         service, kind, _ = action.split(":", 2)
-        return (self._resource(project, kind, name, service=service.upper()),)
+        return tuple(self._resource(project, kind, name, service=service.upper()) for name in names)
 
     def _functions(self, project: Project, package: str, name: str) -> tuple[str, ...]:
         return (self._resource(project, "function", f"{package}/{name}"),) if name else ()
@@ -189,6 +179,14 @@ class Gate:
             ADDRESS_KEY: request.peer,
             USER_KEY: principal.user.name,
         }
+
+
+def parse_key(raw_query: str) -> str:
+    """Return the key of an object that a query names; empty if it cannot be read, which the operation refuses."""
+    try:
+        return dict(parse_qsl(raw_query, keep_blank_values=True, errors="strict")).get("key", "")
+    except (UnicodeDecodeError, ValueError):
+        return ""
 
 
 def refusal(access: Access, principal: Principal) -> ModelError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from funclet.services.connections import ConnectionService
     from funclet.services.dependencies import DependencyService
     from funclet.services.federation import FederationService
+    from funclet.services.fetch import CodeFetcher
     from funclet.services.functions import FunctionService
     from funclet.services.gateway_access import GatewayAccessService
     from funclet.services.iam import IamService
@@ -46,6 +47,8 @@ class Services:
     connections: "ConnectionService"
     gateway: "GatewayAccessService"
     dependencies: "DependencyService"
+    packages: "CodeFetcher | None" = None
+    """What links to packages mean; None where there are no object stores."""
     iam: "IamService | None" = None
     policies: "PolicyService | None" = None
     agencies: "AgencyService | None" = None

@@ -89,6 +89,14 @@ class ApplicationService:
             self._functions.announce(version)
         return application
 
+    def functions_of(self, new: NewApplication) -> Sequence[str]:
+        """Return the names of the functions that `create` would make, all in the package `default`.
+
+        Raises:
+            ModelError: FSS.1059 without the template.
+        """
+        return [f"{new.name}-{part.name}" for part in self.catalog.application(new.template_id).parts]
+
     async def get(self, principal: Principal, application_id: str) -> AppState:
         """Return an application.
 

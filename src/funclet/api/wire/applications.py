@@ -6,9 +6,11 @@ import msgspec
 
 from funclet.api.call import Call, resources_of
 from funclet.api.wire import codec
+from funclet.api.wire.guards import check_agencies, check_functions
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
 from funclet.model.resources import Application
+from funclet.model.urn import DEFAULT_PACKAGE
 from funclet.services.applications import AppState, NewApplication
 
 DEFAULT_PAGE, MAX_PAGE = 100, 500
@@ -42,7 +44,10 @@ async def create_application(call: Call) -> Response:
         enterprise_project_id=fields.enterprise_project_id or "",
         parameters={name: _text(value) for name, value in (fields.params or {}).items() if value is not None},
     )
-    application = await resources_of(call).applications.create(call.principal, new)
+    applications = resources_of(call).applications
+    check_agencies(call, new.agency_name)
+    check_functions(call, *((DEFAULT_PACKAGE, name) for name in applications.functions_of(new)))
+    application = await applications.create(call.principal, new)
     return codec.json_response(200, {"application_id": application.application_id})
 
 
@@ -87,7 +92,11 @@ async def show_application(call: Call) -> Response:
 
 async def delete_application(call: Call) -> Response:
     """Serve DeleteFunctionApp."""
-    await resources_of(call).applications.delete(call.principal, call.parameters["id"])
+    applications, application_id = resources_of(call).applications, call.parameters["id"]
+    # Whoever may not delete a function may not do so by way of its application.
+    functions = (await applications.get(call.principal, application_id)).application.functions
+    check_functions(call, *((one.package, one.name) for one in functions), is_deletion=True)
+    await applications.delete(call.principal, application_id)
     return codec.no_content()
 
 

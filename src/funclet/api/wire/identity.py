@@ -127,7 +127,7 @@ def check_may_assume(call: Call, principal: Principal, agency_name: str) -> None
     Raises:
         ModelError: FSS.0403.
     """
-    if not call.gate.may(call.request, principal, ASSUME_ACTION, agency_name):
+    if not call.gate.may(call.request, principal, ASSUME_ACTION, *filter(None, (agency_name,))):
         raise ModelError(
             "FSS.0403",
             f"'{principal.user.name}' is not authorized to perform {ASSUME_ACTION} on agency '{agency_name[:64]}'.",

@@ -19,7 +19,7 @@ from funclet.api.wire.codec import decode, explain
 from funclet.api.wire.dependencies import expanded
 from funclet.api.wire.function_answers import NOT_SET, config_answer
 from funclet.api.wire.function_fields import ConfigFields
-from funclet.api.wire.functions import CreateFields, config_response, new_settings
+from funclet.api.wire.functions import CreateFields, check_parts, config_response, new_settings
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion, parse_variables
@@ -115,6 +115,7 @@ async def import_function(call: Call) -> Response:
         settings=new_settings(_create_fields(properties)),
         upload=_upload(properties, found.code),
     )
+    await check_parts(call, new)
     version = await call.services.functions.create(call.principal, new)
     return await config_response(call, version)
 
