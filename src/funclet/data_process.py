@@ -167,7 +167,7 @@ class DataProcess:
             authenticator=authenticator_of(store, clock, keys),
             clock=clock,
             keys=keys,
-            gate=Gate(clock, region=settings.region),
+            gate=Gate(clock, region=settings.region, store=store),
         )
         loops = TaskOwner()
         stack.push_async_callback(loops.close)

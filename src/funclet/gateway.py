@@ -9,7 +9,7 @@ triggers with `protocol: HTTPS` are served here as well.
 import asyncio
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -181,7 +181,7 @@ class Gateway:
         authorizers: Deciders,
         clock: Clock,
         gateway_url: str,
-        may_invoke: Callable[[Request, Principal, Urn], bool],
+        may_invoke: Callable[[Request, Principal, Urn], Awaitable[bool]],
         journal: Journal,
     ) -> None:
         """Wire the gateway.
@@ -306,7 +306,7 @@ class Gateway:
             principal = exchange.caller = await self._authenticator.authenticate(request)
             if principal.project.project_id != route.trigger.project_id:
                 raise ModelError("APIG.0302", "The credentials are of another project than the function.")
-            if not self._may_invoke(request, principal, route.urn):
+            if not await self._may_invoke(request, principal, route.urn):
                 raise ModelError("APIG.0302", f"'{principal.user.name}' is not authorized to invoke the function.")
 
     async def _context(self, match: Match, exchange: _Exchange) -> Mapping[str, str] | None:

@@ -336,7 +336,7 @@ class Server:
             authenticator=authenticator_of(store, clock, keys),
             clock=clock,
             keys=keys,
-            gate=Gate(clock, region=self._settings.region),
+            gate=Gate(clock, region=self._settings.region, store=store),
         )
 
         async def collect() -> Standing:

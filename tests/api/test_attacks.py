@@ -1,6 +1,7 @@
 """What somebody may try who has few permissions and wants more. Each was possible once, or is near to what was."""
 
 import base64
+import json
 
 import pytest
 import yaml
@@ -46,17 +47,18 @@ def test_no_body_hides_an_agency_from_the_check(town, fields, member):
     assert town.done("GET", "{f}/functions/one/config")[member] == ""
 
 
-def archive_with(**configuration):
-    """Return an export of a function with these settings, in base64."""
+def import_of(**configuration):
+    """Return the body that imports a function with these settings."""
     properties = {"Runtime": "Python3.10", "Handler": "index.handler", "Configuration": configuration}
     resources = {"one": {"Type": "HC::Serverless::Function", "Properties": properties}}
     document = {"HcCrmTemplateVersion": "v1", "Resources": resources}
-    return base64.b64encode(zip_of({"one.yaml": yaml.safe_dump(document)})).decode()
+    code = base64.b64encode(zip_of({"one.yaml": yaml.safe_dump(document)})).decode()
+    return {"func_name": "one", "file_name": "one.zip", "file_type": "zip", "file_code": code}
 
 
 @pytest.mark.parametrize("member", ["xrole", "app_xrole"])
 def test_an_import_brings_no_agency_that_may_not_be_passed(town, member):
-    body = {"func_name": "one", "file_name": "one.zip", "file_type": "zip", "file_code": archive_with(**{member: STRONG})}
+    body = import_of(**{member: STRONG})
     token = town.user("ann", [allow(ALL_FUNCTIONS)])
 
     refused(town.send("POST", "{f}/functions/import", body, token=token), "iam:agencies:pass")
@@ -153,3 +155,45 @@ def test_a_refused_link_is_in_the_audit_log(town):
     found = town.traces("?outcome=denied")
 
     assert [(one["operation"], one["user"]["name"]) for one in found] == [("CreateFunction", "ann")]
+
+
+# Bodies that permissions and operation read differently
+
+
+@pytest.mark.parametrize(
+    "more", [{"runtime": 5}, {"runtime": ["x"]}, {"tags": 1}, {"func_vpc": "x"}, {"vpc_id": {}}, {"package": None}]
+)
+def test_no_member_that_an_import_ignores_hides_its_function_from_a_deny(town, more):
+    protected = {"Resource": ["FUNCTIONGRAPH:*:*:function:default/one"]}
+    token = town.user("ann", [deny("functiongraph:*:*", **protected)], groups=["developers"])
+
+    answer = town.send("POST", "{f}/functions/import", import_of() | more, token=token)
+
+    refused(answer, "functiongraph:function:import")
+
+
+def test_a_body_that_cannot_be_read_makes_no_function(town):
+    protected = {"Resource": ["FUNCTIONGRAPH:*:*:function:default/one"]}
+    token = town.user("ann", [deny("functiongraph:*:*", **protected)], groups=["developers"])
+    text = json.dumps(import_of())[:-1] + ', "tags": "'
+
+    answer = town.post_bytes("{f}/functions/import", text.encode() + b'\xff"}', token=token)
+
+    assert (answer.status, answer.json["error_code"]) == (406, "FSS.0406")
+    assert town.done("GET", "{f}/functions")["count"] == 0
+
+
+def test_a_trigger_is_reached_by_its_own_function_only(town):
+    """A policy for one function does not open the triggers of another that is named in the same path."""
+    town.function("mine")
+    town.function("theirs")
+    body = {"trigger_type_code": "TIMER", "event_data": {"name": "t", "schedule_type": "Rate", "schedule": "1d"}}
+    theirs = town.done("POST", f"/v2/{town.project_id}/fgs/triggers/theirs", body)["trigger_id"]
+    mine = {"Resource": ["FUNCTIONGRAPH:*:*:function:default/mine"]}
+    token = town.user("ann", [allow("functiongraph:*:*", **mine)])
+    through_mine = f"/v2/{town.project_id}/fgs/triggers/mine/TIMER/{theirs}"
+
+    assert town.send("DELETE", through_mine, token=token).status == 404
+    assert town.send("PUT", through_mine, {"trigger_status": "DISABLED"}, token=token).status == 404
+    assert town.send("GET", through_mine, token=token).status == 404
+    refused(town.send("DELETE", through_mine.replace("mine", "theirs"), token=token), "functiongraph:trigger:delete")

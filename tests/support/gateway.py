@@ -103,7 +103,7 @@ class Stack:
             authorizers=Authorizers(self.catalog, self.invoker, self.clock),
             clock=self.clock,
             gateway_url=GATEWAY_URL,
-            may_invoke=Gate(self.clock, region=REGION).may_invoke,
+            may_invoke=Gate(self.clock, region=REGION, store=self.store).may_invoke,
             journal=self.journal,
         )
         services = Services(

@@ -31,9 +31,12 @@ from funclet.services.limits import Limits
 from funclet.services.policies import PolicyService
 from funclet.services.resources import Resources
 from funclet.services.temporary import TemporaryKeys
+from funclet.services.trigger_secrets import TriggerSecrets
+from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
+from funclet.triggers.catalogue import all_types
 from funclet.vault import Vault
 from tests.support.api import INVENTORY, new_body
 from tests.support.sign import signed
@@ -94,7 +97,14 @@ class Town:
                 clock=self.clock,
                 region=REGION,
             ),
-            triggers=None,
+            triggers=TriggerService(
+                self.store,
+                self.clock,
+                all_types(default_zone="UTC", gateway_url="http://h:2"),
+                TriggerSecrets(self.vault, echoes=False),
+                region=REGION,
+                on_change=lambda: None,
+            ),
             identity=IdentityService(self.store, self.clock, region=REGION),
             observability=None,
             topics=None,
@@ -109,11 +119,12 @@ class Town:
             agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed),
             audit=self.audit,
         )
+        self.gate = Gate(self.clock, region=REGION, store=self.store)
         self.api = Api(
             operations=OPERATIONS,
             services=self.services,
             authenticator=self.authenticator,
-            gate=Gate(self.clock, region=REGION),
+            gate=self.gate,
             tracer=Tracer(self.audit, self.clock),
         )
         self.owner = self.login("admin", PASSWORD)
@@ -130,6 +141,15 @@ class Town:
         """Close the database and the loop."""
         self.run(self.store.close())
         self.runner.close()
+
+    def post_bytes(self, target, data, *, token):
+        """Send bytes that need not be JSON."""
+        path = target.replace("{f}", f"/v2/{self.project_id}/fgs")
+        headers = {"host": "h:1", "x-auth-token": token}
+        response = self.run(
+            self.api.handle(Request(method="POST", raw_path=path, raw_query="", headers=headers, body=data))
+        )
+        return SimpleNamespace(status=response.status, json=json.loads(response.body))
 
     def send(self, method, target, body=None, *, token=None, key=None, peer="10.0.0.1", **headers):
         """Send a request as the owner, or with a token, or signed with `(access, secret, security token)`."""

@@ -222,7 +222,8 @@ _ALIASES: Mapping[str, Sequence[str]] = {
 }
 
 INVOKE_ACTION, SEE_ACTION = _F + "invoke", _F + "getConfig"
-CREATE_ACTION, DELETE_ACTION, READ_OBJECT_ACTION = _F + "create", _F + "delete", "obs:object:GetObject"
+CREATE_ACTION, DELETE_ACTION, IMPORT_ACTION = _F + "create", _F + "delete", _F + "import"
+READ_OBJECT_ACTION = "obs:object:GetObject"
 METRICS_ACTION, PASS_ACTION, ASSUME_ACTION = "funclet:metrics:get", "iam:agencies:pass", "iam:agencies:assume"
 LIST_USERS_ACTION = _USERS + "listUsers"
 # Asked for inside operations, or known to the cloud for its triggers, so that policies may name them.

@@ -104,7 +104,8 @@ class Api:
             if not operation.is_public:
                 principal = await self._authenticator.authenticate(request)
                 _check_project(parameters, principal)
-                self._gate.check(operation, rule, request, parameters, principal)
+                facts = await self._gate.look_up(parameters, principal) if principal.grants.asks_function else None
+                self._gate.check(operation, rule, request, parameters, principal, facts)
         except ModelError as error:
             if self._tracer is not None:
                 resource = self._gate.resource_of(operation, rule, request, parameters, principal)

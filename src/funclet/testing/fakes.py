@@ -1,5 +1,4 @@
-"""Stand-ins for the parts that need a clock, processes or a disk: `FakeClock`, `FakeInvoker`, `FakeSubmitter`,
-`FakeJournal`.
+"""Stand-ins for the parts that need a clock, processes or a disk: `FakeClock`, `FakeInvoker`, and the like.
 
 They keep the contracts of the protocols that they stand in for, and remember what they were asked.
 """

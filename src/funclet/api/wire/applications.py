@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
+from funclet.api.actions import CREATE_ACTION
 from funclet.api.call import Call, resources_of
 from funclet.api.wire import codec
-from funclet.api.wire.guards import check_agencies, check_functions
+from funclet.api.wire.guards import check_agencies, check_deletion, check_settings
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
 from funclet.model.resources import Application
-from funclet.model.urn import DEFAULT_PACKAGE
 from funclet.services.applications import AppState, NewApplication
 
 DEFAULT_PAGE, MAX_PAGE = 100, 500
@@ -46,7 +46,9 @@ async def create_application(call: Call) -> Response:
     )
     applications = resources_of(call).applications
     check_agencies(call, new.agency_name)
-    check_functions(call, *((DEFAULT_PACKAGE, name) for name in applications.functions_of(new)))
+    for part in applications.functions_of(new):
+        settings, place = part.settings, (part.package, part.name)
+        check_settings(call, CREATE_ACTION, place, runtime=settings.runtime, echoed=settings.echoed)
     application = await applications.create(call.principal, new)
     return codec.json_response(200, {"application_id": application.application_id})
 
@@ -94,8 +96,8 @@ async def delete_application(call: Call) -> Response:
     """Serve DeleteFunctionApp."""
     applications, application_id = resources_of(call).applications, call.parameters["id"]
     # Whoever may not delete a function may not do so by way of its application.
-    functions = (await applications.get(call.principal, application_id)).application.functions
-    check_functions(call, *((one.package, one.name) for one in functions), is_deletion=True)
+    application = (await applications.get(call.principal, application_id)).application
+    await check_deletion(call, ((one.package, one.name) for one in application.functions))
     await applications.delete(call.principal, application_id)
     return codec.no_content()
 

@@ -144,7 +144,7 @@ async def list_functions(call: Call) -> Response:
         offset=marker,
         limit=size,
     )
-    may_see = call.gate.function_filter(call.request, call.principal, SEE_ACTION)
+    may_see = await call.gate.function_filter(call.request, call.principal, SEE_ACTION)
     versions, count = await call.services.functions.find(wanted, may_see=may_see)
     rows = await expanded(call, *(list_answer(version, call.principal.project) for version in versions))
     return json_response(200, {"functions": rows, "next_marker": marker + len(rows), "count": count})

@@ -3,8 +3,11 @@
 These are asked once the body was read as the operation itself reads it: another reading could be led to see less.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from funclet.api.access import refusal
-from funclet.api.actions import CREATE_ACTION, DELETE_ACTION, PASS_ACTION, READ_OBJECT_ACTION
+from funclet.api.actions import DELETE_ACTION, PASS_ACTION, READ_OBJECT_ACTION
 from funclet.api.call import Call
 from funclet.model.policy import Access
 
@@ -37,14 +40,23 @@ async def check_object(call: Call, link: str) -> None:
         _check(call, READ_OBJECT_ACTION, name, name.partition("/")[0])
 
 
-def check_functions(call: Call, *names: tuple[str, str], is_deletion: bool = False) -> None:
-    """Refuse a caller that may not create, or delete, these functions, given as package and name.
+def check_settings(call: Call, action: str, place: tuple[str, str], *, runtime: str, echoed: Mapping[str, Any]) -> None:
+    """Refuse a caller that may not do `action` with a new function of this package and name with such settings.
 
     Raises:
         ModelError: FSS.0403.
     """
-    for package, name in names:
-        _check(call, DELETE_ACTION if is_deletion else CREATE_ACTION, f"{package}/{name}")
+    call.gate.check_new(call.request, call.principal, action, place, runtime=runtime, echoed=echoed)
+
+
+async def check_deletion(call: Call, places: Iterable[tuple[str, str]]) -> None:
+    """Refuse a caller that may not delete one of these functions, given by package and name.
+
+    Raises:
+        ModelError: FSS.0403.
+    """
+    for package, name in places:
+        await call.gate.check_function(call.request, call.principal, DELETE_ACTION, package=package, name=name)
 
 
 def _check(call: Call, action: str, *names: str) -> None:
