@@ -54,8 +54,8 @@ _GATEWAY_FAULT = "APIG.0201"
 class Authenticator(Protocol):
     """Tells who sends a request."""
 
-    async def authenticate(self, request: Request) -> Principal:
-        """Return the caller.
+    async def authenticate(self, request: Request, *, project_id: str = "") -> Principal:
+        """Return the caller; it acts in `project_id` if it may choose.
 
         Raises:
             ModelError: the credentials are missing or wrong.
@@ -303,8 +303,9 @@ class Gateway:
         if route.auth == "APP":
             await self._apps.check(request, route.api_id)
         elif route.auth == "IAM":
-            principal = exchange.caller = await self._authenticator.authenticate(request)
-            if principal.project.project_id != route.trigger.project_id:
+            project_id = route.trigger.project_id
+            principal = exchange.caller = await self._authenticator.authenticate(request, project_id=project_id)
+            if principal.project.project_id != project_id:
                 raise ModelError("APIG.0302", "The credentials are of another project than the function.")
             if not await self._may_invoke(request, principal, route.urn):
                 raise ModelError("APIG.0302", f"'{principal.user.name}' is not authorized to invoke the function.")

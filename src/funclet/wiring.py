@@ -349,6 +349,7 @@ def build_services(
         iam=people.iam if people else None,
         policies=people.policies if people else None,
         agencies=people.agencies if people else None,
+        projects=people.projects if people else None,
         federation=people.federation if people else None,
         audit=people.audit if people else None,
         reserved=_reserved(settings, parts, processes, function_changed) if queue else None,

@@ -1,11 +1,13 @@
 """What somebody may try who has few permissions and wants more. Each was possible once, or is near to what was."""
 
+import asyncio
 import base64
 import json
 
 import pytest
 import yaml
 
+from funclet.services.connections import ConnectionService
 from tests.support.api import new_body
 from tests.support.packages import zip_of
 from tests.support.people import Town, allow, deny
@@ -197,3 +199,19 @@ def test_a_trigger_is_reached_by_its_own_function_only(town):
     assert town.send("PUT", through_mine, {"trigger_status": "DISABLED"}, token=token).status == 404
     assert town.send("GET", through_mine, token=token).status == 404
     refused(town.send("DELETE", through_mine.replace("mine", "theirs"), token=token), "functiongraph:trigger:delete")
+
+
+def test_secrets_outlive_new_keys_that_are_asked_for_at_once(town):
+    """Whoever may ask for a new key must not be able to make every access key of the server worthless."""
+    town.user("ann", groups=["viewers"])
+    key = town.key("ann")
+    unused = dict.fromkeys(("guard", "links", "stores", "jetstream"))
+    service = ConnectionService(town.store, town.clock, vault=town.vault, **unused)
+
+    async def rotate():
+        await asyncio.gather(*(service.rotate_key() for _ in range(16)))
+
+    town.run(rotate())
+    town.authenticator.forget()
+
+    assert town.send("GET", "{f}/functions", key=key).status == 200

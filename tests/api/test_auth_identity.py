@@ -12,6 +12,7 @@ from funclet.api.operations import OPERATIONS
 from funclet.base.http import Request
 from funclet.model.identity import Project
 from funclet.services.identity import IdentityService, Scope, bootstrap_identity
+from funclet.services.projects import ProjectService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock
 
@@ -38,6 +39,7 @@ class Identity:
             gateway=None,
             dependencies=None,
             identity=IdentityService(self.store, self.clock, region=REGION),
+            projects=ProjectService(self.store, region=REGION, on_change=lambda: None),
         )
         authenticator = Authenticator(self.store, self.clock)
         self.api = Api(operations=OPERATIONS, services=services, authenticator=authenticator)

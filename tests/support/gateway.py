@@ -55,7 +55,7 @@ _OPERATIONS = [
 class HeaderAuthenticator:
     """Takes the project that a header names for the caller's."""
 
-    async def authenticate(self, request):
+    async def authenticate(self, request, *, project_id=""):
         """Return the caller, or refuse."""
         project = {"home": PROJECT, "other": OTHER_PROJECT}.get(request.headers.get("x-auth-token"))
         if project is None:

@@ -29,6 +29,7 @@ from funclet.services.identity import IdentityService, bootstrap_identity
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.policies import PolicyService
+from funclet.services.projects import ProjectService
 from funclet.services.resources import Resources
 from funclet.services.temporary import TemporaryKeys
 from funclet.services.trigger_secrets import TriggerSecrets
@@ -116,6 +117,7 @@ class Town:
             ),
             iam=IamService(self.store, self.clock, self.vault, on_change=changed),
             policies=PolicyService(self.store, self.clock, on_change=changed),
+            projects=ProjectService(self.store, region=REGION, on_change=changed),
             agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed),
             audit=self.audit,
         )

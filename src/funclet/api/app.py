@@ -102,7 +102,8 @@ class Api:
         principal = _ANONYMOUS
         try:
             if not operation.is_public:
-                principal = await self._authenticator.authenticate(request)
+                project_id = parameters.get("project_id", "")
+                principal = await self._authenticator.authenticate(request, project_id=project_id)
                 _check_project(parameters, principal)
                 facts = await self._gate.look_up(parameters, principal) if principal.grants.asks_function else None
                 self._gate.check(operation, rule, request, parameters, principal, facts)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
     from funclet.services.policies import PolicyService
+    from funclet.services.projects import ProjectService
     from funclet.services.reserved import ReservedService
     from funclet.services.resources import Resources
     from funclet.services.statistics import StatisticsService
@@ -52,9 +53,10 @@ class Services:
     iam: "IamService | None" = None
     policies: "PolicyService | None" = None
     agencies: "AgencyService | None" = None
+    projects: "ProjectService | None" = None
     federation: "FederationService | None" = None
     audit: "AuditService | None" = None
-    """None, as the four above, in processes that pass such requests on."""
+    """None, as the five above, in processes that pass such requests on."""
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
     resources: "Resources | None" = None

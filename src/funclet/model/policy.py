@@ -6,7 +6,7 @@ under conditions. A matching Deny wins, else a matching Allow is needed, else th
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -31,6 +31,9 @@ Facts = Mapping[str, str]
 
 _ACTION_PARTS, _RESOURCE_PARTS = 3, 5
 _IF_EXISTS = "IfExists"
+_OF_ACCOUNT = ("iam:", "funclet:secretKey:")
+# What is passed or assumed acts in the project where that is done.
+_OF_PROJECT = frozenset({"iam:agencies:pass", "iam:agencies:assume"})
 _PART = re.compile(r"[A-Za-z0-9_*-]+")
 
 
@@ -66,6 +69,8 @@ class Statement:
     resources: tuple[str, ...] = ()
     """Empty: all, and operations that have no resource too."""
     conditions: tuple[Condition, ...] = ()
+    is_confined: bool = False
+    """Whether it allows nothing that concerns the whole account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +163,22 @@ def _allows(statements: Iterable[Statement], access: Access) -> bool:
 
 def _applies(statement: Statement, access: Access) -> bool:
     return (
-        any(action_matches(pattern, name) for pattern in statement.actions for name in access.actions)
+        not (statement.is_confined and is_of_account(access.actions[0]))
+        and any(action_matches(pattern, name) for pattern in statement.actions for name in access.actions)
         and _covers(statement.resources, access.resources)
         and all(condition.holds(access.context, is_deny=statement.is_deny) for condition in statement.conditions)
     )
+
+
+def is_of_account(action: str) -> bool:
+    """Tell whether an action concerns users, permissions or the keys of the whole server, whatever project asks."""
+    return action.startswith(_OF_ACCOUNT) and action not in _OF_PROJECT
+
+
+def confined(policy: Policy) -> Policy:
+    """Return a policy without what it allows for the whole account; what it denies stays."""
+    statements = tuple(replace(one, is_confined=not one.is_deny) for one in policy.statements)
+    return replace(policy, statements=statements)
 
 
 def _covers(patterns: Sequence[str], resources: Sequence[str]) -> bool:

@@ -125,11 +125,6 @@ class IdentityService:
         login = await self._store.read(lambda tx: _find_login(tx, text, digest))
         return login if login and login.token.expires_at > self._clock.now() else None
 
-    async def projects(self, principal: Principal, *, name: str = "") -> Sequence[Project]:
-        """Return the projects of the caller's domain; only those called `name`, if given."""
-        projects = await self._store.read(lambda tx: tx.identities.projects())
-        return [p for p in projects if p.domain_id == principal.user.domain_id and name in ("", p.name)]
-
     async def users(self, principal: Principal, *, name: str = "", with_others: bool = False) -> Sequence[User]:
         """Return the users of the caller's domain by name, only the one called `name` if given.
 
