@@ -64,7 +64,9 @@ class People:
         self.iam = IamService(store, clock, keys.vault, on_change=on_change)
         self.policies = PolicyService(store, clock, on_change=on_change)
         self.projects = ProjectService(store, region=settings.region, on_change=on_change)
-        self.agencies = AgencyService(store, clock, keys.temporary, on_change=on_change)
+        self.agencies = AgencyService(
+            store, clock, keys.temporary, on_change=on_change, must_exist=settings.agencies == "existing"
+        )
         federation = Federation(
             issuer=settings.oidc_issuer,
             audience=settings.oidc_audience,

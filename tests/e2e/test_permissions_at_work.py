@@ -7,7 +7,7 @@ import pytest
 
 from funclet.cli.main import run
 from funclet.client import Client, Credentials, Link
-from tests.support.server import PROJECT_ID, ServerProcess
+from tests.support.server import PROJECT_ID, REGION, ServerProcess
 from tests.support.waiting import eventually
 
 CALL_BACK = """
@@ -271,10 +271,26 @@ def test_every_process_tells_the_audit_log_whom_the_gateway_refuses(new_server):
     made = json.loads(server.client.call("POST", server.path(f"/triggers/{urn}"), body=body).body)
     path = urlsplit(made["event_data"]["invoke_url"]).path
     for _ in range(16):
-        assert httpx.get(server.gateway_url + path).status_code == 401
+        client = Client(server.gateway_url, Credentials(project_id=PROJECT_ID, ak="UNKNOWN", sk="x"), Link(retries=0))
+        assert client.call("GET", path, raises=False).status == 401
+        client.close()
 
     def refused():
         found = json.loads(server.client.call("GET", f"/v2/{PROJECT_ID}/funclet/traces?operation=CallApi").body)
         return sum(trace["count"] for trace in found["traces"])
 
     assert eventually(lambda: refused() == 16)
+
+
+def test_a_project_is_made_used_and_deleted_by_the_command_line(fgs, home_server):
+    """With the profile of the owner, whose access key was made in the first project."""
+    made = json.loads(fgs.must("iam", "project", "create", f"{REGION}_shop", "-o", "json"))
+    inside = ("--project", made["id"])
+    home_server.deploy("outside", "def handler(e, c):\n    return 1\n")
+
+    listed = json.loads(fgs.must("function", "list", *inside, "-o", "json"))
+    names = [row["name"] for row in json.loads(fgs.must("iam", "project", "list", "-o", "json"))]
+    fgs.must("iam", "project", "delete", f"{REGION}_shop", "-y")
+
+    assert (listed, names) == ([], [REGION, f"{REGION}_shop"])
+    assert [row["name"] for row in json.loads(fgs.must("iam", "project", "list", "-o", "json"))] == [REGION]

@@ -49,7 +49,7 @@ PASSWORD = "Right-horse-1"
 class Town:
     """A server with an owner, and whomever a test adds. `close` it."""
 
-    def __init__(self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True):
+    def __init__(self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False):
         self.folder = folder
         self.clock = FakeClock()
         self.runner = asyncio.Runner()
@@ -118,7 +118,7 @@ class Town:
             iam=IamService(self.store, self.clock, self.vault, on_change=changed),
             policies=PolicyService(self.store, self.clock, on_change=changed),
             projects=ProjectService(self.store, region=REGION, on_change=changed),
-            agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed),
+            agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed, must_exist=must_exist),
             audit=self.audit,
         )
         self.gate = Gate(self.clock, region=REGION, store=self.store)

@@ -22,8 +22,8 @@ from funclet.store.protocol import Store, Tx
 from funclet.vault import Vault
 
 TOKEN_LIFETIME_S = DAY_S
-MAX_FAILURES = 10
-FAILURE_WINDOW_S = 60.0
+MAX_FAILURES = 5
+FAILURE_WINDOW_S = 900.0
 MAX_WATCHED_NAMES = 10_000
 ADMIN_NAME = "admin"
 # Each takes 20 MiB and a core for some 30 ms.
@@ -80,8 +80,8 @@ class IdentityService:
     async def login(self, *, name: str, domain: str, password: str, scope: Scope, peer: str) -> Login:
         """Return a new token for a user and password.
 
-        An unknown user takes as long as a wrong password. Ten failures within a minute for one
-        name from one address are answered with a refusal until the minute is over.
+        An unknown user takes as long as a wrong password. Five failures within a quarter of an hour for one
+        name from one address are answered with a refusal until the quarter is over.
 
         Raises:
             ModelError: FSS.0401 if name, domain, password or scope is wrong, FSS.0429 if there were too many failures.

@@ -45,7 +45,7 @@ async def create_application(call: Call) -> Response:
         parameters={name: _text(value) for name, value in (fields.params or {}).items() if value is not None},
     )
     applications = resources_of(call).applications
-    check_agencies(call, new.agency_name)
+    await check_agencies(call, new.agency_name)
     for part in applications.functions_of(new):
         settings, place = part.settings, (part.package, part.name)
         check_settings(call, CREATE_ACTION, place, runtime=settings.runtime, echoed=settings.echoed)

@@ -105,9 +105,9 @@ async def check_parts(call: Call, new: NewFunction) -> None:
     """Refuse a caller that may create the function, but not with the agencies or the code that it names.
 
     Raises:
-        ModelError: FSS.0403.
+        ModelError: FSS.0403; FSS.1121 or FSS.1122 where agencies must exist.
     """
-    check_agencies(call, *map(new.settings.echoed.get, NAMES_OF_ROLES))
+    await check_agencies(call, *map(new.settings.echoed.get, NAMES_OF_ROLES))
     await check_object(call, new.upload.url)
 
 
@@ -168,7 +168,7 @@ async def update_function_config(call: Call) -> Response:
     if not runtime and (fields.gpu_memory or fields.gpu_type):
         runtime = (await call.services.functions.get(call.principal, urn)).settings.runtime
     acting, echoed = read_settings(fields, runtime)
-    check_agencies(call, *map(echoed.get, NAMES_OF_ROLES))
+    await check_agencies(call, *map(echoed.get, NAMES_OF_ROLES))
     dependency_ids = _dependency_ids(fields)
     if dependency_ids is not None:
         acting["dependency_ids"] = dependency_ids

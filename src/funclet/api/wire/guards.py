@@ -15,15 +15,17 @@ NAMES_OF_ROLES = ("xrole", "app_xrole")
 """Settings of a function that name an agency."""
 
 
-def check_agencies(call: Call, *names: object) -> None:
+async def check_agencies(call: Call, *names: object) -> None:
     """Refuse a caller that may not let functions act as these agencies; empty ones are none.
 
     Raises:
-        ModelError: FSS.0403.
+        ModelError: FSS.0403; FSS.1121 or FSS.1122 where agencies must exist.
     """
     for name in names:
         if isinstance(name, str) and name:
             _check(call, PASS_ACTION, name)
+            if call.services.agencies is not None:
+                await call.services.agencies.check_named(call.principal, name)
 
 
 async def check_object(call: Call, link: str) -> None:
