@@ -276,7 +276,9 @@ def test_every_process_tells_the_audit_log_whom_the_gateway_refuses(new_server):
         client.close()
 
     def refused():
-        found = json.loads(server.client.call("GET", f"/v2/{PROJECT_ID}/funclet/traces?operation=CallApi").body)
+        found = json.loads(
+            server.client.call("GET", f"/v2/{PROJECT_ID}/funclet/traces", query={"operation": "CallApi"}).body
+        )
         return sum(trace["count"] for trace in found["traces"])
 
     assert eventually(lambda: refused() == 16)
