@@ -134,6 +134,11 @@ class Settings:
     echo_secrets: str = _setting(
         "off", "Whether answers hold the passwords of triggers, as those of the cloud do.", choices=SWITCH
     )
+    agencies: str = _setting(
+        "any",
+        "Which agencies functions may name: any, or only existing ones that trust functions.",
+        choices=("any", "existing"),
+    )
     target_networks: tuple[str, ...] = _setting(
         (), "Private networks that connections and topics may address, such as 10.0.0.0/8 or 127.0.0.1/32; * for all."
     )

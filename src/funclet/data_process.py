@@ -167,7 +167,7 @@ class DataProcess:
             authenticator=authenticator_of(store, clock, keys),
             clock=clock,
             keys=keys,
-            gate=Gate(clock, region=settings.region),
+            gate=Gate(clock, region=settings.region, store=store),
         )
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
@@ -225,7 +225,8 @@ class DataProcess:
             except ModelError as error:
                 return from_error(error, path=request.raw_path, request_id=new_uuid())
 
-        await HttpSide(self._stop, self._settings, listeners).open(stack, parts, head, handle, api, outside.vault)
+        http = HttpSide(self._stop, self._settings, listeners)
+        await http.open(stack, parts, head, handle, api, outside.vault, head)
 
 
 async def _read_number(descriptor: int) -> int | None:

@@ -9,7 +9,7 @@ triggers with `protocol: HTTPS` are served here as well.
 import asyncio
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from funclet.base.deadlines import Deadlines
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.catalog import Catalog
+from funclet.model.audit import Journal
 from funclet.model.errors import ModelError
 from funclet.model.gateway import Authorizer
 from funclet.model.identity import Principal
@@ -36,29 +37,19 @@ from funclet.model.invocation import (
     Submitter,
 )
 from funclet.model.urn import Urn
+from funclet.services.callers import Authenticator
 from funclet.store.protocol import Store, StoreUnavailable, Tx
 from funclet.triggers import http_cors
 from funclet.triggers.apig import CODES, PREFIX
 from funclet.triggers.http_authorizer import AuthorizerFailed
 from funclet.triggers.http_event import build_event, render_result
+from funclet.triggers.http_refusals import FAILED_CODE, FAILED_STATUS, trace_of
 from funclet.triggers.http_routes import Match, Route, Routes
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_ROUTES_AGE_S = 5.0
 
 _GATEWAY_FAULT = "APIG.0201"
-
-
-class Authenticator(Protocol):
-    """Tells who sends a request."""
-
-    async def authenticate(self, request: Request) -> Principal:
-        """Return the caller.
-
-        Raises:
-            ModelError: the credentials are missing or wrong.
-        """
-        ...
 
 
 class AppChecker(Protocol):
@@ -137,14 +128,16 @@ class RouteSource:
 class _Exchange:
     """A request and how it is answered."""
 
-    __slots__ = ("cors", "gateway_id", "is_late", "request", "request_id")
+    __slots__ = ("caller", "gateway_id", "is_late", "request", "request_id", "route")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.request_id = new_uuid()
         self.gateway_id = self.request_id.replace("-", "")
-        self.cors: http_cors.Cors | None = None
-        """Of the route, once it is known."""
+        self.route: Route | None = None
+        """Once it is known."""
+        self.caller: Principal | None = None
+        """Of a trigger with IAM, once it is known."""
         self.is_late = False
         """Whether the client was told that it takes too long."""
 
@@ -152,8 +145,8 @@ class _Exchange:
         """Return the response with our ids, and with what browsers are to know."""
         response.headers["X-Request-Id"] = self.gateway_id
         response.headers["X-Cff-Request-Id"] = self.request_id
-        if self.cors is not None:
-            http_cors.allow(self.cors, self.request, response)
+        if self.route is not None and self.route.cors is not None:
+            http_cors.allow(self.route.cors, self.request, response)
         return response
 
     def answer_early(self, response: Response) -> None:
@@ -177,7 +170,8 @@ class Gateway:
         authorizers: Deciders,
         clock: Clock,
         gateway_url: str,
-        may_invoke: Callable[[Request, Principal, Urn], bool],
+        may_invoke: Callable[[Request, Principal, Urn], Awaitable[bool]],
+        journal: Journal,
     ) -> None:
         """Wire the gateway.
 
@@ -192,6 +186,7 @@ class Gateway:
             clock: time of acceptance.
             gateway_url: how clients reach this listener; its scheme is told to functions.
             may_invoke: tells whether a caller of a trigger with IAM may invoke its function.
+            journal: takes what was refused.
         """
         self._routes = routes
         self._catalog = catalog
@@ -204,6 +199,7 @@ class Gateway:
         self._deadlines = Deadlines()
         self._scheme = urlsplit(gateway_url).scheme
         self._may_invoke = may_invoke
+        self._journal = journal
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. What is raised from here is a fault of ours.
@@ -215,9 +211,11 @@ class Gateway:
         try:
             response = await self._answer(exchange)
         except ModelError as error:
+            self._note(exchange, error)
             response = _error(gateway_id, error.status, error.code, error.message, error.retry_after_s)
         except AuthorizerFailed as error:
-            response = _error(gateway_id, 500, "APIG.0305", str(error))
+            self._note(exchange, error)
+            response = _error(gateway_id, FAILED_STATUS, FAILED_CODE, str(error))
         except StoreUnavailable:
             response = _error(gateway_id, 503, "FSS.0503", "The database cannot be used now; try again later.", 1.0)
         return exchange.finish(response)
@@ -236,12 +234,12 @@ class Gateway:
         if match is None:
             raise ModelError("APIG.0101", f"No trigger answers {request.method} {request.raw_path[:200]}.")
         route = match.route
-        exchange.cors = route.cors
+        exchange.route = route
         late = functools.partial(self._answer_late, exchange, route)
         self._deadlines.add(exchange.request_id, route.timeout_s, late)
         try:
             if route.auth != "NONE":
-                await self._check_caller(route, request)
+                await self._check_caller(route, exchange)
             context = await self._context(match, exchange) if route.has_context else None
             if exchange.is_late:
                 # An authorizer took all the time there was: the function has nobody to answer.
@@ -281,14 +279,24 @@ class Gateway:
         message = f"Backend timeout: no answer within {route.timeout_s:g} s; the function goes on running."
         exchange.answer_early(_error(exchange.gateway_id, 504, _GATEWAY_FAULT, message))
 
-    async def _check_caller(self, route: Route, request: Request) -> None:
+    def _note(self, exchange: _Exchange, error: ModelError | AuthorizerFailed) -> None:
+        if exchange.route is None:
+            return
+        now, request_id = self._clock.now(), exchange.request_id
+        trace = trace_of(exchange.route, exchange.request, exchange.caller, error, at=now, request_id=request_id)
+        if trace is not None:
+            self._journal.note(trace)
+
+    async def _check_caller(self, route: Route, exchange: _Exchange) -> None:
+        request = exchange.request
         if route.auth == "APP":
             await self._apps.check(request, route.api_id)
         elif route.auth == "IAM":
-            principal = await self._authenticator.authenticate(request)
-            if principal.project.project_id != route.trigger.project_id:
+            project_id = route.trigger.project_id
+            principal = exchange.caller = await self._authenticator.authenticate(request, project_id=project_id)
+            if principal.project.project_id != project_id:
                 raise ModelError("APIG.0302", "The credentials are of another project than the function.")
-            if not self._may_invoke(request, principal, route.urn):
+            if not await self._may_invoke(request, principal, route.urn):
                 raise ModelError("APIG.0302", f"'{principal.user.name}' is not authorized to invoke the function.")
 
     async def _context(self, match: Match, exchange: _Exchange) -> Mapping[str, str] | None:

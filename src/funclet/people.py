@@ -16,6 +16,7 @@ from funclet.services.federation import Federation, FederationService
 from funclet.services.iam import IamService
 from funclet.services.identity import IdentityService
 from funclet.services.policies import PolicyService
+from funclet.services.projects import ProjectService
 from funclet.services.temporary import TemporaryKeys
 from funclet.store.protocol import Store
 from funclet.vault import Vault
@@ -62,7 +63,10 @@ class People:
         self.identity = IdentityService(store, clock, region=settings.region)
         self.iam = IamService(store, clock, keys.vault, on_change=on_change)
         self.policies = PolicyService(store, clock, on_change=on_change)
-        self.agencies = AgencyService(store, clock, keys.temporary, on_change=on_change)
+        self.projects = ProjectService(store, region=settings.region, on_change=on_change)
+        self.agencies = AgencyService(
+            store, clock, keys.temporary, on_change=on_change, must_exist=settings.agencies == "existing"
+        )
         federation = Federation(
             issuer=settings.oidc_issuer,
             audience=settings.oidc_audience,

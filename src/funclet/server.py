@@ -208,7 +208,7 @@ class Server:
             await self._mesh.listen(dispatcher, _answers(handle, queue, parts.logs, people.audit, book))
             await self._mesh.join()
         http = HttpSide(self._stop, self._settings, self._listeners)
-        await http.open(stack, parts, queue, handle, api, outside.vault)
+        await http.open(stack, parts, queue, handle, api, outside.vault, people.audit)
         return identity
 
     def _on_change_of_function(
@@ -345,7 +345,7 @@ class Server:
             authenticator=authenticator_of(store, clock, keys),
             clock=clock,
             keys=keys,
-            gate=Gate(clock, region=self._settings.region),
+            gate=Gate(clock, region=self._settings.region, store=store),
         )
 
         async def collect() -> Standing:

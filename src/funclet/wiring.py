@@ -42,6 +42,7 @@ from funclet.front.listener import Handler
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.host import host_memory_mib, max_connections_of
 from funclet.metrics import Metrics, Values
+from funclet.model.audit import Journal
 from funclet.model.inventory import Inventory
 from funclet.model.invocation import Node, Report, Submitter
 from funclet.model.reserved import Instances
@@ -190,7 +191,14 @@ class HttpSide:
         self._listeners = listeners
 
     async def open(
-        self, stack: AsyncExitStack, parts: Parts, submitter: Submitter, handle: Handler, api: Api, vault: Vault
+        self,
+        stack: AsyncExitStack,
+        parts: Parts,
+        submitter: Submitter,
+        handle: Handler,
+        api: Api,
+        vault: Vault,
+        journal: Journal,
     ) -> None:
         """Begin to answer, requests of the API by `handle`; `stack` ends it in an orderly way."""
         gateway = Gateway(
@@ -204,6 +212,7 @@ class HttpSide:
             clock=parts.clock,
             gateway_url=self._listeners.gateway_url,
             may_invoke=parts.gate.may_invoke,
+            journal=journal,
         )
         gateway_front = Front(
             gateway.handle,
@@ -340,9 +349,11 @@ def build_services(
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
         dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
+        packages=fetcher,
         iam=people.iam if people else None,
         policies=people.policies if people else None,
         agencies=people.agencies if people else None,
+        projects=people.projects if people else None,
         federation=people.federation if people else None,
         audit=people.audit if people else None,
         reserved=_reserved(settings, parts, processes, function_changed) if queue else None,

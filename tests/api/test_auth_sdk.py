@@ -27,6 +27,7 @@ from funclet.model.function import Code, FunctionVersion, Settings
 from funclet.services.identity import IdentityService, bootstrap_identity
 from funclet.services.invocations import InvocationService
 from funclet.services.observability import ObservabilityService
+from funclet.services.projects import ProjectService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeInvoker, FakeSubmitter
 
@@ -56,6 +57,7 @@ class Served:
             versions=None,
             triggers=None,
             identity=IdentityService(store, clock, region=REGION),
+            projects=ProjectService(store, region=REGION, on_change=lambda: None),
             invocations=InvocationService(
                 store=store,
                 catalog=Catalog(store, clock),

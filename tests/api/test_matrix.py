@@ -15,7 +15,7 @@ import pytest
 from funclet.api.actions import ACTIONS, FREE, names_of
 from funclet.api.operations import OPERATIONS
 from funclet.model.identity import AccessKey, Project, User
-from funclet.model.roles import SYSTEM_ROLES
+from funclet.model.roles import SYSTEM_ROLES, TENANT
 from funclet.store.sqlite import SqliteStore
 from tests.support.server import PROJECT_ID, ServerProcess
 
@@ -30,9 +30,13 @@ _BODIES = {"CreateToken": {"auth": {"identity": {"methods": []}}}}
 
 @dataclass
 class Wall:
-    """A server with two projects of two domains, callers of each role in the first, and things to be hidden there."""
+    """A server with three projects of two domains, callers of each role in the first, and things to be hidden there.
+
+    The `second` project is of another domain, that of the `neighbour` of the same.
+    """
 
     server: ServerProcess
+    projects: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     clients: dict[str, object] = field(default_factory=dict)
 
@@ -40,7 +44,8 @@ class Wall:
         """Send an operation with these values in its path."""
         path = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], row.path)
         body = b"" if row.method in ("GET", "HEAD", "DELETE") else json.dumps(_BODIES.get(row.name, {})).encode()
-        return client.call(row.method, path, body=body, raises=False)
+        headers = {"X-Project-Id": values["project_id"]}
+        return client.call(row.method, path, body=body, headers=headers, raises=False)
 
     def values(self, project_id, **changes):
         """Return a value for each parameter of every path: things that are not there, unless told otherwise."""
@@ -76,6 +81,8 @@ def wall(tmp_path_factory):
     server.start()
     made = Wall(server)
     made.clients["second"] = server.new_client(ak=second.access, sk=second.secret, project_id=SECOND.project_id)
+    made.projects = {"second": SECOND.project_id, "neighbour": add_neighbour(server)}
+    made.clients["neighbour"] = client_with(server, TENANT, project_id=made.projects["neighbour"], name="neighbour")
     for role in SYSTEM_ROLES:
         made.clients[role.name] = client_with(server, role)
     made.clients["nobody"] = client_with(server, None)
@@ -99,17 +106,22 @@ async def add_project(path, key):
     await store.close()
 
 
-def client_with(server, role):
-    """Return a client of a user with one role, by an access key."""
-    name = re.sub(r"\W", "", role.name) if role else "nobody"
+def add_neighbour(server):
+    """Make another project of the same domain, as an operator does; return its id."""
+    return send(server.client, "POST", "/v3/projects", {"project": {"name": "test-1_neighbour"}})["project"]["id"]
+
+
+def client_with(server, role, *, project_id=PROJECT_ID, name=""):
+    """Return a client of a user with one role in one project, by an access key."""
+    name = name or (re.sub(r"\W", "", role.name) if role else "nobody")
     user = send(server.client, "POST", "/v3/users", {"user": {"name": name}})["user"]
     if role is not None:
         group = send(server.client, "POST", "/v3/groups", {"group": {"name": f"only-{name}"}})["group"]
         send(server.client, "PUT", f"/v3/groups/{group['id']}/users/{user['id']}")
-        send(server.client, "PUT", f"/v3/projects/{PROJECT_ID}/groups/{group['id']}/roles/{role.role_id}")
+        send(server.client, "PUT", f"/v3/projects/{project_id}/groups/{group['id']}/roles/{role.role_id}")
     body = {"credential": {"user_id": user["id"]}}
     key = send(server.client, "POST", "/v3.0/OS-CREDENTIAL/credentials", body)["credential"]
-    return server.new_client(ak=key["access"], sk=key["secret"])
+    return server.new_client(ak=key["access"], sk=key["secret"], project_id=project_id)
 
 
 def hide(server):
@@ -193,6 +205,14 @@ def test_the_owner_of_another_project_is_refused_in_this_one(wall, row):
     assert "not the one of your credentials" in answer.body.decode()
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if "{project_id}" in row.values[0].path])
+def test_who_may_do_everything_in_a_neighbouring_project_may_do_nothing_in_this_one(wall, row):
+    answer = wall.call(wall.clients["neighbour"], row, wall.values(PROJECT_ID, **wall.ids))
+
+    assert (answer.status == 403) is (row.name not in FREE)
+    assert row.name in FREE or row.method == "HEAD" or NOT_AUTHORIZED in answer.body.decode()
+
+
 # Parameters whose value names something of one project or domain, wherever it stands.
 _NAMES = frozenset(
     {
@@ -213,12 +233,13 @@ _NAMES = frozenset(
 )
 
 
+@pytest.mark.parametrize("who", ["second", "neighbour"])
 @pytest.mark.parametrize("row", ROWS)
-def test_nothing_of_the_first_project_can_be_named_or_seen_from_the_second(wall, row):
+def test_nothing_of_the_first_project_can_be_named_or_seen_from_another(wall, row, who):
     """With its own project in the path and the identifiers of the other."""
     names = set(re.findall(r"\{(\w+)\}", row.path))
 
-    answer = wall.call(wall.clients["second"], row, wall.values(SECOND.project_id, **wall.ids))
+    answer = wall.call(wall.clients[who], row, wall.values(wall.projects[who], **wall.ids))
 
     if names & _NAMES:
         is_list_by_id = row.name == "ListAsyncDeliveries"
@@ -226,7 +247,11 @@ def test_nothing_of_the_first_project_can_be_named_or_seen_from_the_second(wall,
     shown = answer.body.decode()
     if row.name == "ListTraces":
         # What the stranger has tried stands there in the stranger's own words, and nobody else's.
-        assert {trace["user"]["name"] for trace in json.loads(shown)["traces"]} == {"stranger"}
+        names = {"second": "stranger", "neighbour": "neighbour"}
+        assert {trace["user"]["name"] for trace in json.loads(shown)["traces"]} == {names[who]}
+    elif row.name == "ListServiceTrustedAgencies" and who == "neighbour":
+        # Agencies are those of the domain.
+        assert PROJECT_ID not in shown
     elif answer.status < 400:
         assert MARK not in shown
         assert PROJECT_ID not in shown

@@ -1,12 +1,16 @@
 """Temporary keys and tokens: of users, of agencies, and of functions."""
 
+import base64
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from funclet.model.roles import READ_ONLY
 from funclet.services.temporary import RENEW_S, TemporaryKeys
 from funclet.vault import Vault
+from tests.support.api import new_body
+from tests.support.packages import zip_of
 from tests.support.people import Town, allow
 from tests.support.store import a_version
 
@@ -235,3 +239,54 @@ def test_keys_of_another_server_are_worth_nothing(town, tmp_path):
 
     assert town.send("GET", "{f}/functions", key=signing(keys)).status == 401
     assert town.send("GET", "{f}/functions", token=keys["auth_token"]).status == 401
+
+
+def naming(town, agency):
+    """Return the answers to every way to give a function an agency: status and code."""
+    archive = zip_of({"one.yaml": yaml.safe_dump({
+        "HcCrmTemplateVersion": "v1",
+        "Resources": {"one": {"Type": "HC::Serverless::Function", "Properties": {
+            "Runtime": "Python3.10", "Handler": "index.handler", "Configuration": {"xrole": agency}}}},
+    })})  # fmt: skip
+    file = {"file_name": "one.zip", "file_type": "zip", "file_code": base64.b64encode(archive).decode()}
+    templates = town.done("GET", "{f}/application/templates?runtime=Python3.10")["templates"]
+    template = next(one["id"] for one in templates if not one.get("params"))
+    answers = (
+        town.send("POST", "{f}/functions", new_body("made", xrole=agency)),
+        town.send("PUT", "{f}/functions/there/config", {"func_name": "there", "app_xrole": agency}),
+        town.send("POST", "{f}/functions/import", {"func_name": "brought", **file}),
+        town.send("POST", "{f}/applications", {"name": "shop", "template_id": template, "agency_name": agency}),
+    )
+    return {(answer.status, answer.json.get("error_code", "")) for answer in answers}
+
+
+@pytest.fixture
+def strict(tmp_path, registry):
+    opened = Town(tmp_path, registry, must_exist=True)
+    opened.function("there")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.proves("error:FSS.1121")
+def test_an_agency_that_is_not_there_is_refused_where_it_must_be(strict):
+    assert naming(strict, "missing") == {(403, "FSS.1121")}
+    assert naming(strict, "serverless-trust") == {(200, "")}
+
+
+@pytest.mark.proves("error:FSS.1122")
+def test_an_agency_whose_keys_no_function_gets_is_refused_where_it_must_not_be(strict):
+    for name, more in (("people", {"trust_domain_name": "admin"}), ("short", {"duration": "ONEDAY"})):
+        strict.done("POST", "/v3.0/OS-AGENCY/agencies", {"agency": {"name": name, **more}})
+    assert naming(strict, "people") == {(403, "FSS.1122")}
+
+    strict.clock.advance(24 * 3600 + 1)
+    strict.owner = strict.login("admin")
+
+    assert naming(strict, "short") == {(403, "FSS.1122")}
+
+
+def test_any_agency_may_be_named_unless_the_operator_says_otherwise(town):
+    town.function("there")
+
+    assert naming(town, "missing") == {(200, "")}

@@ -7,7 +7,7 @@ import pytest
 
 from funclet.cli.main import run
 from funclet.client import Client, Credentials, Link
-from tests.support.server import PROJECT_ID, ServerProcess
+from tests.support.server import PROJECT_ID, REGION, ServerProcess
 from tests.support.waiting import eventually
 
 CALL_BACK = """
@@ -228,6 +228,8 @@ def test_a_trigger_with_iam_is_for_those_who_may_invoke_its_function(fgs, home_s
 
     assert [answer.status for answer in answers] == [403, 200]
     assert json.loads(answers[0].body)["error_code"] == "APIG.0302"
+    denied = json.loads(fgs.must("audit", "--outcome", "denied", "--operation", "CallApi", "-o", "json"))
+    assert [(one["user"]["name"], one["error_code"]) for one in denied] == [("outer", "APIG.0302")]
 
 
 def test_a_change_holds_in_all_processes_when_it_is_answered(new_server):
@@ -258,3 +260,39 @@ def test_a_change_holds_in_all_processes_when_it_is_answered(new_server):
     eventually(denied, within_s=10, because="denials in every process are in the audit log")
     for client in clients:
         client.close()
+
+
+def test_every_process_tells_the_audit_log_whom_the_gateway_refuses(new_server):
+    """Each connection is of one of the processes, and only the first one writes."""
+    server = new_server("--processes", "2")
+    urn = server.deploy("guarded", "def handler(e, c):\n    return 1\n")
+    data = {"name": "guarded", "path": "/guarded", "auth": "IAM"}
+    body = json.dumps({"trigger_type_code": "APIG", "event_data": data}).encode()
+    made = json.loads(server.client.call("POST", server.path(f"/triggers/{urn}"), body=body).body)
+    path = urlsplit(made["event_data"]["invoke_url"]).path
+    for _ in range(16):
+        client = Client(server.gateway_url, Credentials(project_id=PROJECT_ID, ak="UNKNOWN", sk="x"), Link(retries=0))
+        assert client.call("GET", path, raises=False).status == 401
+        client.close()
+
+    def refused():
+        found = json.loads(
+            server.client.call("GET", f"/v2/{PROJECT_ID}/funclet/traces", query={"operation": "CallApi"}).body
+        )
+        return sum(trace["count"] for trace in found["traces"])
+
+    assert eventually(lambda: refused() == 16)
+
+
+def test_a_project_is_made_used_and_deleted_by_the_command_line(fgs, home_server):
+    """With the profile of the owner, whose access key was made in the first project."""
+    made = json.loads(fgs.must("iam", "project", "create", f"{REGION}_shop", "-o", "json"))
+    inside = ("--project", made["id"])
+    home_server.deploy("outside", "def handler(e, c):\n    return 1\n")
+
+    listed = json.loads(fgs.must("function", "list", *inside, "-o", "json"))
+    names = [row["name"] for row in json.loads(fgs.must("iam", "project", "list", "-o", "json"))]
+    fgs.must("iam", "project", "delete", f"{REGION}_shop", "-y")
+
+    assert (listed, names) == ([], [REGION, f"{REGION}_shop"])
+    assert [row["name"] for row in json.loads(fgs.must("iam", "project", "list", "-o", "json"))] == [REGION]

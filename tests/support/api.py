@@ -64,7 +64,7 @@ class _AnyoneIs:
     def __init__(self):
         self.project = PROJECT
 
-    async def authenticate(self, request):
+    async def authenticate(self, request, *, project_id=""):
         user = User(user_id="u" * 32, name="admin", domain_id=self.project.domain_id, password_hash="")
         return Principal(project=self.project, user=user, grants=EVERYTHING)
 

@@ -23,7 +23,7 @@ from funclet.services.gateway_access import GatewayAccessService
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
 from funclet.store.sqlite import SqliteStore
-from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
+from funclet.testing.fakes import FakeClock, FakeInvoker, FakeJournal, FakeSubmitter
 from funclet.triggers.catalogue import all_types
 from funclet.triggers.host import TimerHost
 from funclet.triggers.http_authorizer import Authorizers
@@ -55,7 +55,7 @@ _OPERATIONS = [
 class HeaderAuthenticator:
     """Takes the project that a header names for the caller's."""
 
-    async def authenticate(self, request):
+    async def authenticate(self, request, *, project_id=""):
         """Return the caller, or refuse."""
         project = {"home": PROJECT, "other": OTHER_PROJECT}.get(request.headers.get("x-auth-token"))
         if project is None:
@@ -92,6 +92,7 @@ class Stack:
         self.new_host()
         self.handling = None
         """What handles the last request, or has handled it."""
+        self.journal = FakeJournal()
         self.gateway = Gateway(
             routes=self.routes,
             catalog=self.catalog,
@@ -102,7 +103,8 @@ class Stack:
             authorizers=Authorizers(self.catalog, self.invoker, self.clock),
             clock=self.clock,
             gateway_url=GATEWAY_URL,
-            may_invoke=Gate(self.clock, region=REGION).may_invoke,
+            may_invoke=Gate(self.clock, region=REGION, store=self.store).may_invoke,
+            journal=self.journal,
         )
         services = Services(
             functions=None,

@@ -13,6 +13,11 @@ from funclet.api.traces import Tracer
 from funclet.base.http import Request
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
+from funclet.outside.guard import Guard
+from funclet.outside.links import Links
+from funclet.outside.objects import ObjectStores
+from funclet.outside.outgoing import Outgoing
+from funclet.outside.packages import StoredPackages
 from funclet.services.agencies import AgencyService
 from funclet.services.audit import AuditService
 from funclet.services.code import CodeBuilder, CodeLinks
@@ -24,10 +29,15 @@ from funclet.services.identity import IdentityService, bootstrap_identity
 from funclet.services.invocations import InvocationService
 from funclet.services.limits import Limits
 from funclet.services.policies import PolicyService
+from funclet.services.projects import ProjectService
+from funclet.services.resources import Resources
 from funclet.services.temporary import TemporaryKeys
+from funclet.services.trigger_secrets import TriggerSecrets
+from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
+from funclet.triggers.catalogue import all_types
 from funclet.vault import Vault
 from tests.support.api import INVENTORY, new_body
 from tests.support.sign import signed
@@ -39,7 +49,7 @@ PASSWORD = "Right-horse-1"
 class Town:
     """A server with an owner, and whomever a test adds. `close` it."""
 
-    def __init__(self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True):
+    def __init__(self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False):
         self.folder = folder
         self.clock = FakeClock()
         self.runner = asyncio.Runner()
@@ -57,19 +67,27 @@ class Town:
         self.invoker, self.submitter = FakeInvoker(), FakeSubmitter()
         changed = self.authenticator.forget if forgets else lambda: None
         (folder / "blobs").mkdir()
-        blobs, fetcher = Blobs(folder / "blobs"), CodeFetcher((), max_bytes=1)
+        blobs, links = Blobs(folder / "blobs"), Links(self.store, self.vault)
+        outgoing = Outgoing(Guard((), setting="target_networks"))
+        self.objects = ObjectStores(self.store, links, outgoing, self.clock, folder / "objects")
+        fetcher = CodeFetcher(store=StoredPackages(self.store, links, self.objects))
+        functions = FunctionService(
+            self.store,
+            blobs,
+            registry,
+            self.clock,
+            CodeBuilder(fetcher),
+            CodeLinks(b"k" * 32, self.clock),
+            region=REGION,
+            limits=Limits(),
+            on_change=lambda *_: None,
+            inventory=INVENTORY,
+        )
         self.services = Services(
-            functions=FunctionService(
-                self.store,
-                blobs,
-                registry,
-                self.clock,
-                CodeBuilder(fetcher),
-                CodeLinks(b"k" * 32, self.clock),
-                region=REGION,
-                limits=Limits(),
-                on_change=lambda *_: None,
-                inventory=INVENTORY,
+            functions=functions,
+            packages=fetcher,
+            resources=Resources.build(
+                self.store, self.clock, self.vault, functions, region=REGION, api_url="http://h:1"
             ),
             versions=VersionService(self.store, self.clock, region=REGION, limits=Limits(), on_change=lambda *_: None),
             invocations=InvocationService(
@@ -80,7 +98,14 @@ class Town:
                 clock=self.clock,
                 region=REGION,
             ),
-            triggers=None,
+            triggers=TriggerService(
+                self.store,
+                self.clock,
+                all_types(default_zone="UTC", gateway_url="http://h:2"),
+                TriggerSecrets(self.vault, echoes=False),
+                region=REGION,
+                on_change=lambda: None,
+            ),
             identity=IdentityService(self.store, self.clock, region=REGION),
             observability=None,
             topics=None,
@@ -92,14 +117,16 @@ class Town:
             ),
             iam=IamService(self.store, self.clock, self.vault, on_change=changed),
             policies=PolicyService(self.store, self.clock, on_change=changed),
-            agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed),
+            projects=ProjectService(self.store, region=REGION, on_change=changed),
+            agencies=AgencyService(self.store, self.clock, self.temporary, on_change=changed, must_exist=must_exist),
             audit=self.audit,
         )
+        self.gate = Gate(self.clock, region=REGION, store=self.store)
         self.api = Api(
             operations=OPERATIONS,
             services=self.services,
             authenticator=self.authenticator,
-            gate=Gate(self.clock, region=REGION),
+            gate=self.gate,
             tracer=Tracer(self.audit, self.clock),
         )
         self.owner = self.login("admin", PASSWORD)
@@ -116,6 +143,15 @@ class Town:
         """Close the database and the loop."""
         self.run(self.store.close())
         self.runner.close()
+
+    def post_bytes(self, target, data, *, token):
+        """Send bytes that need not be JSON."""
+        path = target.replace("{f}", f"/v2/{self.project_id}/fgs")
+        headers = {"host": "h:1", "x-auth-token": token}
+        response = self.run(
+            self.api.handle(Request(method="POST", raw_path=path, raw_query="", headers=headers, body=data))
+        )
+        return SimpleNamespace(status=response.status, json=json.loads(response.body))
 
     def send(self, method, target, body=None, *, token=None, key=None, peer="10.0.0.1", **headers):
         """Send a request as the owner, or with a token, or signed with `(access, secret, security token)`."""

@@ -731,3 +731,57 @@ def test_options_without_a_question_reaches_the_function(stack):
     stack.get("/orders", method="OPTIONS", origin=ORIGIN)
 
     assert stack.event["httpMethod"] == "OPTIONS"
+
+
+# What the audit log is told
+
+
+def noted(stack):
+    return [(one.outcome, one.status, one.code, one.user_name) for one in stack.journal.traces]
+
+
+def test_who_is_refused_by_iam_is_in_the_audit_log(stack):
+    urn = open_api(stack, auth="IAM")["event_data"]["func_info"]["function_urn"]
+
+    stack.get("/orders")
+    stack.get("/orders", x_auth_token="home")
+    response = stack.get("/orders", x_auth_token="other")
+
+    assert noted(stack) == [("denied", 401, "APIG.0301", ""), ("denied", 403, "APIG.0302", "")]
+    last = stack.journal.traces[-1]
+    assert last.request_id == response.headers["X-Cff-Request-Id"]
+    assert (last.operation, last.action, last.project_id) == ("CallApi", "functiongraph:function:invoke", PROJECT_ID)
+    assert last.resource == f"FUNCTIONGRAPH:test-1:*:function:default/{urn.split(':')[6]}"
+    assert (last.source, last.user_id) == ("203.0.113.24", "")
+
+
+def test_apps_that_are_refused_are_in_the_audit_log(stack):
+    open_api(stack, auth="APP")
+    app = add_app(stack)
+
+    stack.get("/orders", x_apig_appcode="unknown")
+    send_signed(stack, app)
+
+    assert noted(stack) == [("denied", 401, "APIG.0303", ""), ("denied", 403, "APIG.0304", "")]
+
+
+def test_what_authorizers_refuse_is_in_the_audit_log_and_what_passes_is_not(stack):
+    guarded(stack)
+    stack.get("/orders")
+
+    decides(stack, {"status": "deny"})
+    stack.get("/orders")
+    decides(stack, "garbage")
+    stack.get("/orders")
+
+    assert noted(stack) == [("denied", 401, "APIG.0305", ""), ("failed", 500, "APIG.0305", "")]
+
+
+def test_what_nobody_was_refused_for_is_not_in_the_audit_log(stack):
+    open_api(stack, auth="NONE")
+    stack.invoker.answer = Refused(reason="too many", retry_after_s=1.0)
+
+    stack.get("/orders")
+    stack.get("/elsewhere")
+
+    assert stack.journal.traces == []

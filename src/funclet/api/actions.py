@@ -11,7 +11,7 @@ _T = "functiongraph:trigger:"
 _D = "functiongraph:dependency:"
 _W = "functiongraph:workflow:"
 _USERS, _GROUPS, _KEYS = "iam:users:", "iam:groups:", "iam:credentials:"
-_ROLES, _GRANTS, _AGENCIES = "iam:roles:", "iam:permissions:", "iam:agencies:"
+_ROLES, _GRANTS, _AGENCIES, _PROJECTS = "iam:roles:", "iam:permissions:", "iam:agencies:", "iam:projects:"
 
 # Action -> operations. Of the first block the cloud documents names and operations; it names most of the others
 # in its newer documents, and the rest is ours.
@@ -170,6 +170,8 @@ _BY_ACTION: Mapping[str, str] = {
     _AGENCIES + "createAgency": "CreateAgency",
     _AGENCIES + "updateAgency": "UpdateAgency",
     _AGENCIES + "deleteAgency": "DeleteAgency",
+    _PROJECTS + "createProject": "CreateProject",
+    _PROJECTS + "deleteProject": "DeleteProject",
     "cts:trace:list": "ListTraces",
 }
 
@@ -181,15 +183,14 @@ FREE: Mapping[str, str] = {
     "CreateTokenWithIdToken": "this is the login of users of an OIDC issuer",
     "ValidateToken": "whoever has a token may see what it stands for",
     "CreateTemporaryAccessKey": "it gives no more than its caller has, or what an agency allows (iam:agencies:assume)",
-    "ListProjects": "clients look their own project up",
-    "ListAuthProjects": "clients look their own project up",
+    "ListProjects": "clients look their own project up; others are shown only with iam:projects:listProjects",
+    "ListAuthProjects": "clients look up the projects that they may use",
     "ListAuthDomains": "clients look their own domain up",
     "ListAuthCatalog": "clients look the addresses of services up",
     "ListRegions": "clients look the region up",
     "ListEnterpriseProjects": "clients look for the only one that there is",
     "ListUsers": "clients look themselves up; others are shown only with iam:users:listUsers",
     "ChangeOwnPassword": "it needs the old password",
-    "CreateProject": "it is refused to everybody",
     "DownloadCode": "the link carries a signature",
     "ConfirmSubscription": "the link carries a token",
     "ShowApiDocument": "anybody may learn how to talk to the server",
@@ -222,11 +223,13 @@ _ALIASES: Mapping[str, Sequence[str]] = {
 }
 
 INVOKE_ACTION, SEE_ACTION = _F + "invoke", _F + "getConfig"
+CREATE_ACTION, DELETE_ACTION, IMPORT_ACTION = _F + "create", _F + "delete", _F + "import"
+READ_OBJECT_ACTION = "obs:object:GetObject"
 METRICS_ACTION, PASS_ACTION, ASSUME_ACTION = "funclet:metrics:get", "iam:agencies:pass", "iam:agencies:assume"
-LIST_USERS_ACTION = _USERS + "listUsers"
+LIST_USERS_ACTION, LIST_PROJECTS_ACTION = _USERS + "listUsers", _PROJECTS + "listProjects"
 # Asked for inside operations, or known to the cloud for its triggers, so that policies may name them.
 _FURTHER = (
-    METRICS_ACTION, PASS_ACTION, ASSUME_ACTION,
+    METRICS_ACTION, PASS_ACTION, ASSUME_ACTION, LIST_PROJECTS_ACTION,
     "apig:instances:get", "apig:instances:create", "apig:instances:update", "apig:instances:list",
     "apig:sharedInstance:operate", "cts:notification:create", "cts:notification:delete", "cts:notification:update",
     "cts:operation:list", "cts:tracker:list", "dds:instance:get", "dds:instance:list",

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from funclet.api import errors
 from funclet.api.access import Gate, Rule, rule_of
-from funclet.api.call import Authenticator, Call, Operation, Services
+from funclet.api.call import Call, Operation, Services
 from funclet.api.probes import Probes
 from funclet.api.traces import Tracer
 from funclet.base.clock import SystemClock
@@ -14,6 +14,7 @@ from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project, User
+from funclet.services.callers import Authenticator
 from funclet.store.protocol import StoreUnavailable
 
 MAX_QUERY_PARAMETERS = 100
@@ -101,9 +102,11 @@ class Api:
         principal = _ANONYMOUS
         try:
             if not operation.is_public:
-                principal = await self._authenticator.authenticate(request)
+                project_id = parameters.get("project_id", "")
+                principal = await self._authenticator.authenticate(request, project_id=project_id)
                 _check_project(parameters, principal)
-                self._gate.check(operation, rule, request, parameters, principal)
+                facts = await self._gate.look_up(parameters, principal) if principal.grants.asks_function else None
+                self._gate.check(operation, rule, request, parameters, principal, facts)
         except ModelError as error:
             if self._tracer is not None:
                 resource = self._gate.resource_of(operation, rule, request, parameters, principal)

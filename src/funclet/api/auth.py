@@ -27,6 +27,7 @@ from funclet.vault import Vault, VaultError
 
 MAX_SKEW_S = 15 * 60.0
 LARGE_BODY_BYTES = 256 * 1024
+MAX_PROJECT_ID_LENGTH = 64
 
 _DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _AUTHORIZATION = re.compile(
@@ -88,6 +89,8 @@ class Authenticator:
         # Apart: what goes with a key must never be taken for a token.
         self._temporary_keys = Remembered[_Key](clock)
         self._temporary_tokens = Remembered[_Token](clock)
+        self._elsewhere = Remembered[Principal](clock)
+        """Users with a key of theirs in other projects than that of the key, by both."""
 
     def forget(self) -> None:
         """Look everything up anew: users, their credentials or their permissions have changed."""
@@ -95,9 +98,14 @@ class Authenticator:
         self._tokens.clear()
         self._temporary_keys.clear()
         self._temporary_tokens.clear()
+        self._elsewhere.clear()
 
-    async def authenticate(self, request: Request) -> Principal:
+    async def authenticate(self, request: Request, *, project_id: str = "") -> Principal:
         """Return the caller of `request`.
+
+        A permanent access key is one of its user in all projects of the domain: whoever signs with it acts in the
+        project `project_id`, else in that of X-Project-Id, else in that in which the key was made. If there is no such
+        project in the domain, in the last of them.
 
         What was changed holds at once where `forget` is called, elsewhere within five seconds.
 
@@ -107,7 +115,7 @@ class Authenticator:
         """
         authorization = request.headers.get("authorization", "")
         if authorization.startswith(ALGORITHM):
-            return await self._signed(request, authorization)
+            return await self._signed(request, authorization, project_id)
         token = request.headers.get("x-auth-token")
         if token:
             return await self._bearer(token)
@@ -115,7 +123,7 @@ class Authenticator:
             raise _refusal(f"the Authorization header must use {ALGORITHM}")
         raise _refusal("send an X-Auth-Token header or sign the request with an access key")
 
-    async def _signed(self, request: Request, authorization: str) -> Principal:
+    async def _signed(self, request: Request, authorization: str, project_id: str) -> Principal:
         parts = _AUTHORIZATION.fullmatch(authorization)
         if parts is None:
             raise _refusal(
@@ -136,7 +144,17 @@ class Authenticator:
         if not hmac.compare_digest(expected, given) or key is None:
             raise _refusal("the access key is unknown or the signature does not match")
         self._check_temporary(request, key.proof)
-        return key.principal
+        principal = key.principal
+        wanted = project_id or request.headers.get("x-project-id") or principal.project.project_id
+        if wanted == principal.project.project_id or principal.is_temporary or len(wanted) > MAX_PROJECT_ID_LENGTH:
+            return principal
+        return await self._in_project(principal, wanted) or principal
+
+    async def _in_project(self, principal: Principal, project_id: str) -> Principal | None:
+        user_id = principal.user.user_id
+        return await self._elsewhere.get_or_read(
+            f"{user_id} {project_id}", lambda: self._store.read(lambda tx: principal_of_user(tx, user_id, project_id))
+        )
 
     async def _key(self, access: str) -> _Key | None:
         def find(tx: Tx) -> _Key | None:

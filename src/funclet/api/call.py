@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from funclet.base.http import Request, Response
 from funclet.model.identity import Principal
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from funclet.services.connections import ConnectionService
     from funclet.services.dependencies import DependencyService
     from funclet.services.federation import FederationService
+    from funclet.services.fetch import CodeFetcher
     from funclet.services.functions import FunctionService
     from funclet.services.gateway_access import GatewayAccessService
     from funclet.services.iam import IamService
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from funclet.services.invocations import InvocationService
     from funclet.services.observability import ObservabilityService
     from funclet.services.policies import PolicyService
+    from funclet.services.projects import ProjectService
     from funclet.services.reserved import ReservedService
     from funclet.services.resources import Resources
     from funclet.services.statistics import StatisticsService
@@ -46,12 +48,15 @@ class Services:
     connections: "ConnectionService"
     gateway: "GatewayAccessService"
     dependencies: "DependencyService"
+    packages: "CodeFetcher | None" = None
+    """What links to packages mean; None where there are no object stores."""
     iam: "IamService | None" = None
     policies: "PolicyService | None" = None
     agencies: "AgencyService | None" = None
+    projects: "ProjectService | None" = None
     federation: "FederationService | None" = None
     audit: "AuditService | None" = None
-    """None, as the four above, in processes that pass such requests on."""
+    """None, as the five above, in processes that pass such requests on."""
     asynchronous: "AsyncService | None" = None
     """None in processes that pass such requests on."""
     resources: "Resources | None" = None
@@ -60,13 +65,6 @@ class Services:
     """The same."""
     statistics: "StatisticsService | None" = None
     """The same."""
-
-
-class Authenticator(Protocol):
-    """Tells who sends a request."""
-
-    async def authenticate(self, request: Request) -> Principal:
-        """Return the caller; raises `ModelError` for one that it does not believe."""
 
 
 # Not frozen, which would triple the time to make one for every request; nobody changes it.

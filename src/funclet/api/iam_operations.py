@@ -24,6 +24,7 @@ _row = partial(addition, max_body_bytes=MAX_BODY_BYTES)
 
 IAM_OPERATIONS: tuple[Operation, ...] = (
     _row("ListAuthProjects", "GET", "/v3/auth/projects", identity.list_auth_projects),
+    _row("DeleteProject", "DELETE", "/v3/projects/{scope_project_id}", identity.delete_project),
     _row("ListAuthCatalog", "GET", "/v3/auth/catalog", identity.list_auth_catalog),
     _row("ListEnterpriseProjects", "GET", "/v1.0/enterprise-projects", identity.list_enterprise_projects),
     _row(

@@ -9,13 +9,13 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 
 from funclet.api.actions import METRICS_ACTION
-from funclet.api.call import Authenticator
 from funclet.api.errors import MethodRefused
 from funclet.base.clock import Clock
 from funclet.base.http import TEXT, Request, Response
 from funclet.metrics import CONTENT_TYPE, Standing, render
 from funclet.model.errors import ModelError
 from funclet.model.policy import Access
+from funclet.services.callers import Authenticator
 from funclet.store.protocol import Store, StoreUnavailable
 
 READY_AGE_S = 1.0

@@ -17,6 +17,7 @@ from funclet.client import segment
 
 _USERS, _GROUPS, _ROLES = "/v3/users", "/v3/groups", "/v3/roles"
 _KEYS, _POLICIES, _AGENCIES = "/v3.0/OS-CREDENTIAL/credentials", "/v3.0/OS-ROLE/roles", "/v3.0/OS-AGENCY"
+_PROJECTS = "/v3/projects"
 _MAX_FILE_BYTES = 64 * 1024
 
 iam = FgsGroup("iam", help="Manage users and what they may do.", no_args_is_help=True)
@@ -29,6 +30,7 @@ policy = FgsGroup(
     synonyms=dict.fromkeys(("create", "add", "new", "update", "set"), "put"),
     no_args_is_help=True,
 )
+project = FgsGroup("project", help="List, create and delete projects.", no_args_is_help=True)
 agency = FgsGroup("agency", help="List, create and delete agencies.", no_args_is_help=True)
 
 
@@ -344,6 +346,35 @@ def delete_agency(talk: Session, name: str) -> None:
     _done(talk, f"deleted agency {name}")
 
 
+@session.command("list", examples=("fgs iam project list", "fgs iam project list -o json"))
+def list_projects(talk: Session) -> None:
+    """List the projects that you may use."""
+    render.rows(talk.flags, _send(talk, "GET", _PROJECTS)["projects"], columns=("name", "id"))
+
+
+@session.command(
+    "create", examples=("fgs iam project create local-1_shop", "fgs iam project create local-1_test -o json")
+)
+@click.argument("name")
+def create_project(talk: Session, name: str) -> None:
+    """Create an empty project, named after the region with '_' and more; --project or a profile leads into it."""
+    made = _send(talk, "POST", _PROJECTS, {"project": {"name": name}})["project"]
+    if talk.flags.is_json:
+        render.as_json(made)
+    else:
+        render.item(talk.flags, made, columns=("name", "id"))
+
+
+@session.command("delete", examples=("fgs iam project delete local-1_shop", "fgs iam project delete local-1_shop -y"))
+@click.argument("name")
+def delete_project(talk: Session, name: str) -> None:
+    """Delete a project that is empty."""
+    project_id = _id_of(talk, _PROJECTS, "projects", name)
+    confirm(talk.flags, f"Delete the project {name}?")
+    _send(talk, "DELETE", f"{_PROJECTS}/{project_id}")
+    _done(talk, f"deleted project {name}")
+
+
 _SIMULATED = (
     "fgs iam simulate --user ann --action functiongraph:function:list",
     "fgs iam simulate --agency job --action iam:users:listUsers",
@@ -399,7 +430,8 @@ for _group, _commands in (
     (key, (list_keys, create_key, enable_key, disable_key, delete_key)),
     (policy, (list_policies, show_policy, put_policy, grant_policy, revoke_policy, list_granted, delete_policy)),
     (agency, (list_agencies, create_agency, delete_agency)),
-    (iam, (user, group, key, policy, agency, simulate)),
+    (project, (list_projects, create_project, delete_project)),
+    (iam, (user, group, key, policy, agency, project, simulate)),
 ):
     for _command in _commands:
         _group.add_command(_command)

@@ -119,6 +119,8 @@ _ROWS = (
     ErrorRow("FSS.1110", 400, "The data of the LTS trigger is invalid"),
     ErrorRow("FSS.1112", 400, "The data of the Kafka trigger is invalid"),
     ErrorRow("FSS.1113", 400, "Kafka needs a user and a password"),
+    ErrorRow("FSS.1121", 403, "The agency does not exist"),
+    ErrorRow("FSS.1122", 403, "The agency has expired or does not trust functions"),
     ErrorRow("FSS.1123", 403, "The function has as many pull triggers as it may have"),
     ErrorRow("FSS.1124", 403, "The project has as many APIs as it may have"),
     ErrorRow("FSS.1130", 404, "The stream does not exist"),

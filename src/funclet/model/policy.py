@@ -6,7 +6,7 @@ under conditions. A matching Deny wins, else a matching Allow is needed, else th
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -21,10 +21,19 @@ MAX_ENTRY_LENGTH = 512
 MAX_REMEMBERED = 4096
 
 TIME_KEY, ADDRESS_KEY, USER_KEY, RUNTIME_KEY = "g:CurrentTime", "g:SourceIp", "g:UserName", "functiongraph:Runtime"
-CONDITION_KEYS = (TIME_KEY, ADDRESS_KEY, USER_KEY, RUNTIME_KEY)
+ENTERPRISE_KEY, VPC_KEY = "g:EnterpriseProjectId", "functiongraph:VpcId"
+CONDITION_KEYS = (TIME_KEY, ADDRESS_KEY, USER_KEY, RUNTIME_KEY, ENTERPRISE_KEY, VPC_KEY)
+REQUEST_TAG, RESOURCE_TAG = "functiongraph:RequestTag/", "g:ResourceTag/"
+"""What keys begin with that ask for a tag of the request, and of its function; the key of the tag follows."""
+MAX_TAG_KEY_LENGTH = 128
+Facts = Mapping[str, str]
+"""Values of a request by keys of conditions."""
 
 _ACTION_PARTS, _RESOURCE_PARTS = 3, 5
 _IF_EXISTS = "IfExists"
+_OF_ACCOUNT = ("iam:", "funclet:secretKey:")
+# What is passed or assumed acts in the project where that is done.
+_OF_PROJECT = frozenset({"iam:agencies:pass", "iam:agencies:assume"})
 _PART = re.compile(r"[A-Za-z0-9_*-]+")
 
 
@@ -39,12 +48,15 @@ class Condition:
     if_exists: bool = False
     """Whether it holds where the request has no such value."""
 
-    def holds(self, context: Mapping[str, str]) -> bool:
-        """Compare with what a request brought."""
+    def holds(self, context: Facts, *, is_deny: bool = False) -> bool:
+        """Compare with what a request brought.
+
+        Where it brought nothing, "is not X" is true for a Deny and false for an Allow: what is not known opens nothing.
+        """
         value = context.get(self.key)
-        if value is None:
-            return self.if_exists
         negates, compare = OPERATORS[self.operator]
+        if value is None:
+            return self.if_exists or (negates and is_deny)
         return negates != any(compare(value, wanted) for wanted in self.values)
 
 
@@ -57,6 +69,8 @@ class Statement:
     resources: tuple[str, ...] = ()
     """Empty: all, and operations that have no resource too."""
     conditions: tuple[Condition, ...] = ()
+    is_confined: bool = False
+    """Whether it allows nothing that concerns the whole account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +89,7 @@ class Access:
     """The names of the one action: the documented one first, then others that mean the same."""
     resources: tuple[str, ...] = ()
     """The resources that it touches, each under one name of it; empty for operations that have none, such as lists."""
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Facts = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -86,7 +100,7 @@ class Access:
 class Grants:
     """What one caller may do. Immutable but for what it remembers of its own decisions."""
 
-    __slots__ = ("_layers", "_remembered", "depends", "is_unlimited", "policies")
+    __slots__ = ("_layers", "_remembered", "asks_function", "depends", "is_unlimited", "policies")
 
     def __init__(
         self, policies: Sequence[Policy] = (), *, limits: Sequence[Sequence[Policy]] = (), is_unlimited: bool = False
@@ -105,6 +119,13 @@ class Grants:
         self._layers = [[one for policy in layer for one in policy.statements] for layer in (*base, *limits)]
         self.depends = any(one.conditions for layer in self._layers for one in layer)
         """Whether decisions depend on more than action and resource."""
+        self.asks_function = any(
+            condition.key == ENTERPRISE_KEY or condition.key.startswith(RESOURCE_TAG)
+            for layer in self._layers
+            for one in layer
+            for condition in one.conditions
+        )
+        """Whether they depend on what is known of the function, beyond its name."""
         self._remembered: dict[tuple[str, str], bool] = {}
 
     def allows(self, access: Access) -> bool:
@@ -142,10 +163,22 @@ def _allows(statements: Iterable[Statement], access: Access) -> bool:
 
 def _applies(statement: Statement, access: Access) -> bool:
     return (
-        any(action_matches(pattern, name) for pattern in statement.actions for name in access.actions)
+        not (statement.is_confined and is_of_account(access.actions[0]))
+        and any(action_matches(pattern, name) for pattern in statement.actions for name in access.actions)
         and _covers(statement.resources, access.resources)
-        and all(condition.holds(access.context) for condition in statement.conditions)
+        and all(condition.holds(access.context, is_deny=statement.is_deny) for condition in statement.conditions)
     )
+
+
+def is_of_account(action: str) -> bool:
+    """Tell whether an action concerns users, permissions or the keys of the whole server, whatever project asks."""
+    return action.startswith(_OF_ACCOUNT) and action not in _OF_PROJECT
+
+
+def confined(policy: Policy) -> Policy:
+    """Return a policy without what it allows for the whole account; what it denies stays."""
+    statements = tuple(replace(one, is_confined=not one.is_deny) for one in policy.statements)
+    return replace(policy, statements=statements)
 
 
 def _covers(patterns: Sequence[str], resources: Sequence[str]) -> bool:
@@ -315,15 +348,30 @@ def _conditions(value: Any, at: str) -> tuple[Condition, ...]:
         if bare not in OPERATORS:
             raise _wrong(f"{at}.{operator[:80]}", f"is no operator; known are {', '.join(OPERATORS)}")
         for key, values in _members(comparisons, f"{at}.{operator}", None).items():
-            exact = next((known for known in CONDITION_KEYS if known.lower() == key.lower()), "")
+            exact = exact_key(key)
             if not exact:
-                raise _wrong(f"{at}.{operator}", f"'{key[:80]}' is no key; known are {', '.join(CONDITION_KEYS)}")
+                raise _wrong(f"{at}.{operator}", f"'{key[:80]}' is no key; known are {SHOWN_KEYS}")
             texts = _texts(values, f"{at}.{operator}.{exact}")
             _check_values(bare, texts, f"{at}.{operator}.{exact}")
             found.append(Condition(operator=bare, key=exact, values=texts, if_exists=bare != operator))
     if len(found) > MAX_ENTRIES:
         raise _wrong(at, f"has more than {MAX_ENTRIES} comparisons")
     return tuple(found)
+
+
+def exact_key(key: str) -> str:
+    """Return a key of conditions as contexts have it, whatever the case of its letters; empty if it is none.
+
+    The case of the key of a tag, after the slash, counts.
+    """
+    prefix, slash, tag = key.partition("/")
+    for known in (REQUEST_TAG, RESOURCE_TAG):
+        if (prefix + slash).lower() == known.lower():
+            return known + tag if 1 <= len(tag) <= MAX_TAG_KEY_LENGTH else ""
+    return next((known for known in CONDITION_KEYS if known.lower() == key.lower()), "")
+
+
+SHOWN_KEYS = ", ".join((*CONDITION_KEYS, f"{REQUEST_TAG}<key>", f"{RESOURCE_TAG}<key>"))
 
 
 def _check_values(operator: str, values: Sequence[str], at: str) -> None:

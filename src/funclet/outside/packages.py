@@ -41,6 +41,11 @@ class StoredPackages:
         self._links = links
         self._stores = stores
 
+    async def object_of(self, project_id: str, url: str) -> str | None:
+        """Return bucket and key, with a slash between them, that an address means to a project; None for none."""
+        place = await self._place(project_id, url)
+        return f"{place.bucket}/{place.key}" if place else None
+
     async def read(self, project_id: str, url: str, *, max_bytes: int) -> bytes | None:
         """Return the object that an address means to a project; None if it means none.
 

@@ -37,8 +37,26 @@ class AgencyChange:
 class AgencyService:
     """Use cases of agencies and of temporary keys."""
 
-    def __init__(self, store: Store, clock: Clock, temporary: TemporaryKeys, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        temporary: TemporaryKeys,
+        *,
+        on_change: Callable[[], None],
+        must_exist: bool = False,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            store: has the agencies.
+            clock: of their end.
+            temporary: makes keys.
+            on_change: is told that credentials and permissions must be looked up anew.
+            must_exist: whether functions may name only agencies whose keys they would get.
+        """
         self._store = store
+        self._must_exist = must_exist
         self._clock = clock
         self._temporary = temporary
         self._changed = on_change
@@ -78,6 +96,22 @@ class AgencyService:
         """Return the agencies that functions may name now."""
         now = self._clock.now()
         return [one for one in await self.list(principal) if one.trusts_functions and is_valid(one, now=now)]
+
+    async def check_named(self, principal: Principal, name: str) -> None:
+        """Refuse the name of an agency for a function, if agencies must exist.
+
+        Raises:
+            ModelError: FSS.1121 if there is none, FSS.1122 if functions would get no keys of it.
+        """
+        if not self._must_exist:
+            return
+        found = await self.list(principal, name=name)
+        if not found:
+            raise ModelError("FSS.1121", f"The agency '{name[:64]}' does not exist; create it: fgs iam agency create.")
+        if not found[0].trusts_functions or not is_valid(found[0], now=self._clock.now()):
+            raise ModelError(
+                "FSS.1122", f"The agency '{name[:64]}' has expired or does not trust functions ({FUNCTION_SERVICE})."
+            )
 
     async def get(self, principal: Principal, agency_id: str) -> Agency:
         """Return an agency.

@@ -65,11 +65,7 @@ class ApplicationService:
         for name, text in (("agency_name", new.agency_name), ("enterprise_project_id", new.enterprise_project_id)):
             if len(text) > MAX_AGENCY_LENGTH:
                 raise ModelError("FSS.0400", f"{name} is longer than {MAX_AGENCY_LENGTH} characters.")
-        template = self.catalog.application(new.template_id)
-        values = _values(template, new.parameters)
-        versions = [
-            await self._functions.prepare(principal, _function_of(new, part, values)) for part in template.parts
-        ]
+        versions = [await self._functions.prepare(principal, part) for part in self.functions_of(new)]
         application = Application(
             application_id=new_uuid(),
             project_id=principal.project.project_id,
@@ -88,6 +84,16 @@ class ApplicationService:
         for version in versions:
             self._functions.announce(version)
         return application
+
+    def functions_of(self, new: NewApplication) -> Sequence[NewFunction]:
+        """Return the functions that `create` would make.
+
+        Raises:
+            ModelError: FSS.1059 without the template, FSS.0400 for a wrong parameter.
+        """
+        template = self.catalog.application(new.template_id)
+        values = _values(template, new.parameters)
+        return [_function_of(new, part, values) for part in template.parts]
 
     async def get(self, principal: Principal, application_id: str) -> AppState:
         """Return an application.

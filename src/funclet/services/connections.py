@@ -53,6 +53,8 @@ class ConnectionService:
         self._links = links
         self._stores = stores
         self._jetstream = jetstream
+        # Two at once would drop each other's new key while secrets are still sealed with it.
+        self._rotating = asyncio.Lock()
 
     async def put(self, connection: Connection, secret: str) -> Connection:
         """Create or replace a connection and return it; what is on its way uses the new one.
@@ -111,11 +113,15 @@ class ConnectionService:
     async def rotate_key(self) -> None:
         """Seal all secrets of all projects with a new key and forget the old ones.
 
-        A crash in between leaves both keys, so nothing is lost; the next call ends it.
+        A crash in between leaves both keys, so nothing is lost; the next call ends it. Calls wait for each other.
 
         Raises:
             ModelError: FSS.0503, the file of the key cannot be written; nothing has changed.
         """
+        async with self._rotating:
+            await self._rotate()
+
+    async def _rotate(self) -> None:
         vault = self._vault
         try:
             await asyncio.to_thread(vault.add_key)

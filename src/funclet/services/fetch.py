@@ -22,6 +22,10 @@ _OK, _NOT_FOUND, _MAX_STATUS_REDIRECT = 200, 404, 399
 class PackageStore(Protocol):
     """Where links to objects are looked up first."""
 
+    async def object_of(self, project_id: str, url: str) -> str | None:
+        """Return bucket and key, with a slash between them, that an address means to a project; None for none."""
+        ...
+
     async def read(self, project_id: str, url: str, *, max_bytes: int) -> bytes | None:
         """Return the object that an address means to a project; None if it means none.
 
@@ -62,6 +66,10 @@ class CodeFetcher:
             return stored
         target = self._require_allowed(url)
         return await asyncio.to_thread(self._read, target)
+
+    async def object_of(self, url: str, *, project_id: str) -> str | None:
+        """Return bucket and key of the project's object that a link means; None if it means none."""
+        return await self._store.object_of(project_id, url) if self._store and _is_sound(url) else None
 
     def _require_allowed(self, url: str) -> SplitResult:
         target = urlsplit(url)

@@ -50,11 +50,23 @@ def grants_of_user(tx: Tx, user: User, project_id: str, *, limits: Sequence[Sequ
 
 
 def policies_of(tx: Tx, holder_ids: Iterable[str], project_id: str) -> Sequence[Policy]:
-    """Return the policies that groups or an agency have in a project."""
-    role_ids = {
-        role_id for holder_id in holder_ids for role_id, scope in tx.iam.grants(holder_id) if scope in ("", project_id)
-    }
-    return [one for one in (_policy(tx, role_id) for role_id in sorted(role_ids)) if one is not None]
+    """Return the policies that groups or an agency have in a project.
+
+    What was granted in a project other than the first one of its domain says nothing about users and permissions,
+    which are those of the whole domain: whoever could change them would be at home in every project.
+    """
+    grants = sorted({pair for holder_id in holder_ids for pair in tx.iam.grants(holder_id)})
+    scopes = ("", project_id)
+    found = [(scope, _policy(tx, role_id)) for role_id, scope in grants if scope in scopes]
+    is_first = is_first_of_domain(tx, project_id)
+    return [one if is_first or not scope else policies.confined(one) for scope, one in found if one is not None]
+
+
+def is_first_of_domain(tx: Tx, project_id: str) -> bool:
+    """Tell whether a project is the one that its domain began with."""
+    projects = tx.identities.projects()
+    domain_id = next((one.domain_id for one in projects if one.project_id == project_id), "")
+    return any(one.project_id == project_id for one in [p for p in projects if p.domain_id == domain_id][:1])
 
 
 def project_of(tx: Tx, project_id: str) -> Project | None:

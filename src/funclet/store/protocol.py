@@ -234,6 +234,14 @@ class Identities(Protocol):
         """Return all projects, the first one first."""
         ...
 
+    def contents(self, project_id: str) -> Mapping[str, int]:
+        """Return how much of what a project has, by kind; nothing of what it has none of."""
+        ...
+
+    def delete_project(self, project_id: str, *, heir_id: str) -> None:
+        """Delete an empty project with its tokens and grants; its access keys go to the project `heir_id`."""
+        ...
+
     def add_user(self, user: User) -> None:
         """Store a user."""
         ...

@@ -1,7 +1,7 @@
 """Who may call and what they may do, over named queries. The columns stand in the order of the members."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -57,6 +57,17 @@ class SqlIdentities:
             Project(project_id=project_id, name=name, domain_id=domain_id, domain_name=domain_name)
             for project_id, name, domain_id, domain_name in self._session.all("list_projects")
         ]
+
+    def contents(self, project_id: str) -> Mapping[str, int]:
+        """Return how much of what a project has, by kind; nothing of what it has none of."""
+        return {kind: count for kind, count in self._session.all("count_contents", project_id=project_id) if count}
+
+    def delete_project(self, project_id: str, *, heir_id: str) -> None:
+        """Delete an empty project with its tokens and grants; its access keys go to the project `heir_id`."""
+        self._session.run("move_access_keys", project_id=project_id, heir_id=heir_id)
+        for name in ("tokens_of", "grants_of", "log_reporting_of", "async_status_log_of"):
+            self._session.run(f"delete_{name}_project", project_id=project_id)
+        self._session.run("delete_project", project_id=project_id)
 
     def add_user(self, user: User) -> None:
         """Store a user.

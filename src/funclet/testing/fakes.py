@@ -1,4 +1,4 @@
-"""Stand-ins for the parts that need a clock, processes or a disk: `FakeClock`, `FakeInvoker`, `FakeSubmitter`.
+"""Stand-ins for the parts that need a clock, processes or a disk: `FakeClock`, `FakeInvoker`, and the like.
 
 They keep the contracts of the protocols that they stand in for, and remember what they were asked.
 """
@@ -6,6 +6,7 @@ They keep the contracts of the protocols that they stand in for, and remember wh
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from funclet.model.audit import Trace
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion
 from funclet.model.invocation import Completed, Invocation, Outcome, Refused, Report, Submission
@@ -102,3 +103,18 @@ class FakeSubmitter:
             raise ModelError("FSS.0503", "The queue is full.", retry_after_s=1.0)
         self.submissions.append(submission)
         return submission.request_id
+
+
+class FakeJournal:
+    """A `Journal` that keeps traces in a list."""
+
+    def __init__(self) -> None:
+        self.traces: list[Trace] = []
+
+    def note(self, trace: Trace) -> None:
+        """Remember the trace."""
+        self.traces.append(trace)
+
+    async def keep(self, trace: Trace) -> None:
+        """Remember the trace."""
+        self.traces.append(trace)

@@ -24,7 +24,7 @@ PRINCIPAL = Principal(
 class TokenAuthenticator:
     """Knows one caller, by the token `yes`."""
 
-    async def authenticate(self, request):
+    async def authenticate(self, request, *, project_id=""):
         """Return that caller."""
         if request.headers.get("x-auth-token") != "yes":
             raise ModelError("APIG.0301", "Incorrect IAM authentication information.")

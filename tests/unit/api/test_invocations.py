@@ -43,7 +43,7 @@ DISABLED = replace(LATEST, name="disabled", function_id="dis", settings=replace(
 class SameCaller:
     """Takes everybody for the same user."""
 
-    async def authenticate(self, request):
+    async def authenticate(self, request, *, project_id=""):
         """Return that user."""
         return Principal(
             project=Project(project_id=P, name=REGION, domain_id="d", domain_name="home"),

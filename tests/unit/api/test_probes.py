@@ -21,7 +21,7 @@ TOKEN = "a-token-of-the-operator"
 class Authenticator:
     """Knows users by the project that their token names."""
 
-    async def authenticate(self, request):
+    async def authenticate(self, request, *, project_id=""):
         project_id = request.headers.get("x-auth-token")
         if project_id is None:
             raise ModelError("APIG.0301", "no credentials")

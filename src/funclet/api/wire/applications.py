@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from funclet.api.actions import CREATE_ACTION
 from funclet.api.call import Call, resources_of
 from funclet.api.wire import codec
+from funclet.api.wire.guards import check_agencies, check_deletion, check_settings
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
 from funclet.model.resources import Application
@@ -42,7 +44,12 @@ async def create_application(call: Call) -> Response:
         enterprise_project_id=fields.enterprise_project_id or "",
         parameters={name: _text(value) for name, value in (fields.params or {}).items() if value is not None},
     )
-    application = await resources_of(call).applications.create(call.principal, new)
+    applications = resources_of(call).applications
+    await check_agencies(call, new.agency_name)
+    for part in applications.functions_of(new):
+        settings, place = part.settings, (part.package, part.name)
+        check_settings(call, CREATE_ACTION, place, runtime=settings.runtime, echoed=settings.echoed)
+    application = await applications.create(call.principal, new)
     return codec.json_response(200, {"application_id": application.application_id})
 
 
@@ -87,7 +94,11 @@ async def show_application(call: Call) -> Response:
 
 async def delete_application(call: Call) -> Response:
     """Serve DeleteFunctionApp."""
-    await resources_of(call).applications.delete(call.principal, call.parameters["id"])
+    applications, application_id = resources_of(call).applications, call.parameters["id"]
+    # Whoever may not delete a function may not do so by way of its application.
+    application = (await applications.get(call.principal, application_id)).application
+    await check_deletion(call, ((one.package, one.name) for one in application.functions))
+    await applications.delete(call.principal, application_id)
     return codec.no_content()
 
 

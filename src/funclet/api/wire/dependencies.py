@@ -10,6 +10,7 @@ import msgspec
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, is_true, json_response, no_content, page
 from funclet.api.wire.downloads import link_to
+from funclet.api.wire.guards import check_object
 from funclet.base.http import Response
 from funclet.model.dependency import DEPENDENCY_TYPES, DependencyVersion
 from funclet.model.errors import ModelError
@@ -42,7 +43,9 @@ class ShareFields(msgspec.Struct):
 
 async def create_dependency_version(call: Call) -> Response:
     """Create a dependency, or the next version of one; also by the older name `CreateDependency`."""
-    version = await call.services.dependencies.create(call.principal, _read_upload(decode(DependencyFields, call)))
+    upload = _read_upload(decode(DependencyFields, call))
+    await check_object(call, upload.link)
+    version = await call.services.dependencies.create(call.principal, upload)
     return json_response(200, dependency_answer(call, version))
 
 
@@ -92,6 +95,7 @@ async def show_dependency(call: Call) -> Response:
 async def update_dependency(call: Call) -> Response:
     """Change a version in place."""
     upload = _read_upload(decode(DependencyFields, call))
+    await check_object(call, upload.link)
     version = await call.services.dependencies.update(call.principal, call.parameters["depend_id"], upload)
     return json_response(200, _shown(call, version))
 

@@ -14,6 +14,7 @@ from funclet.api.wire.dependencies import expanded
 from funclet.api.wire.downloads import link_to
 from funclet.api.wire.function_answers import code_answer, config_answer, list_answer
 from funclet.api.wire.function_fields import ConfigFields, Text, read_settings
+from funclet.api.wire.guards import NAMES_OF_ROLES, check_agencies, check_object
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion, Settings
@@ -95,8 +96,19 @@ async def create_function(call: Call) -> Response:
         settings=settings,
         upload=_read_upload(_require(code_type, "code_type", "FSS.1006"), fields),
     )
+    await check_parts(call, new)
     version = await call.services.functions.create(call.principal, new)
     return await config_response(call, version)
+
+
+async def check_parts(call: Call, new: NewFunction) -> None:
+    """Refuse a caller that may create the function, but not with the agencies or the code that it names.
+
+    Raises:
+        ModelError: FSS.0403; FSS.1121 or FSS.1122 where agencies must exist.
+    """
+    await check_agencies(call, *map(new.settings.echoed.get, NAMES_OF_ROLES))
+    await check_object(call, new.upload.url)
 
 
 def new_settings(fields: CreateFields) -> Settings:
@@ -132,7 +144,7 @@ async def list_functions(call: Call) -> Response:
         offset=marker,
         limit=size,
     )
-    may_see = call.gate.function_filter(call.request, call.principal, SEE_ACTION)
+    may_see = await call.gate.function_filter(call.request, call.principal, SEE_ACTION)
     versions, count = await call.services.functions.find(wanted, may_see=may_see)
     rows = await expanded(call, *(list_answer(version, call.principal.project) for version in versions))
     return json_response(200, {"functions": rows, "next_marker": marker + len(rows), "count": count})
@@ -156,6 +168,7 @@ async def update_function_config(call: Call) -> Response:
     if not runtime and (fields.gpu_memory or fields.gpu_type):
         runtime = (await call.services.functions.get(call.principal, urn)).settings.runtime
     acting, echoed = read_settings(fields, runtime)
+    await check_agencies(call, *map(echoed.get, NAMES_OF_ROLES))
     dependency_ids = _dependency_ids(fields)
     if dependency_ids is not None:
         acting["dependency_ids"] = dependency_ids
@@ -196,6 +209,7 @@ async def update_function_code(call: Call) -> Response:
         if fields.code_encrypt_kms_key_id is UNSET
         else {"code_encrypt_kms_key_id": fields.code_encrypt_kms_key_id or None},
     )
+    await check_object(call, change.upload.url)
     version = await call.services.functions.update_code(call.principal, call.parameters["function_urn"], change)
     sent = (fields.func_code.file if fields.func_code else "") or ""
     answer = code_answer(

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from funclet.api.actions import ASSUME_ACTION, LIST_USERS_ACTION
+from funclet.api.actions import ASSUME_ACTION, LIST_PROJECTS_ACTION, LIST_USERS_ACTION
 from funclet.api.call import Call
 from funclet.api.wire import codec
 from funclet.base.http import Response
@@ -73,6 +73,14 @@ class _NewToken(msgspec.Struct):
     auth: _Auth
 
 
+class _ProjectFields(msgspec.Struct):
+    name: str
+
+
+class _NewProject(msgspec.Struct):
+    project: _ProjectFields
+
+
 async def create_token(call: Call) -> Response:
     """Serve CreateToken: log in with a password, get a token for another scope with one, or act as an agency."""
     auth = codec.decode(_NewToken, call).auth
@@ -127,7 +135,7 @@ def check_may_assume(call: Call, principal: Principal, agency_name: str) -> None
     Raises:
         ModelError: FSS.0403.
     """
-    if not call.gate.may(call.request, principal, ASSUME_ACTION, agency_name):
+    if not call.gate.may(call.request, principal, ASSUME_ACTION, *filter(None, (agency_name,))):
         raise ModelError(
             "FSS.0403",
             f"'{principal.user.name}' is not authorized to perform {ASSUME_ACTION} on agency '{agency_name[:64]}'.",
@@ -153,9 +161,10 @@ async def validate_token(call: Call) -> Response:
 
 
 async def list_auth_projects(call: Call) -> Response:
-    """Serve ListAuthProjects: the project of the credentials."""
+    """Serve ListAuthProjects: those in which the caller may do anything."""
+    found = await require(call.services.projects).visible(call.principal, with_others=call.principal.user.is_owner)
     links = {"self": url(call, "/v3/auth/projects")}
-    return codec.json_response(200, {"projects": [_project(call.principal.project, call)], "links": links})
+    return codec.json_response(200, {"projects": [_project(one, call) for one in found], "links": links})
 
 
 async def list_auth_catalog(call: Call) -> Response:
@@ -172,16 +181,26 @@ async def list_enterprise_projects(_: Call) -> Response:
 
 async def list_projects(call: Call) -> Response:
     """Serve ListProjects. SDKs look their project id up here, by the name of the region."""
-    projects = await call.services.identity.projects(call.principal, name=call.query.get("name", ""))
+    sees_all = call.gate.may(call.request, call.principal, LIST_PROJECTS_ACTION)
+    name = call.query.get("name", "")
+    projects = await require(call.services.projects).visible(call.principal, name=name, with_others=sees_all)
     return codec.json_response(
         200,
         {"projects": [_project(project, call) for project in projects], "links": {"self": url(call, "/v3/projects")}},
     )
 
 
-async def create_project(_: Call) -> Response:
-    """Refuse to create a project: an SDK tries this when it found none for its region."""
-    raise ModelError("FSS.0403", "Projects cannot be created here; use the region of this server as project name.")
+async def create_project(call: Call) -> Response:
+    """Serve CreateProject. An SDK also tries this when it found no project for its region, and is refused."""
+    name = codec.decode(_NewProject, call).project.name
+    project = await require(call.services.projects).create(call.principal, name)
+    return codec.json_response(201, {"project": _project(project, call)})
+
+
+async def delete_project(call: Call) -> Response:
+    """Serve DeleteProject: only one that is empty."""
+    await require(call.services.projects).delete(call.principal, call.parameters["scope_project_id"])
+    return codec.no_content()
 
 
 async def list_auth_domains(call: Call) -> Response:

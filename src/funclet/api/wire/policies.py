@@ -12,7 +12,7 @@ from funclet.base.http import Response
 from funclet.model import policy as policies
 from funclet.model.errors import ModelError
 from funclet.model.identity import CustomPolicy
-from funclet.model.policy import CONDITION_KEYS, VERSION, Access, Policy
+from funclet.model.policy import SHOWN_KEYS, VERSION, Access, Policy, exact_key
 from funclet.model.roles import SystemRole
 from funclet.services.permissions import read_policy
 from funclet.services.policies import Holder
@@ -125,9 +125,9 @@ async def simulate_policy(call: Call) -> Response:
     question = codec.decode(_Question, call)
     if bool(question.user) == bool(question.agency):
         raise ModelError("FSS.0400", "Name either a user or an agency.")
-    unknown = sorted(question.context.keys() - set(CONDITION_KEYS))
+    unknown = sorted(key for key in question.context if exact_key(key) != key)
     if unknown:
-        raise ModelError("FSS.0400", f"'{unknown[0][:80]}' is no key of conditions: {', '.join(CONDITION_KEYS)}.")
+        raise ModelError("FSS.0400", f"'{unknown[0][:80]}' is no key of conditions: {SHOWN_KEYS}.")
     access = Access(
         actions=names_of(_documented(question.action)),
         resources=(question.resource,) if question.resource else (),

@@ -14,15 +14,18 @@ from typing import Any
 
 import msgspec
 
+from funclet.api.actions import IMPORT_ACTION
 from funclet.api.call import Call
 from funclet.api.wire.codec import decode, explain
 from funclet.api.wire.dependencies import expanded
 from funclet.api.wire.function_answers import NOT_SET, config_answer
 from funclet.api.wire.function_fields import ConfigFields
-from funclet.api.wire.functions import CreateFields, config_response, new_settings
+from funclet.api.wire.functions import CreateFields, check_parts, config_response, new_settings
+from funclet.api.wire.guards import check_settings
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion, parse_variables
+from funclet.model.urn import DEFAULT_PACKAGE
 from funclet.services import bundle
 from funclet.services.code import IMAGE_CODE_TYPE, IMAGE_RUNTIME, CodeUpload
 from funclet.services.functions import NewFunction
@@ -115,6 +118,9 @@ async def import_function(call: Call) -> Response:
         settings=new_settings(_create_fields(properties)),
         upload=_upload(properties, found.code),
     )
+    place = (new.package or DEFAULT_PACKAGE, new.name)
+    check_settings(call, IMPORT_ACTION, place, runtime=new.settings.runtime, echoed=new.settings.echoed)
+    await check_parts(call, new)
     version = await call.services.functions.create(call.principal, new)
     return await config_response(call, version)
 

@@ -66,3 +66,36 @@ DELETE FROM token WHERE expires_at <= :now;
 -- name: forget_expired_keys
 -- House-keeping; permanent keys have no end.
 DELETE FROM access_key WHERE expires_at <= :now;
+
+-- name: count_contents
+-- What somebody has put into a project, by kind. What only follows from it goes with it or by itself.
+SELECT 'functions', count(*) FROM function WHERE project_id = :project_id
+UNION ALL SELECT 'dependencies', count(*) FROM dependency WHERE project_id = :project_id
+UNION ALL SELECT 'applications', count(*) FROM application WHERE project_id = :project_id
+UNION ALL SELECT 'topics', count(*) FROM topic WHERE project_id = :project_id
+UNION ALL SELECT 'streams', count(*) FROM stream WHERE project_id = :project_id
+UNION ALL SELECT 'connections', count(*) FROM outside_connection WHERE project_id = :project_id
+UNION ALL SELECT 'stored objects', count(*) FROM stored_object WHERE project_id = :project_id
+UNION ALL SELECT 'VPC endpoints', count(*) FROM vpc_endpoint WHERE project_id = :project_id
+UNION ALL SELECT 'authorizers', count(*) FROM gateway_authorizer WHERE project_id = :project_id
+UNION ALL SELECT 'apps', count(*) FROM gateway_app WHERE project_id = :project_id
+UNION ALL SELECT 'dead letters', count(*) FROM dead_letter WHERE project_id = :project_id
+UNION ALL SELECT 'requests that wait', count(*) FROM submission WHERE project_id = :project_id AND ended_at IS NULL;
+
+-- name: delete_project
+DELETE FROM project WHERE project_id = :project_id;
+
+-- name: delete_tokens_of_project
+DELETE FROM token WHERE project_id = :project_id;
+
+-- name: delete_grants_of_project
+DELETE FROM iam_grant WHERE project_id = :project_id;
+
+-- name: move_access_keys
+UPDATE access_key SET project_id = :heir_id WHERE project_id = :project_id;
+
+-- name: delete_log_reporting_of_project
+DELETE FROM log_reporting WHERE project_id = :project_id;
+
+-- name: delete_async_status_log_of_project
+DELETE FROM async_status_log WHERE project_id = :project_id;
