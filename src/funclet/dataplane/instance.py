@@ -105,9 +105,8 @@ class Instance:
         """CPU time of the instance when the last request ended."""
         self._connection: FrameConnection | None = None
         self._output: OutputReader | None = None
-        self._start_log, self._init_ms, self._is_frozen = b"", 0.0, False
-        self._is_spent = False
-        """Whether it must serve nobody but those who are in it already."""
+        self._start_log, self._init_ms = b"", 0.0
+        self._is_frozen = self._is_spent = False
         self._cancelled: dict[str, bool] = {}
         """Requests that were cancelled, and whether with force."""
         self._load_id = new_uuid()

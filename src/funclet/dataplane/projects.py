@@ -53,8 +53,8 @@ class Projects:
 
 
 def share_of(limit: int, processes: int) -> int:
-    """Return what one of several processes may have of a limit (0: none), so that all together never have more.
+    """Return what one of several processes may have of a limit (0: none), so that all together have no more.
 
-    At least one each: else the functions of a process could not run at all where there are more processes than that.
+    At least one each, even where there are more processes than that: else the functions of some could not run at all.
     """
     return max(1, limit // processes) if limit else NO_LIMIT
