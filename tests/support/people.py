@@ -13,6 +13,7 @@ from funclet.api.traces import Tracer
 from funclet.base.http import Request
 from funclet.blobs import Blobs
 from funclet.catalog import Catalog
+from funclet.model.inventory import Inventory
 from funclet.outside.guard import Guard
 from funclet.outside.links import Links
 from funclet.outside.objects import ObjectStores
@@ -87,7 +88,13 @@ class Town:
             functions=functions,
             packages=fetcher,
             resources=Resources.build(
-                self.store, self.clock, self.vault, functions, region=REGION, api_url="http://h:1"
+                self.store,
+                self.clock,
+                self.vault,
+                functions,
+                region=REGION,
+                api_url="http://h:1",
+                inventory=Inventory(),
             ),
             versions=VersionService(self.store, self.clock, region=REGION, limits=Limits(), on_change=lambda *_: None),
             invocations=InvocationService(
