@@ -183,7 +183,7 @@ def _add_records(tx: Tx, version: FunctionVersion, count: int) -> None:
         for _ in range(count)
     ]
     tx.queue.add_all(accepted)
-    tx.queue.discard(version.function_id, limit=count, at=now, error_code=0, error_message="")
+    tx.queue.discard(version.function_id, limit=count, held=(), at=now, error_code=0, error_message="")
 
 
 def questions() -> Sequence[Question]:

@@ -44,6 +44,8 @@ _ENTRY = {
 }
 _OPTIONS = ("--isolation", "process", "--async-max-queue", "10000000")
 _SECONDS = 5.0
+_HALVES = 5
+"""Rounds at half of the load: in one of them, a pause of the disk or the host is all that a p99 tells."""
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 _ROWS = 1_000_000
 _MIB = 1024
@@ -87,13 +89,14 @@ class Bench:
             theirs = self.load(bare, 64)
             ours = self.load(call, 64)
             single, bare_single = self.load(call, 1), self.load(bare, 1)
-            half = open_loop(call, rate_per_s=ours.per_s / 2, duration_s=self.seconds)
+            halves = [open_loop(call, rate_per_s=ours.per_s / 2, duration_s=self.seconds) for _ in range(_HALVES)]
+        half_p99_ms = [half.p99_us / 1000 for half in halves]
         self.note(
             ACCEPT,
             per_s=ours.per_s,
             by_bare=ours.per_s / theirs.per_s,
             one_p50_ms=single.p50_us / 1000,
-            half_p99_ms=half.p99_us / 1000,
+            half_p99_ms=statistics.median(half_p99_ms),
         )
         say("accepted per second, 64 clients", f"{ours.per_s:,.0f} (must 20,000, goal 50,000)")
         say("  p50 / p99", f"{ours.p50_us / 1000:.2f} / {ours.p99_us / 1000:.2f} ms")
@@ -101,7 +104,9 @@ class Bench:
         say("  ours by it", f"{ours.per_s / theirs.per_s:.2f} (must 0.25)")
         say("one client, p50 / p99", f"{single.p50_us / 1000:.3f} / {single.p99_us / 1000:.3f} ms (must 0.5, goal 0.2)")
         say("bare group commit, one client, p50", f"{bare_single.p50_us / 1000:.3f} ms")
-        say("p99 at half of the highest load", f"{half.p99_us / 1000:.2f} ms (must 10); good {half.per_s:,.0f}/s")
+        rounds = ", ".join(f"{one:.2f}" for one in sorted(half_p99_ms))
+        say("p99 at half of the highest load, middle of five", f"{statistics.median(half_p99_ms):.2f} ms (must 10)")
+        say("  each", f"{rounds} ms; good {statistics.median(half.per_s for half in halves):,.0f}/s")
 
     def entry(self) -> None:
         """From sending a request to the first line of the handler, on an idle queue."""

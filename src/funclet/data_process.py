@@ -5,7 +5,6 @@ It reads the database and writes nothing: every other request, submissions and l
 """
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -46,7 +45,6 @@ from funclet.sandbox.protocol import SandboxDriver
 from funclet.store.sqlite import SqliteReader
 from funclet.vault import Vault
 from funclet.wiring import (
-    GC_THRESHOLD,
     HttpSide,
     Listeners,
     Parts,
@@ -55,6 +53,7 @@ from funclet.wiring import (
     gauges_of,
     leave,
     open_dispatcher,
+    settle_interpreter,
 )
 
 log = logging.getLogger(__name__)
@@ -136,8 +135,7 @@ class DataProcess:
 
     async def _serve(self, stack: AsyncExitStack, member: Member, logs: LogShipper, dispatcher: Dispatcher) -> None:
         await self._start(stack, member, logs, dispatcher)
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLD)
+        settle_interpreter()
         log.info("data-plane process %d serves: pid=%d", member.number, os.getpid())
         await self._stop.asked.wait()
 

@@ -6,7 +6,6 @@
 
 import asyncio
 import contextlib
-import gc
 import importlib.util
 import json
 import logging
@@ -66,7 +65,6 @@ from funclet.store.usage import UsageBook
 from funclet.triggers.host import TimerHost
 from funclet.triggers.prewarm import TimerPrewarm
 from funclet.wiring import (
-    GC_THRESHOLD,
     LEAVE_S,
     HttpSide,
     Listeners,
@@ -78,6 +76,7 @@ from funclet.wiring import (
     gauges_of,
     leave,
     open_dispatcher,
+    settle_interpreter,
 )
 
 if TYPE_CHECKING:
@@ -144,8 +143,7 @@ class Server:
         # What is entered first is left last: HTTP stops first, the store last.
         async with AsyncExitStack() as stack:
             identity = await self._start(stack, identify)
-            gc.freeze()
-            gc.set_threshold(*GC_THRESHOLD)
+            settle_interpreter()
             announce(identity)
             await self._stop.asked.wait()
             log.info("stopping: running requests get %g seconds; once more to end at once", self._settings.drain_s)
