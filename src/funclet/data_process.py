@@ -34,7 +34,7 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
-from funclet.host import raise_descriptor_limit
+from funclet.host import raise_descriptor_limit, settle_interpreter
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion
@@ -53,7 +53,6 @@ from funclet.wiring import (
     gauges_of,
     leave,
     open_dispatcher,
-    settle_interpreter,
 )
 
 log = logging.getLogger(__name__)

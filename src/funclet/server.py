@@ -40,7 +40,7 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
-from funclet.host import raise_descriptor_limit
+from funclet.host import raise_descriptor_limit, settle_interpreter
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.inventory import Inventory
@@ -76,7 +76,6 @@ from funclet.wiring import (
     gauges_of,
     leave,
     open_dispatcher,
-    settle_interpreter,
 )
 
 if TYPE_CHECKING:

@@ -3,10 +3,8 @@
 `server` puts them together for process 0, `data_process` for the others.
 """
 
-import gc
 import secrets
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -84,11 +82,6 @@ from funclet.triggers.catalogue import all_types
 from funclet.triggers.http_authorizer import Authorizers
 from funclet.vault import Vault
 
-_GC_THRESHOLD = (20_000, 20, 20)
-"""What requests make is freed by counting; a search for circles every 700 objects finds none."""
-_SWITCH_S = 0.0005
-"""How long a thread keeps the interpreter while another one wants it. The loop waits for the thread that commits, and
-that thread for the loop: up to 5 ms each time if Python is left alone."""
 LEAVE_S = 5.0
 """How much longer than its own requests a process waits for those of the others at shutdown."""
 # Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
@@ -179,13 +172,6 @@ def gauges_of(dispatcher: Dispatcher, *, log_dropped: int) -> Values:
         "fgs_memory_used_mb": now["memory_mib"],
         "fgs_log_dropped_total": log_dropped,
     }
-
-
-def settle_interpreter() -> None:
-    """Set up the interpreter for serving, once everything that stays is loaded."""
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLD)
-    sys.setswitchinterval(_SWITCH_S)
 
 
 async def leave(stop: StopSignal, mesh: Mesh, settings: Settings) -> None:
