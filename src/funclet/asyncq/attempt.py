@@ -1,6 +1,7 @@
 """One attempt of an asynchronous request: resolve, invoke, decide. Start with `Attempts.run`."""
 
 import random
+import sys
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -233,7 +234,8 @@ def _notification(
         return new, None
     if isinstance(end, Done):
         return None, None
-    document = notification.build(request.submission, end, executions=executions)
+    # Whole, however long: from here it is submitted again if somebody wishes so.
+    document = notification.build(request.submission, end, executions=executions, max_request_bytes=sys.maxsize)
     return None, NewDeadLetter(reason=f"{end.condition}: {end.message}", document=document)
 
 

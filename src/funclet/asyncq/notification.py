@@ -13,13 +13,16 @@ MAX_REQUEST_BYTES = 256 * 1024
 """Of the event. Clients cannot send a longer one, but a chain of destinations makes it: each quotes the one before."""
 
 
-def build(submission: Submission, end: Done | Drop, *, executions: int) -> bytes:
+def build(
+    submission: Submission, end: Done | Drop, *, executions: int, max_request_bytes: int = MAX_REQUEST_BYTES
+) -> bytes:
     """Return the document as JSON text.
 
     Args:
         submission: what was accepted; its payload is quoted.
         end: how it ended.
         executions: how often the function was run.
+        max_request_bytes: a longer event is left out.
     """
     document = {
         "timestamp": timestamp(submission.accepted_at),
@@ -30,7 +33,7 @@ def build(submission: Submission, end: Done | Drop, *, executions: int) -> bytes
             # How often it was run again, as the cloud counts: 0 for a single run.
             "approximate_invoke_count": max(0, executions - 1),
         },
-        "request_payload": _text(submission.payload, MAX_REQUEST_BYTES),
+        "request_payload": _text(submission.payload, max_request_bytes),
         "response_context": {
             "status_code": 200 if isinstance(end, Done) else end.http_status,
             "function_error": "" if isinstance(end, Done) else end.function_error,

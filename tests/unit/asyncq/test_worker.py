@@ -19,7 +19,15 @@ from funclet.catalog import Catalog
 from funclet.model.async_config import AsyncConfig, DestinationConfig
 from funclet.model.errors import ModelError
 from funclet.model.function import Code, FunctionVersion, Settings
-from funclet.model.invocation import Completed, FailureKind, FunctionFailed, Refused, Report, Submission
+from funclet.model.invocation import (
+    MAX_ASYNC_BODY_BYTES,
+    Completed,
+    FailureKind,
+    FunctionFailed,
+    Refused,
+    Report,
+    Submission,
+)
 from funclet.store.queue_protocol import RecordQuery, Settlement
 from funclet.store.sqlite import SqliteStore
 
@@ -313,6 +321,19 @@ def test_a_failure_that_nobody_is_told_of_is_a_dead_letter(tmp_path):
             (document,) = await subject.letters()
             assert document["request_payload"] == '{"n": 1}'
             assert document["response_payload"] == "boom"
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_letter_keeps_even_the_event_that_no_destination_would_be_told(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, FAILED) as subject:
+            # Only a chain of destinations makes one so long.
+            event = json.dumps({"of a chain": "x" * (MAX_ASYNC_BODY_BYTES + 1)})
+            await subject.status(await subject.submit(payload=event.encode()), wanted="FAIL")
+
+            (document,) = await subject.letters()
+            assert document["request_payload"] == event
 
     asyncio.run(scenario())
 
