@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from funclet.base.http import Request
 from funclet.services.connections import ConnectionService
 from tests.support.api import new_body
 from tests.support.packages import zip_of
@@ -215,3 +216,29 @@ def test_secrets_outlive_new_keys_that_are_asked_for_at_once(town):
     town.authenticator.forget()
 
     assert town.send("GET", "{f}/functions", key=key).status == 200
+
+
+def test_a_secret_that_is_stored_while_the_key_changes_is_sealed_with_the_new_one(town):
+    """Sealed before the change and stored after it, it could never be opened again."""
+    unused = dict.fromkeys(("guard", "links", "stores", "jetstream"))
+    service = ConnectionService(town.store, town.clock, vault=town.vault, **unused)
+    asked = Request(method="GET", raw_path="/", headers={"x-auth-token": town.owner})
+    write, may_write = town.store.write, asyncio.Event()
+
+    async def late(work):
+        await may_write.wait()
+        return await write(work)
+
+    async def scenario():
+        owner = await town.authenticator.authenticate(asked)
+        town.store.write = late
+        making = asyncio.create_task(town.services.iam.create_key(owner, owner.user.user_id, ""))
+        await asyncio.sleep(0)
+        town.store.write = write
+        await service.rotate_key()
+        may_write.set()
+        return await making
+
+    key = town.run(scenario())
+
+    assert town.send("GET", "{f}/functions", key=(key.access, key.secret, "")).status == 200

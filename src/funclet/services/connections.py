@@ -68,7 +68,7 @@ class ConnectionService:
         if connection.kind is ConnectionKind.NATS and not jetstream.IS_INSTALLED:
             raise ModelError("FSS.0426", "This server has no client for NATS; install it: pip install 'funclet[nats]'.")
         await self._check_address(connection.address)
-        sealed = self._vault.seal(secret, context=connection_context(connection.project_id, connection.name))
+        context = connection_context(connection.project_id, connection.name)
 
         def put(tx: Tx) -> None:
             """Store the connection, in one transaction with the check of all others."""
@@ -76,7 +76,8 @@ class ConnectionService:
             if len(others) >= MAX_CONNECTIONS:
                 raise ModelError("FSS.0403", f"The project has {MAX_CONNECTIONS} connections already.")
             _check_resources(connection, others)
-            tx.connections.put(connection, sealed)
+            # Here, as everywhere: what was sealed before a change of the key and is stored after it is lost.
+            tx.connections.put(connection, self._vault.seal(secret, context=context))
 
         await self._store.write(put)
         return connection

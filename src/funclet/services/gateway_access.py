@@ -162,7 +162,7 @@ class GatewayAccessService:
             name=name,
             remark=remark,
             key=key or new_hex_id(),
-            sealed_secret=self._vault.seal(secret, context=app_context(app_id)),
+            sealed_secret=b"",
             created_at=now,
             updated_at=now,
         )
@@ -170,7 +170,8 @@ class GatewayAccessService:
         def work(tx: Tx) -> None:
             if len(tx.gateway.apps(project_id)) >= MAX_APPS:
                 raise ModelError("FSS.0403", f"The project has {MAX_APPS} apps already.")
-            tx.gateway.put_app(app)
+            # Sealed in here, or a change of the vault's key could come between.
+            tx.gateway.put_app(replace(app, sealed_secret=self._vault.seal(secret, context=app_context(app_id))))
 
         await self._added(work, f"There is an app '{name}' or one with this key already.")
         return ShownApp(app, secret)
@@ -208,14 +209,14 @@ class GatewayAccessService:
         code = code or secrets.token_hex(32)
         check_secret(code, "app_code")
         project_id, code_id = principal.project.project_id, new_hex_id()
-        sealed = self._vault.seal(code, context=code_context(code_id))
-        app_code = AppCode(code_id=code_id, app_id=app_id, sealed_code=sealed, created_at=self._clock.now())
+        app_code = AppCode(code_id=code_id, app_id=app_id, sealed_code=b"", created_at=self._clock.now())
 
         def work(tx: Tx) -> None:
             _app(tx, project_id, app_id)
             if len(tx.gateway.codes(app_id)) >= MAX_CODES:
                 raise ModelError("FSS.0403", f"The app has {MAX_CODES} codes already.")
-            tx.gateway.add_code(app_code, code_digest(code))
+            sealed = self._vault.seal(code, context=code_context(code_id))
+            tx.gateway.add_code(replace(app_code, sealed_code=sealed), code_digest(code))
 
         await self._added(work, "This code is taken.")
         return app_code, code

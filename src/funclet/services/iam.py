@@ -304,14 +304,14 @@ class IamService:
             created_at=self._clock.now(),
             description=description,
         )
-        stored = replace(key, secret=seal_secret(self._vault, key.secret, key.access))
 
         def add(tx: Tx) -> None:
             _check_owner(principal, require_user(tx, principal, user_id))
             permanent = [one for one in tx.iam.access_keys(user_id) if one.expires_at is None]
             if len(permanent) >= MAX_KEYS:
                 raise ModelError("FSS.0403", f"The user has {MAX_KEYS} access keys already; delete one first.")
-            tx.identities.add_access_key(stored)
+            # Sealed in here, or a change of the vault's key could come between.
+            tx.identities.add_access_key(replace(key, secret=seal_secret(self._vault, key.secret, key.access)))
 
         await self._write(add)
         return key
