@@ -281,6 +281,7 @@ class Server:
 
     async def _bootstrap(self, store: Store, keys: Keys) -> Identity:
         settings = self._settings
+        await seal_plain_secrets(keys.vault, store)
         created = await bootstrap_identity(
             store,
             region=settings.region,
@@ -290,7 +291,6 @@ class Server:
             vault=keys.vault,
             now=SystemClock().now(),
         )
-        await seal_plain_secrets(keys.vault, store)
         projects = await store.read(lambda tx: tx.identities.projects())
         return Identity(project_id=projects[0].project_id, created=created)
 

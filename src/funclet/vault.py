@@ -24,7 +24,8 @@ class Vault:
     """Seals and opens secrets. Safe to use from any thread."""
 
     def __init__(self, path: Path, keys: Mapping[bytes, bytes]) -> None:
-        self._path = path
+        self.path = path
+        """The key file."""
         self._lock = threading.Lock()
         self._keys = dict(keys)
         """By their ids; the first one seals."""
@@ -63,7 +64,7 @@ class Vault:
         """
         key = self._keys.get(sealed[:_KEY_ID_BYTES]) or self._added_elsewhere(sealed[:_KEY_ID_BYTES])
         if key is None:
-            raise VaultError(f"A secret is sealed with a key that {self._path} does not hold.")
+            raise VaultError(f"A secret is sealed with a key that {self.path} does not hold.")
         rest = sealed[_KEY_ID_BYTES:]
         try:
             return AESGCM(key).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], context.encode()).decode()
@@ -89,21 +90,21 @@ class Vault:
         with self._lock:
             # Whatever is wrong with the file, what this process has still opens.
             with contextlib.suppress(VaultError, OSError):
-                self._keys = _read_keys(self._path)
+                self._keys = _read_keys(self.path)
             return self._keys.get(name)
 
     def _replace(self, keys: Mapping[bytes, bytes]) -> None:
         """Write keys first: what a key seals that is in no file could never be read again."""
-        partial = self._path.with_name(self._path.name + ".part")
+        partial = self.path.with_name(self.path.name + ".part")
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.writelines(f"{name.hex()} {key.hex()}\n" for name, key in keys.items())
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self._path)
+        partial.replace(self.path)
         self._keys = dict(keys)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:

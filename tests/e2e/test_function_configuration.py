@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,6 +226,11 @@ def test_the_key_of_secrets_may_lie_outside_the_data_folder(new_server, scratch)
     with pytest.raises(AssertionError, match="is missing; without it nobody can read the secrets"):
         server.start()
     assert not key_file.exists()
+    key_file.write_text("01234567 " + "ab" * 32 + "\n")
+    key_file.chmod(0o600)
+    shutil.chown(key_file, moved.stat().st_uid, moved.stat().st_gid)
+    with pytest.raises(AssertionError, match="opens no secret of this server: put the right one back"):
+        server.start()
     moved.rename(key_file)
     server.start()
     assert server.invoke(urn).body == b"s-e-c"

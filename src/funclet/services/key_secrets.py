@@ -37,12 +37,30 @@ def reseal_secrets(vault: Vault, tx: Tx) -> None:
 
 
 async def seal_plain_secrets(vault: Vault, store: Store) -> None:
-    """Seal what an older server has stored as it was."""
+    """Seal what an older server has stored as it was.
+
+    Raises:
+        VaultError: secrets are sealed already, and the vault opens none of them: it has the key of another server.
+    """
+    opens: list[bool] = []
 
     def seal(stored: str, access: str) -> str:
-        return stored if stored.startswith(_SEALED) else seal_secret(vault, stored, access)
+        if not stored.startswith(_SEALED):
+            return seal_secret(vault, stored, access)
+        opens.append(_opens(vault, stored, access))
+        return stored
 
     await store.write(lambda tx: tx.iam.reseal(seal))
+    if opens and not any(opens):
+        raise VaultError(f"The key file {vault.path} opens no secret of this server: put the right one back.")
+
+
+def _opens(vault: Vault, stored: str, access: str) -> bool:
+    try:
+        reveal_secret(vault, stored, access)
+    except VaultError:
+        return False
+    return True
 
 
 def _context(access: str) -> str:
