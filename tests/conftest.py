@@ -13,6 +13,8 @@ from tests.support.server import ServerProcess
 
 # Started in the background of a script, the tests are told to ignore Ctrl-C; what they start must not be.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same with `nohup`.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config, items):
