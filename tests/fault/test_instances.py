@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.root
 
 STARTS = int(os.environ.get("FUNCLET_STARTS", "300"))
-"""Starts of the leak test; 10,000 take about twelve minutes at level `full`, eight at `rootless`."""
+"""Starts of the leak test; 10,000 take about three minutes at level `full`, and more than the time limit of a test."""
 MOST_MADE_AHEAD = 8
 """Starts within seconds, from which on no more sandboxes are kept ready than before."""
 MIN_NEIGHBOUR_CALLS = 100

@@ -228,3 +228,12 @@ def test_what_nobody_uses_or_memory_is_short_for_goes(stems, loaded):
         stems.load_ahead(function(environment={"A": str(number)}), 100.0)
     assert len(list(stems.unwanted(100.0, is_short=False))) == 2
     assert len(list(stems.unwanted(100.0, is_short=True))) == 1
+
+
+def test_where_no_stems_are_wanted_no_function_is_loaded_ahead():
+    stems = Stems(0)
+    stems.want(spec())
+
+    stems.load_ahead(function(), 100.0)
+
+    assert not list(stems.loaded())

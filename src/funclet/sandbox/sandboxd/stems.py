@@ -176,9 +176,9 @@ class Stems:
         return stem
 
     def load_ahead(self, spec: Create, now: float) -> None:
-        """Keep stems that have loaded this function, unless that has been found to be impossible."""
+        """Keep stems that have loaded this function, unless none are wanted or that has been found to be impossible."""
         key, kind = loaded_key_of(spec), self._kinds.get(key_of(spec))
-        if kind is None or not kind.is_forked or key in self._loaded or key in self._unusable:
+        if not self._most or kind is None or not kind.is_forked or key in self._loaded or key in self._unusable:
             return
         text = json.dumps(spec.environment, separators=(",", ":")).encode()
         self._loaded[key] = Loaded(spec, kind, now, text)
