@@ -230,9 +230,9 @@ def test_what_nobody_uses_or_memory_is_short_for_goes(stems, loaded):
     assert len(list(stems.unwanted(100.0, is_short=True))) == 1
 
 
-def test_where_no_stems_are_wanted_no_function_is_loaded_ahead():
+def test_where_no_stems_are_wanted_no_function_is_loaded_ahead(zygote):
     stems = Stems(0)
-    stems.want(spec())
+    stems.want(spec()).zygote = zygote
 
     stems.load_ahead(function(), 100.0)
 
