@@ -26,8 +26,8 @@ def raise_descriptor_limit() -> None:
 def _make_room(descriptors: int) -> None:
     """Have the table of descriptors grow now.
 
-    The kernel doubles it when it is full, and lets a process with threads wait up to 30 ms for that each time:
-    the request that needed the descriptor waited as long.
+    The kernel doubles it when it is full, and lets a process with threads wait for all processors each
+    time, often for longer than a whole cold start: so would the request that needs the descriptor.
     """
     with Path(os.devnull).open("rb") as some:
         os.close(fcntl.fcntl(some.fileno(), fcntl.F_DUPFD_CLOEXEC, descriptors - 1))

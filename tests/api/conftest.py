@@ -6,6 +6,7 @@ from huaweicloudsdkfunctiongraph import v2
 
 from funclet.runtimes.registry import Registry
 from tests.support.api import RUNTIMES, InProcessApi
+from tests.support.people import Town
 from tests.support.sdk import Sdk
 from tests.support.server import AK, PROJECT_ID, SK
 
@@ -36,6 +37,14 @@ def new_api(tmp_path, registry):
 def api(new_api):
     """Return an API on an empty database."""
     return new_api()
+
+
+@pytest.fixture
+def town(tmp_path, registry):
+    """Return an API with users, permissions and audit log, without a server process."""
+    opened = Town(tmp_path, registry)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

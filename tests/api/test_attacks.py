@@ -11,18 +11,11 @@ from funclet.base.http import Request
 from funclet.services.connections import ConnectionService
 from tests.support.api import new_body
 from tests.support.packages import zip_of
-from tests.support.people import Town, allow, deny
+from tests.support.people import allow, deny
 
 STRONG = "serverless-trust"
 LINK = "obs://deploy/secret.zip"
 ALL_FUNCTIONS = "functiongraph:*:*"
-
-
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
 
 
 def refused(answer, action):

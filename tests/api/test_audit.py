@@ -2,19 +2,10 @@
 
 import asyncio
 
-import pytest
-
 from funclet.model.audit import TraceQuery
 from funclet.services.audit import MAX_NOTED
 from tests.support.api import new_body
 from tests.support.people import PASSWORD, Town
-
-
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
 
 
 def test_a_change_is_kept_with_all_that_matters(town):

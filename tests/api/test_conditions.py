@@ -9,17 +9,10 @@ from funclet.base.http import Request
 from funclet.model.urn import Urn
 from tests.support.api import new_body
 from tests.support.packages import zip_of
-from tests.support.people import REGION, Town, allow, deny
+from tests.support.people import REGION, allow, deny
 
 ALL = "functiongraph:*:*"
 TEAM = "g:ResourceTag/team"
-
-
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
 
 
 def when(operator, key, *values):

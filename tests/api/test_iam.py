@@ -12,17 +12,10 @@ from funclet.model.roles import FULL_ACCESS, READ_ONLY, SYSTEM_ROLES
 from funclet.services.identity import bootstrap_identity
 from funclet.services.key_secrets import reseal_secrets, seal_plain_secrets
 from funclet.services.passwords import hash_password, is_outdated, password_matches
-from tests.support.people import PASSWORD, Town, allow, deny
+from tests.support.people import PASSWORD, allow, deny
 
 USERS, GROUPS, KEYS = "/v3/users", "/v3/groups", "/v3.0/OS-CREDENTIAL/credentials"
 POLICIES, AGENCIES = "/v3.0/OS-ROLE/roles", "/v3.0/OS-AGENCY/agencies"
-
-
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
 
 
 def message_of(answer):

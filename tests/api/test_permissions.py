@@ -6,13 +6,6 @@ from tests.support.api import new_body
 from tests.support.people import PASSWORD, Town, allow, deny
 
 
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
-
-
 def refused(answer, action, *, on=""):
     body = answer.json
     message = body["error_msg"] if "error_msg" in body else body["error"]["message"]

@@ -3,16 +3,9 @@
 import pytest
 
 from tests.support.api import new_body
-from tests.support.people import REGION, Town, allow
+from tests.support.people import REGION, allow
 
 NAME = f"{REGION}_shop"
-
-
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
 
 
 def add_project(town, name=NAME):

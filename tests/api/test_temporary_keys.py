@@ -18,13 +18,6 @@ PATH = "/v3.0/OS-CREDENTIAL/securitytokens"
 DAY_S = 24 * 3600
 
 
-@pytest.fixture
-def town(tmp_path, registry):
-    opened = Town(tmp_path, registry)
-    yield opened
-    opened.close()
-
-
 def ask(town, identity=None, **how):
     body = {"auth": {"identity": {"methods": ["token"]} | (identity or {})}}
     return town.send("POST", PATH, body, **how)

@@ -67,7 +67,7 @@ class Services:
     """The same."""
 
 
-# Not frozen, which would triple the time to make one for every request; nobody changes it.
+# Not frozen: one is made for every request, and that takes longer then. Nobody changes it.
 @dataclass(slots=True, kw_only=True)
 class Call:
     """A request that was matched and whose caller is known."""

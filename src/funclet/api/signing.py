@@ -35,7 +35,7 @@ def signature(request: Request, signed_headers: str, payload_hash: str, key: hma
     """
     digest = hashlib.sha256(canonical_request(request, signed_headers, payload_hash)).hexdigest()
     to_sign = f"{ALGORITHM}\n{request.headers.get('x-sdk-date', '')}\n{digest}"
-    # Half the time of an HMAC from the beginning.
+    # Less work than an HMAC from the beginning.
     state = key.copy()
     state.update(to_sign.encode("latin-1"))
     return state.hexdigest()

@@ -383,8 +383,8 @@ class Store(Protocol):
 
         Args:
             work: what to do.
-            is_brief: `work` looks up a few rows by their keys. It is then done at once in the calling thread, which
-                saves a quarter of a millisecond and holds up everything else for less than that.
+            is_brief: `work` looks up a few rows by their keys. It is then done at once in the calling thread: that
+                holds up everything else, but not for as long as two threads hand over to each other.
 
         Raises:
             StoreUnavailable: the store is closed or failing.
