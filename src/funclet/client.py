@@ -242,7 +242,7 @@ class Client:
     def send(self, method: str, path: str, document: Json = None, **query: str | int) -> Json:
         """Call with a JSON body (None: no body) and return the parsed answer; `path` is below the project."""
         body = json.dumps(document, ensure_ascii=False).encode() if document is not None else b""
-        return self.call(method, self._path(path), query=query, body=body).json()
+        return self.call(method, self.path(path), query=query, body=body).json()
 
     def list_functions(self, *, package: str = "", name: str = "") -> list[Document]:
         """Return all functions whose name contains `name`, of all packages or of one."""
@@ -273,7 +273,7 @@ class Client:
     def export_function(self, urn: str) -> bytes:
         """Return the code and the settings of a version as one zip archive."""
         path, both = f"/fgs/functions/{segment(urn)}/export", {"code": "true", "config": "true"}
-        return self.call("GET", self._path(path), query=both).body
+        return self.call("GET", self.path(path), query=both).body
 
     def delete_function(self, urn: str) -> None:
         """Delete a function, or the version that the urn names."""
@@ -322,12 +322,12 @@ class Client:
 
     def invoke(self, urn: str, event: bytes, *, headers: Mapping[str, str] | None = None) -> Answer:
         """Run a function with `event` (JSON text, may be empty); failures of the function do not raise."""
-        path = self._path(f"/fgs/functions/{segment(urn)}/invocations")
+        path = self.path(f"/fgs/functions/{segment(urn)}/invocations")
         return self.call("POST", path, body=event, headers=headers, raises=False)
 
     def invoke_async(self, urn: str, event: bytes) -> str:
         """Queue an invocation and return its request id."""
-        path = self._path(f"/fgs/functions/{segment(urn)}/invocations-async")
+        path = self.path(f"/fgs/functions/{segment(urn)}/invocations-async")
         return str(_document(self.call("POST", path, body=event).json())["request_id"])
 
     def async_record(self, urn: str, request_id: str) -> Document | None:
@@ -353,7 +353,8 @@ class Client:
             raise ApiError(status=404, code="", message=message)
         return found[0]
 
-    def _path(self, path: str) -> str:
+    def path(self, path: str) -> str:
+        """Return the whole path of one below the project."""
         return f"/v2/{segment(self.credentials.project_id)}{path}"
 
     def pages(self, path: str, member: str, **query: str | int) -> Iterator[Document]:

@@ -196,6 +196,9 @@ def test_settings_of_asynchronous_requests_are_set_one_by_one_shown_and_removed(
         3600,
         {"on_failure": bucket},
     )
+    assert shell.errors == ""
+    settings("set", name, "--on-success", f"fn:{name}")
+    assert f"warning: these destinations lead back to {name}" in shell.errors
     _, _, told = settings("set", name, "--on-success", f"fn:{name}:v1", "--max-age", "60", "--status-log")
     assert told["on_success"]["func_urn"].endswith(f":function:default:{name}:v1")
     assert told["on_failure"] == bucket

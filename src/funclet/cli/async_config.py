@@ -9,7 +9,7 @@ import click
 from funclet.cli import render, session
 from funclet.cli.frame import Failure, FgsGroup, note
 from funclet.cli.session import Address, Session, parse_address
-from funclet.client import ApiError, segment
+from funclet.client import Answer, ApiError, segment
 
 _COLUMNS = (
     "func_urn", "max_async_retry_attempts", "max_async_event_age_in_seconds", "destination_config",
@@ -62,12 +62,15 @@ def set_(
     told = {"on_success": on_success, "on_failure": on_failure}
     destinations = {name: _destination(talk, text) for name, text in told.items() if text is not None}
 
-    def act(urn: str) -> Document:
+    def act(urn: str) -> Answer:
         body = _current(talk, urn) | {name: value for name, value in given.items() if value is not None}
         body["destination_config"] = body.get("destination_config", {}) | destinations
-        return dict(talk.client.send("PUT", _path(urn), body))
+        return talk.client.call("PUT", talk.client.path(_path(urn)), body=json.dumps(body).encode())
 
-    render.item(talk.flags, talk.at(address, act), columns=_COLUMNS)
+    answer = talk.at(address, act)
+    render.item(talk.flags, answer.json(), columns=_COLUMNS)
+    if answer.headers.get("x-cff-warning") == "destination-cycle":
+        click.echo(f"warning: these destinations lead back to {address}; the server cuts such a chain off.", err=True)
 
 
 @session.command("remove", examples=("fgs async config remove hello", "fgs async config remove hello:v1"))
