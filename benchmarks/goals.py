@@ -11,6 +11,8 @@ OTHER = "funclet, other checkout"
 OURS, SIGNED, REFERENCE, NGINX = "funclet", "funclet, signed API", "ref", "nginx hello"
 ACCEPT, ENTRY, DEPTH, DRAIN, PEER = "accept", "entry", "depth", "drain", "peer"
 """What is measured of the asynchronous queue."""
+FULL = "full"
+"""The server whose lists are measured beside those of a small one."""
 ASGI, DEFAULT = "functions-framework ASGI", "functions-framework"
 
 Measured = Mapping[str, Results]
@@ -154,6 +156,8 @@ _ROWS: tuple[tuple[str, str, str, _Find, Goal], ...] = (
     ("queue", "1,000,000 wait: accepted, by an empty queue", "times", _one(DEPTH, "accepted_by_empty"), _least(0.8, 1)),
     ("queue", "1,000,000 wait: run, by an empty queue", "times", _one(DEPTH, "run_by_empty"), _least(0.8, 1)),
     ("queue", "1,000,000 wait: memory", "MiB", _one(DEPTH, "more_mib"), _most(50, 50)),
+    ("lists", "10,000 functions: slowest list or get, by few functions", "times", _one(FULL, "worst"), _most(3, 1.5)),
+    ("lists", "10,000 functions: memory while they are listed", "MiB", _one(FULL, "memory_mib"), _most(300, 150)),
     ("connections", "10,000 idle connections", "MB", _one(footprint.IDLE_CONNECTIONS, "more_mb"), _most(100, 60)),
     ("rest", "at rest, 10,000 functions: memory", "MB", _one(footprint.REST, "pss_mb"), _most(100, 50)),
     ("rest", "at rest, 10,000 functions: CPU", "% of a core", _one(footprint.REST, "cpu_percent"), _most(1, 0.1)),

@@ -21,7 +21,7 @@ HEAD = ("Measure", "Unit", "Must", "Goal", "Last figure", "State", "Benchmark")
 
 _STATES = {Grade.GOAL: "goal met", Grade.MUST: "met", Grade.MISSED: "not met yet", None: "not measured yet"}
 _FILES = {"burst": "starts.py", "sustained": "starts.py", "deploy": "starts.py"}
-APART = ("queue",)
+APART = ("queue", "lists")
 """Parts that `make bench` leaves to a command of their own."""
 _FILES |= {name: f"{name}.py" for name in APART}
 _FILES |= dict.fromkeys(("memory", "connections", "rest"), "footprint.py")

@@ -51,7 +51,7 @@ class TraceQuery:
     since: float
     until: float
     before: int
-    """Only older ones than the one with this number."""
+    """Only those behind the one with this number; 0 for all."""
     user_name: str = ""
     operation: str = ""
     outcome: str = ""

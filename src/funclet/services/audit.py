@@ -101,8 +101,7 @@ class AuditService:
     ) -> Sequence[tuple[int, Trace]]:
         """Return a page of traces of the caller's project with their numbers, newest first.
 
-        Pages follow the order of writing, and failures are written up to a second late: at the border of two pages
-        some of one second may stand in the other one.
+        Failures are written up to a second late: who reads on behind them meanwhile does not see them.
 
         Raises:
             ModelError: FSS.1001 if the outcome is none.
@@ -122,8 +121,7 @@ class AuditService:
             outcome=outcome,
             limit=limit,
         )
-        found = await self._store.read(lambda tx: tx.traces.find(wanted))
-        return sorted(found, key=lambda one: one[1].at, reverse=True)
+        return await self._store.read(lambda tx: tx.traces.find(wanted))
 
     async def trim(self) -> None:
         """Delete what is too old or too much."""

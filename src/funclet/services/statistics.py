@@ -79,7 +79,7 @@ class StatisticsService:
         project_id = principal.project.project_id
 
         def read(tx: Tx, span_s: int, since: int, until: int) -> Slots:
-            return tx.usage.of_project(project_id, span_s=span_s, since=since, until=until)
+            return tx.usage.of_function(project_id, "", span_s=span_s, since=since, until=until)
 
         return await self._slots(period_min, read)
 
@@ -112,7 +112,7 @@ class StatisticsService:
         project_id = principal.project.project_id
         await self._settle()
         found = await self._store.read(
-            lambda tx: tx.usage.of_project(project_id, span_s=MONTH, since=begins[-1], until=begins[0] + 1)
+            lambda tx: tx.usage.of_function(project_id, "", span_s=MONTH, since=begins[-1], until=begins[0] + 1)
         )
         tallies = dict(found)
         return [_month(begins_at, tallies.get(begins_at, Tally())) for begins_at in reversed(begins)]

@@ -123,7 +123,7 @@ class Traces(Protocol):
         ...
 
     def find(self, wanted: TraceQuery) -> Sequence[tuple[int, Trace]]:
-        """Return traces of a project with their numbers, newest first; logins are of every project."""
+        """Return traces of a project with their numbers, newest first."""
         ...
 
     def trim(self, *, oldest: float, rows: int) -> None:

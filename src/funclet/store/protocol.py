@@ -52,7 +52,7 @@ class FunctionFilter:
 
 
 class UsageRow(NamedTuple):
-    """Sums of one version in one slot."""
+    """Sums of one version in one slot, or of a whole project: then its id stands for the function, without version."""
 
     project_id: str
     function_id: str
@@ -317,12 +317,8 @@ class UsageTable(Protocol):
     def of_function(self, function_id: str, version: str, *, span_s: int, since: int, until: int) -> Slots:
         """Return the sums of a function by slot: those that begin from `since` up to but not at `until`.
 
-        An empty version stands for all.
+        An empty version stands for all; the id of a project for all its functions, those that are gone included.
         """
-        ...
-
-    def of_project(self, project_id: str, *, span_s: int, since: int, until: int) -> Slots:
-        """Return the sums of a project by slot, functions that are gone included."""
         ...
 
     def by_function(self, project_id: str, *, span_s: int, since: int, until: int) -> Sequence[FunctionUsage]:

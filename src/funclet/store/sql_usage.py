@@ -32,11 +32,6 @@ class SqlUsage:
         )
         return [(begins_at, Tally(*sums)) for begins_at, *sums in rows]
 
-    def of_project(self, project_id: str, *, span_s: int, since: int, until: int) -> Slots:
-        """Return the sums of a project by slot, functions that are gone included."""
-        rows = self._session.all("usage_of_project", project_id=project_id, span_s=span_s, since=since, until=until)
-        return [(begins_at, Tally(*sums)) for begins_at, *sums in rows]
-
     def by_function(self, project_id: str, *, span_s: int, since: int, until: int) -> Sequence[FunctionUsage]:
         """Return the sums of each function of a project that is there and has some."""
         rows = self._session.all("usage_by_function", project_id=project_id, span_s=span_s, since=since, until=until)

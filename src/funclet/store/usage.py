@@ -2,6 +2,7 @@
 
 Whoever serves requests has no work with it: reports come from the thread that writes the log. What was gathered and
 not yet written is lost in a crash, as the last log records are: a second's worth.
+The sums of a project have rows of their own, so that they are read as quickly however many functions it has.
 """
 
 import logging
@@ -27,6 +28,8 @@ _PRUNED_AT_ONCE = 500
 
 _Slot = tuple[str, str, int]
 """Function id, version, and beginning of the minute."""
+_Most = tuple[int, int, int]
+"""Requests at once, instances, reserved instances."""
 
 
 class UsageBook:
@@ -38,6 +41,7 @@ class UsageBook:
         self._max_rows = max_rows
         self._lock = threading.Lock()
         self._gathered: dict[_Slot, Tally] = {}
+        self._peaks = _Peaks()
         self._prune_at = 0.0
         self.lost = 0
         """Sums that were lost."""
@@ -70,7 +74,7 @@ class UsageBook:
         if not gathered:
             return
         try:
-            await self._store.write(lambda tx: tx.usage.add(_rows(tx, gathered)))
+            await self._store.write(lambda tx: tx.usage.add(self._rows(tx, gathered)))
         except BaseException:
             self._take_back(gathered)
             raise
@@ -101,6 +105,27 @@ class UsageBook:
                 return None
             tally = self._gathered[slot] = Tally()
         return tally
+
+    def _rows(self, tx: Tx, gathered: dict[_Slot, Tally]) -> Sequence[UsageRow]:
+        """Return the rows of all lengths of slots: what is read later is then there already, also after a crash."""
+        projects = tx.usage.projects(sorted({function_id for function_id, _, _ in gathered}))
+        rows: dict[tuple[str, str, str, int, int], Tally] = {}
+        wholes: dict[tuple[str, int], Tally] = {}
+        for (function_id, version, minute), tally in gathered.items():
+            project_id = projects.get(function_id, "")
+            for span_s, begins_at in _slots_of(minute):
+                rows.setdefault((project_id, function_id, version, span_s, begins_at), Tally()).merge(tally)
+                self._peaks.note(project_id, span_s, begins_at, (function_id, version), tally)
+            if project_id:
+                wholes.setdefault((project_id, minute), Tally()).merge(tally)
+        for (project_id, minute), tally in wholes.items():
+            for span_s, begins_at in _slots_of(minute):
+                rows.setdefault((project_id, project_id, "", span_s, begins_at), Tally()).merge(tally)
+        for (project_id, name, _, span_s, begins_at), tally in rows.items():
+            if name == project_id:
+                self._peaks.put_into(tally, project_id, span_s, begins_at)
+        self._peaks.forget(before=self._clock.now())
+        return [UsageRow(*slot, tally) for slot, tally in rows.items()]
 
     def _take_back(self, gathered: dict[_Slot, Tally]) -> None:
         with self._lock:
@@ -157,15 +182,42 @@ def _count(tally: Tally, report: Report) -> None:
     tally.mb_ms += report.memory_mib * (billed_ms(duration_ms) + init_ms)
 
 
-def _rows(tx: Tx, gathered: dict[_Slot, Tally]) -> Sequence[UsageRow]:
-    """Return the rows of all lengths of slots: what is read later is then there already, also after a crash."""
-    projects = tx.usage.projects(sorted({function_id for function_id, _, _ in gathered}))
-    sums: dict[tuple[str, str, int, int], Tally] = {}
-    for (function_id, version, minute), tally in gathered.items():
-        spans = [(span_s, minute // span_s * span_s) for span_s in LEVELS]
-        for span_s, begins_at in (*spans, (MONTH, month_of(minute))):
-            sums.setdefault((function_id, version, span_s, begins_at), Tally()).merge(tally)
-    return [
-        UsageRow(projects.get(function_id, ""), function_id, version, span_s, begins_at, tally)
-        for (function_id, version, span_s, begins_at), tally in sums.items()
-    ]
+def _slots_of(minute: int) -> Sequence[tuple[int, int]]:
+    """Return the slots that a minute is part of: length, and when it begins."""
+    return [*((span_s, minute // span_s * span_s) for span_s in LEVELS), (MONTH, month_of(minute))]
+
+
+class _Peaks:
+    """The most of everything in the present slots: for a project that is the sum of those of its versions.
+
+    What a slot had before a restart is not known here; the database keeps the larger one.
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[tuple[str, int, int], tuple[dict[tuple[str, str], _Most], list[int]]] = {}
+        """By project, length and beginning: those of the versions, and their sums."""
+
+    def note(self, project_id: str, span_s: int, begins_at: int, version: tuple[str, str], tally: Tally) -> None:
+        """Take what a version had; the same again changes nothing."""
+        if span_s == MONTH or not (tally.in_flight or tally.instances or tally.reserved):
+            return
+        versions, sums = self._slots.setdefault((project_id, span_s, begins_at), ({}, [0, 0, 0]))
+        before = versions.get(version, (0, 0, 0))
+        now = (
+            max(before[0], tally.in_flight),
+            max(before[1], tally.instances),
+            max(before[2], tally.reserved),
+        )
+        versions[version] = now
+        for place, (old, new) in enumerate(zip(before, now, strict=True)):
+            sums[place] += new - old
+
+    def put_into(self, tally: Tally, project_id: str, span_s: int, begins_at: int) -> None:
+        """Set the sums in the tally of a project."""
+        _, sums = self._slots.get((project_id, span_s, begins_at), ({}, [0, 0, 0]))
+        tally.in_flight, tally.instances, tally.reserved = sums
+
+    def forget(self, *, before: float) -> None:
+        """Drop the slots that have ended a while ago."""
+        for slot in [slot for slot in self._slots if slot[2] + slot[1] + 2 * MINUTE_S < before]:
+            del self._slots[slot]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -170,9 +171,62 @@ def test_what_was_used_stays_with_its_project_when_the_function_is_gone(tmp_path
             subject.observe([ran()])
             await subject.flush()
 
-            found = await subject.store.read(lambda tx: tx.usage.of_project("p", span_s=60, since=0, until=2 * NOW))
-            assert [tally.reports for _, tally in found] == [2]
+            assert [tally.reports for _, tally in await of_project(subject)] == [2]
             assert not await subject.store.read(lambda tx: tx.usage.by_function("p", span_s=60, since=0, until=2 * NOW))
+
+    asyncio.run(scenario())
+
+
+async def of_project(subject, span_s=60):
+    return await subject.store.read(lambda tx: tx.usage.of_function("p", "", span_s=span_s, since=0, until=2 * NOW))
+
+
+def sample(function_id, *, at=NOW, **counts):
+    return Sample(project_id="p", function_id=function_id, version="latest", at=at, **counts)
+
+
+def test_a_project_has_the_sums_of_its_functions_and_of_what_they_had_at_most(tmp_path):
+    async def scenario():
+        async with book(tmp_path) as subject:
+            await subject.store.write(lambda tx: tx.functions.add(replace(VERSION, function_id="f-2", name="another")))
+            subject.observe([ran(10), ran(30, function_id="f-2")])
+            subject.add([sample("f-1", in_flight=3, instances=2), sample("f-2", in_flight=4, reserved=1)])
+            await subject.flush()
+            subject.add([sample("f-1", in_flight=1, instances=5), sample("f-2", at=NOW + 60, in_flight=9)])
+            await subject.flush()
+
+            first, second = [tally for _, tally in await of_project(subject)]
+            assert (first.runs, first.least_ms, first.most_ms, first.duration_ms) == (2, 10.0, 30.0, 40.0)
+            assert (first.in_flight, first.instances, first.reserved) == (3 + 4, 5, 1)
+            assert second.in_flight == 9
+            ((_, hour),) = await of_project(subject, 3600)
+            assert (hour.runs, hour.in_flight, hour.instances) == (2, 3 + 9, 5)
+
+    asyncio.run(scenario())
+
+
+def test_a_project_keeps_what_it_had_at_most_over_a_restart(tmp_path):
+    async def scenario():
+        async with book(tmp_path) as subject:
+            subject.add([sample("f-1", in_flight=7)])
+            await subject.flush()
+            again = UsageBook(subject.store, FakeClock(NOW))
+            again.add([sample("f-1", in_flight=2)])
+            await again.flush()
+
+            ((_, tally),) = await of_project(subject)
+            assert tally.in_flight == 7
+
+    asyncio.run(scenario())
+
+
+def test_what_ended_slots_had_at_most_takes_no_memory(tmp_path):
+    async def scenario():
+        async with book(tmp_path) as subject:
+            subject.add([sample("f-1", at=NOW - 60 * number, in_flight=1) for number in range(200)])
+            await subject.flush()
+
+            assert len(subject._peaks._slots) <= 8
 
     asyncio.run(scenario())
 

@@ -10,7 +10,6 @@ from funclet.base.http import Response
 from funclet.model.audit import Trace, TraceOutcome
 from funclet.services.audit import MAX_PAGE
 
-_LAST = 2**62
 _RATINGS = {TraceOutcome.DONE: "normal", TraceOutcome.DENIED: "warning", TraceOutcome.FAILED: "warning"}
 
 
@@ -22,14 +21,14 @@ async def list_traces(call: Call) -> Response:
         call.principal,
         since=codec.query_time(call, "from"),
         until=codec.query_time(call, "to"),
-        before=marker if marker > 0 else _LAST,
+        before=max(marker, 0),
         user_name=call.query.get("user", ""),
         operation=call.query.get("operation", ""),
         outcome=call.query.get("outcome", ""),
         limit=limit if 0 < limit <= MAX_PAGE else MAX_PAGE,
     )
     traces = [_trace(number, trace) for number, trace in found]
-    older = min((number for number, _ in found), default=None)
+    older = found[-1][0] if found else None
     return codec.json_response(200, {"traces": traces, "count": len(traces), "next_marker": older})
 
 

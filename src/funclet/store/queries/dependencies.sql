@@ -61,24 +61,45 @@ SELECT dependency_id FROM dependency WHERE project_id = :project_id AND name = :
 
 -- name: find_dependencies
 -- One page of a list, each with its newest version. instr, because LIKE would read patterns in the name.
+-- Both halves come in the order of an index, and are read only as far as the page goes.
 SELECT v.version_id, d.dependency_id, d.project_id, d.name, d.runtime, d.is_public, v.number, v.description,
     v.digest, v.size, v.etag, v.link, v.filename, v.modified_at
-FROM dependency AS d
+FROM (
+    SELECT dependency_id, modified_at, name
+    FROM dependency
+    WHERE :own AND project_id = :project_id
+        AND (:runtime = '' OR runtime = :runtime)
+        AND (:name_part = '' OR instr(name, :name_part) > 0)
+    UNION ALL
+    SELECT dependency_id, modified_at, name
+    FROM dependency
+    WHERE is_public = 1 AND :public AND NOT (:own AND project_id = :project_id)
+        AND (:runtime = '' OR runtime = :runtime)
+        AND (:name_part = '' OR instr(name, :name_part) > 0)
+    ORDER BY modified_at DESC, name
+    LIMIT :limit OFFSET :offset
+) AS page
+JOIN dependency AS d ON d.dependency_id = page.dependency_id
 JOIN dependency_version AS v ON v.dependency_id = d.dependency_id
     AND v.number = (SELECT max(number) FROM dependency_version WHERE dependency_id = d.dependency_id)
-WHERE ((:own AND d.project_id = :project_id) OR (:public AND d.is_public = 1))
-    AND (:runtime = '' OR d.runtime = :runtime)
-    AND (:name_part = '' OR instr(d.name, :name_part) > 0)
-ORDER BY d.modified_at DESC, d.name
-LIMIT :limit OFFSET :offset;
+ORDER BY page.modified_at DESC, page.name;
 
 -- name: count_dependencies
 -- All matches of find_dependencies.
-SELECT count(*)
-FROM dependency AS d
-WHERE ((:own AND d.project_id = :project_id) OR (:public AND d.is_public = 1))
-    AND (:runtime = '' OR d.runtime = :runtime)
-    AND (:name_part = '' OR instr(d.name, :name_part) > 0);
+SELECT
+    (
+        SELECT count(*)
+        FROM dependency
+        WHERE :own AND project_id = :project_id
+            AND (:runtime = '' OR runtime = :runtime)
+            AND (:name_part = '' OR instr(name, :name_part) > 0)
+    ) + (
+        SELECT count(*)
+        FROM dependency
+        WHERE is_public = 1 AND :public AND NOT (:own AND project_id = :project_id)
+            AND (:runtime = '' OR runtime = :runtime)
+            AND (:name_part = '' OR instr(name, :name_part) > 0)
+    );
 
 -- name: sum_dependencies_of_project
 -- For the quota: bytes of all versions.

@@ -33,7 +33,7 @@ ON CONFLICT (function_id, span_s, begins_at, version) DO UPDATE SET
     reserved = max(usage.reserved, excluded.reserved);
 
 -- name: usage_of_function
--- By slot. Versions of one function have their instances side by side.
+-- By slot. Versions of one function have their instances side by side. A project has one row for each slot.
 SELECT
     begins_at,
     sum(reports), sum(runs), sum(function_errors), sum(system_errors), sum(rejects), sum(cold_starts), sum(duration_ms),
@@ -43,19 +43,6 @@ SELECT
 FROM usage
 WHERE function_id = :function_id AND span_s = :span_s AND begins_at >= :since AND begins_at < :until
     AND (:version = '' OR version = :version)
-GROUP BY begins_at
-ORDER BY begins_at;
-
--- name: usage_of_project
--- By slot, functions that are gone included.
-SELECT
-    begins_at,
-    sum(reports), sum(runs), sum(function_errors), sum(system_errors), sum(rejects), sum(cold_starts), sum(duration_ms),
-    max(most_ms), coalesce(min(CASE WHEN runs > 0 THEN least_ms END), 0.0), sum(memory_bytes),
-    max(most_memory_bytes), sum(init_ms), sum(mb_ms), sum(reserved_mb_ms), sum(idle_mb_ms), sum(in_flight),
-    sum(instances), sum(reserved)
-FROM usage
-WHERE project_id = :project_id AND span_s = :span_s AND begins_at >= :since AND begins_at < :until
 GROUP BY begins_at
 ORDER BY begins_at;
 
