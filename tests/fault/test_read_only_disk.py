@@ -43,7 +43,8 @@ class Disk:
         run("mount", "-o", "loop,errors=remount-ro", self.image, self.folder)
 
     def unmount(self):
-        run("umount", self.folder)
+        """Unmount it as soon as the last process of a server that was killed is gone."""
+        eventually(lambda: subprocess.run(["umount", self.folder], check=False, capture_output=True).returncode == 0)
 
     def fail(self):
         """Do what the kernel does when it meets an error: go on read-only.
