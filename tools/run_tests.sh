@@ -8,7 +8,14 @@ select=()
 [ "$(id -u)" = 0 ] || select=(-m "not root")
 beside=(tests/unit tests/docs tests/clients tests/api)
 apart=$(mktemp -d)
-trap 'kill -- $(jobs -p) 2>/dev/null || true; rm -rf "$apart"' EXIT
+end() {
+    local running
+    running=$(jobs -p)
+    # Told to stop, they stop the servers that they have started.
+    [ -z "$running" ] || { kill -INT $running; wait; } 2>/dev/null
+    rm -rf "$apart"
+}
+trap end EXIT
 
 node --test runtimes/nodejs/tests/*.test.js >"$apart/node" 2>&1 || { cat "$apart/node"; exit 1; }
 grep -E '^# (tests|pass|fail)' "$apart/node"
