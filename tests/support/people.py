@@ -39,7 +39,7 @@ from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.triggers.catalogue import all_types
-from funclet.vault import Vault
+from funclet.vault import KeySource, Vault
 from tests.support.api import INVENTORY, new_body
 from tests.support.sign import signed
 
@@ -50,11 +50,15 @@ PASSWORD = "Right-horse-1"
 class Town:
     """A server with an owner, and whomever a test adds. `close` it."""
 
-    def __init__(self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False):
+    def __init__(
+        self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False, key_command=None
+    ):
         self.folder = folder
         self.clock = FakeClock()
         self.runner = asyncio.Runner()
-        self.store = SqliteStore.open(folder / "state.db")
+        self.store = SqliteStore.open(
+            folder / "state.db", keys=KeySource(path=folder / "secrets.key", command=key_command)
+        )
         self.vault = self.store.vault
         self.temporary = TemporaryKeys(Vault.open(folder / "temporary.key"), self.clock)
         self.given = self.run(

@@ -39,8 +39,8 @@ class KeyFile:
             KeyCommandFailed: the program fails or gives other keys back; the file is as it was.
             OSError: it cannot be read, or not be written again.
         """
-        head, rows = self._rows()
-        if head == _WRAPPED:
+        is_wrapped, rows = self._rows()
+        if is_wrapped:
             return self._unwrapped(rows)
         keys = self._parsed(rows, bytes.fromhex)
         if any(len(key) != KEY_BYTES for key in keys.values()):
@@ -48,6 +48,18 @@ class KeyFile:
         if self.command is not None:
             self.write(keys)
         return keys
+
+    def unwrapped(self) -> dict[bytes, bytes]:
+        """Return the keys of a wrapped file, and change nothing; blocks.
+
+        Raises:
+            VaultError: as `read`, or the keys are in the clear already.
+            OSError: the file cannot be read.
+        """
+        is_wrapped, rows = self._rows()
+        if not is_wrapped:
+            raise VaultError(f"The keys in {self.path} are in the clear already.")
+        return self._unwrapped(rows)
 
     def write(self, keys: Mapping[bytes, bytes]) -> None:
         """Replace the file; durable when this returns. A key that the file has already is not wrapped again.
@@ -66,8 +78,8 @@ class KeyFile:
         _replace(self.path, [f"{_WRAPPED}\n", *lines])
         self._wrapped = wrapped
 
-    def _rows(self) -> tuple[str, Sequence[str]]:
-        """Return the first line if it says a form, and the lines of keys."""
+    def _rows(self) -> tuple[bool, Sequence[str]]:
+        """Return whether the keys are wrapped, and the lines of them."""
         with self.path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise VaultError(f"Others may read the key file {self.path}; make it private: chmod 600 {self.path}")
@@ -76,7 +88,8 @@ class KeyFile:
             lines = text.decode("ascii").splitlines()
         except ValueError as error:
             raise self._damaged() from error
-        return (lines[0], lines[1:]) if lines[:1] == [_WRAPPED] else ("", lines)
+        is_wrapped = lines[:1] == [_WRAPPED]
+        return is_wrapped, lines[1:] if is_wrapped else lines
 
     def _unwrapped(self, rows: Sequence[str]) -> dict[bytes, bytes]:
         if self.command is None:
