@@ -208,7 +208,6 @@ def sealed_town(request, tmp_path, registry):
     opened.close()
 
 
-@pytest.mark.proves("operation:RotateSecretKey")
 def test_secrets_outlive_new_keys_that_are_asked_for_at_once(sealed_town):
     """Whoever may ask for a new key must not be able to make every access key of the server worthless."""
     town = sealed_town

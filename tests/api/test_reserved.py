@@ -318,6 +318,7 @@ def instance(name, *, is_reserved=True):
     )  # fmt: skip
 
 
+@pytest.mark.proves("operation:ListInstances")
 def test_instances_are_listed(hello):
     hello.instances.found[hello.config()["func_id"]] = [instance("i-1")]
 

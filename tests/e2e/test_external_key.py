@@ -93,6 +93,7 @@ def start_refused(server, match):
     assert kept == [(server.data_dir / name).read_bytes() for name in ("secrets.key", "temporary.key")]
 
 
+@pytest.mark.proves("operation:RotateSecretKey")
 def test_a_server_keeps_its_secrets_with_a_key_service(new_server, service, transit):
     server = new_server(*FAST)
     urn = secretive(server)

@@ -22,6 +22,7 @@ from funclet.outside.packages import StoredPackages
 from funclet.services.agencies import AgencyService
 from funclet.services.audit import AuditService
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.connections import ConnectionService
 from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
@@ -121,7 +122,15 @@ class Town:
             observability=None,
             topics=None,
             streams=None,
-            connections=None,
+            connections=ConnectionService(
+                self.store,
+                self.clock,
+                vault=self.vault,
+                guard=Guard((), setting="target_networks"),
+                links=links,
+                stores=self.objects,
+                jetstream=None,
+            ),
             gateway=None,
             dependencies=DependencyService(
                 self.store, blobs, registry, self.clock, fetcher, limits=Limits(), on_change=lambda *_: None
