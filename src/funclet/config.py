@@ -93,9 +93,15 @@ class Settings:
         -1, "How long requests may wait at the instance maximum. -1: as the edition says."
     )
     project_requests: int = _setting(
-        -1, "Requests of one project that run at once. 0: no limit; -1: as the edition says (lab: none, others: 100)."
+        -1,
+        "Requests of one project that run at once. 0: no limit; -1: as the edition says (lab: none, others: 100). "
+        "Each data-plane process has an even part, and at least one.",
     )
-    project_instances: int = _setting(1000, "Instances of all functions of one project together. 0: no limit.")
+    project_instances: int = _setting(
+        1000,
+        "Instances of all functions of one project together. 0: no limit. "
+        "Each data-plane process has an even part, and at least one.",
+    )
     max_connections: int = _setting(
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",

@@ -7,6 +7,7 @@ import pytest
 
 from funclet.services.limits import Limits
 from tests.support.api import OTHER_PROJECT, PROJECT, new_body, text_base64
+from tests.support.packages import zip_base64
 
 URN = f"urn:fss:test-1:{PROJECT.project_id}:function:default:hello"
 VPC = {
@@ -458,3 +459,19 @@ def test_latest_cannot_be_deleted_alone(api):
 
     assert api.send("DELETE", f"/functions/{URN}:latest").error == (400, "FSS.1015")
     assert api.config()
+
+
+@pytest.mark.parametrize(("runtime", "handler"), [("Java8", "a.B.c"), ("Go1.x", "main"), ("Java11", "a.B.c")])
+def test_who_uses_a_runtime_that_is_not_installed_is_warned(api, runtime, handler):
+    created = api.create(runtime=runtime, handler=handler, func_code={"file": zip_base64({"a": "b"})}).json
+    recoded = api.send(
+        "PUT", "/functions/hello/code", {"code_type": "zip", "func_code": {"file": zip_base64({"c": "d"})}}
+    ).json
+
+    for answer in (created, recoded, api.config()):
+        assert answer["runtime_warning"].startswith(f"The runtime {runtime} is not installed on this server (")
+        assert answer["runtime_warning"].endswith("): invocations will fail.")
+
+
+def test_nobody_is_warned_of_a_runtime_that_is_there(api):
+    assert "runtime_warning" not in api.create().json
