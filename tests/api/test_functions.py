@@ -105,6 +105,28 @@ def test_everything_that_is_sent_comes_back(api):
     assert (read["log_group_id"], read["log_stream_id"]) == ("g", "s")
 
 
+def test_ids_of_keys_are_kept_by_versions_and_changed_each_with_what_it_is_for(api):
+    api.create(user_data_encrypt_kms_key_id="k1", code_encrypt_kms_key_id="k2")
+    api.publish("v1")
+    file = {"file": zip_base64({"index.py": "pass"})}
+
+    api.update(user_data_encrypt_kms_key_id="k3")
+    recoded = api.send(
+        "PUT", "/functions/hello/code", {"code_type": "zip", "func_code": file, "code_encrypt_kms_key_id": "k4"}
+    ).json
+    untouched = api.send("PUT", "/functions/hello/code", {"code_type": "zip", "func_code": file}).json
+
+    def ids(answer):
+        return answer["user_data_encrypt_kms_key_id"], answer["code_encrypt_kms_key_id"]
+
+    assert (recoded["code_encrypt_kms_key_id"], untouched["code_encrypt_kms_key_id"]) == ("k4", "k4")
+    assert ids(api.config()) == ("k3", "k4")
+    urn = f"urn:fss:test-1:{PROJECT.project_id}:function:default:hello:v1"
+    assert ids(api.send("GET", f"/functions/{urn}/config").json) == ("k1", "k2")
+    assert api.send("GET", "/functions/hello/code").json["code_encrypt_kms_key_id"] == "k4"
+    assert ids(api.update(user_data_encrypt_kms_key_id="").json) == ("", "k4")
+
+
 def test_unknown_members_are_ignored(api):
     assert api.create(of_the_future={"a": 1}).status == 200
 
