@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.root
 
 SECRET = "s-e-c-r-e-t"
 USER = 7180
-FAST = ("--stems", "off")
+FAST = ("--stems", "off", "--isolation", "process")
+"""How instances are confined makes no difference to the keys."""
 TELLS = "def handler(event, context):\n    return context.getUserData('P')\n"
 
 
@@ -173,7 +175,7 @@ def test_a_key_service_with_another_master_key_or_without_the_right_is_refused(n
 
 
 def test_every_process_has_the_keys_and_only_the_first_asks_for_them(new_server, service, transit):
-    server = new_server(*FAST, "--secret-key-command", str(transit), "--processes", "2")
+    server = new_server("--stems", "off", "--secret-key-command", str(transit), "--processes", "2")
     urns = [secretive(server, f"shared-{number}") for number in range(4)]
     assert sorted(service.calls) == ["decrypt"] * 2 + ["encrypt"] * 2
 
@@ -192,6 +194,13 @@ def test_every_process_has_the_keys_and_only_the_first_asks_for_them(new_server,
     server.start()
     assert [server.invoke(urn).body for urn in urns] == [SECRET.encode()] * 4
     assert service.calls == ["decrypt"] * 2
+
+    server.stop()
+    service.close()
+    began = time.monotonic()
+    with start_refused(server, r"The secrets cannot be opened\. .*exit status 7: curl"):
+        pass
+    assert time.monotonic() - began < 10, "the others do not wait for a server that will not come"
 
 
 def test_a_process_that_takes_the_place_of_another_gets_the_keys(new_server, service, transit):
