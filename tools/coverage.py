@@ -34,7 +34,7 @@ def faults_of(operations: Sequence[Operation], proofs: marks.Proofs) -> Iterator
     """Yield what is wrong: operations that are built and proved by no test, and marks of unknown ones."""
     for row in operations:
         mark = f"operation:{row.name}"
-        if row.serve and not row.is_ours and mark not in proofs:
+        if row.serve and mark not in proofs:
             yield f'{row.name} is built, but no test has @pytest.mark.proves("{mark}")'
     yield from marks.unknown(proofs, "operation", [row.name for row in operations])
 

@@ -39,6 +39,7 @@ _CLOUD_PROJECT_REQUESTS = 100
 _OWN_HOSTS = ("127.0.0.1", "localhost", "::1")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_MAX_COMMAND_WORDS = 64
 _METRICS_TOKEN = re.compile(r"[\x21-\x7e]{16,1024}")
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
@@ -92,9 +93,15 @@ class Settings:
         -1, "How long requests may wait at the instance maximum. -1: as the edition says."
     )
     project_requests: int = _setting(
-        -1, "Requests of one project that run at once. 0: no limit; -1: as the edition says (lab: none, others: 100)."
+        -1,
+        "Requests of one project that run at once. 0: no limit; -1: as the edition says (lab: none, others: 100). "
+        "Each data-plane process has an even part, and at least one.",
     )
-    project_instances: int = _setting(1000, "Instances of all functions of one project together. 0: no limit.")
+    project_instances: int = _setting(
+        1000,
+        "Instances of all functions of one project together. 0: no limit. "
+        "Each data-plane process has an even part, and at least one.",
+    )
     max_connections: int = _setting(
         10_240,
         "Connections each port holds; at most half (gateway) or a quarter (API) of the descriptors the host gives.",
@@ -127,6 +134,11 @@ class Settings:
     )
     secret_key_file: str = _setting(
         "", "File with the key of all secrets, outside the data folder. Default: secrets.key in the data folder."
+    )
+    secret_key_command: tuple[str, ...] = _setting(
+        (),
+        "Program that wraps the keys in the key files, and its first arguments, each as a value of its own. "
+        "Default: none, the keys lie there in the clear.",
     )
     function_logs: str = _setting(
         "on", "Whether the log of a function is kept whose enable_lts_log nobody has set.", choices=SWITCH
@@ -174,9 +186,9 @@ class Settings:
         return Path.home() / ".local" / "share" / "funclet"
 
     @property
-    def secret_key_path(self) -> Path | None:
-        """The file of the key of secrets, if it is not the one in the data folder."""
-        return Path(self.secret_key_file).absolute() if self.secret_key_file else None
+    def secret_key_path(self) -> Path:
+        """The file of the key of secrets."""
+        return Path(self.secret_key_file).absolute() if self.secret_key_file else self.data_folder / "secrets.key"
 
     @property
     def runtime_map(self) -> Mapping[str, str]:
@@ -261,8 +273,16 @@ def _check(settings: Settings) -> None:
         raise SettingError("admin_ak must be 4 to 64 letters, digits, '_' or '-'.")
     if settings.metrics_token and not _METRICS_TOKEN.fullmatch(settings.metrics_token):
         raise SettingError("metrics_token must be 16 to 1024 visible ASCII characters.")
+    _check_key_command(settings.secret_key_command)
     if any("=" not in entry for entry in settings.runtime):
         raise SettingError("runtime must have the form NAME=PATH, for example 'Node.js12.13=/opt/node12/bin/node'.")
+
+
+def _check_key_command(words: tuple[str, ...]) -> None:
+    if words and not Path(words[0]).is_absolute():
+        raise SettingError(f"secret_key_command must begin with the absolute path of a program, not '{words[0]}'.")
+    if len(words) > _MAX_COMMAND_WORDS or any("\0" in word for word in words):
+        raise SettingError(f"secret_key_command must have at most {_MAX_COMMAND_WORDS} words, none with a zero byte.")
 
 
 def _check_oidc(settings: Settings) -> None:

@@ -35,11 +35,12 @@ from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher
 from funclet.gateway import RouteSource
 from funclet.host import raise_descriptor_limit, settle_interpreter
+from funclet.keyring.shared import SharedKeys
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.function import FunctionVersion
 from funclet.model.inventory import Inventory
-from funclet.people import Keys, authenticator_of
+from funclet.people import Keys, authenticator_of, key_source
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import SandboxDriver
 from funclet.store.sqlite import SqliteReader
@@ -69,6 +70,7 @@ class DataProcess:
         registry: Registry,
         standby: Standby,
         inventory: Inventory,
+        shared_keys: SharedKeys | None,
     ) -> None:
         """Prepare the process. The arguments are those of `server.Server`, but with the listeners of all processes.
 
@@ -80,6 +82,7 @@ class DataProcess:
         self._registry = registry
         self._standby = standby
         self._inventory = inventory
+        self._key_source = key_source(settings, shared_keys, follows=True)
         self._stop = StopSignal()
         self._metrics = Metrics()
         self._keys: Keys | None = None
@@ -147,11 +150,11 @@ class DataProcess:
         mesh.open()
         stack.push_async_callback(mesh.close)
         await self._follow(mesh.head, stack)
-        store = SqliteReader.open(folder / "funclet.db", key_file=settings.secret_key_path)
+        store = SqliteReader.open(folder / "funclet.db", keys=self._key_source)
         stack.push_async_callback(store.close)
         logs.open(mesh.head)
         stack.push_async_callback(logs.close)
-        self._keys = keys = await asyncio.to_thread(Keys.open, settings, store.vault, clock)
+        self._keys = keys = await asyncio.to_thread(Keys.open, settings, self._key_source, store.vault, clock)
         parts = Parts(
             store=store,
             logs=logs,

@@ -7,6 +7,8 @@ from funclet.api.auth import Authenticator
 from funclet.api.traces import Tracer
 from funclet.base.clock import SystemClock
 from funclet.config import ANY_NETWORK, Settings
+from funclet.keyring.command import KeyCommand
+from funclet.keyring.shared import SharedKeys
 from funclet.outside.guard import Guard, parse_networks
 from funclet.outside.issuer import Issuer
 from funclet.outside.outgoing import Outgoing
@@ -19,7 +21,7 @@ from funclet.services.policies import PolicyService
 from funclet.services.projects import ProjectService
 from funclet.services.temporary import TemporaryKeys
 from funclet.store.protocol import Store
-from funclet.vault import Vault
+from funclet.vault import KeySource, Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +33,26 @@ class Keys:
     temporary: TemporaryKeys
 
     @classmethod
-    def open(cls, settings: Settings, vault: Vault, clock: SystemClock) -> "Keys":
-        """Read the other file, or make it; blocks. `vault` is the one of the store.
+    def open(cls, settings: Settings, source: KeySource, vault: Vault, clock: SystemClock) -> "Keys":
+        """Read the other file, or make it; blocks. `vault` is the one of the store, opened from `source`.
 
         Raises:
             VaultError, OSError: it cannot be read.
         """
         # Apart, so that the key of the vault can be replaced while temporary keys are in use.
-        temporary = Vault.open(settings.data_folder / "temporary.key")
+        temporary = Vault.open(source.beside(settings.data_folder / "temporary.key"))
         return cls(vault=vault, temporary=TemporaryKeys(temporary, clock))
+
+
+def key_source(settings: Settings, shared: SharedKeys | None, *, follows: bool = False) -> KeySource:
+    """Return where a process of the server has the key of all secrets from."""
+    words = settings.secret_key_command
+    return KeySource(
+        path=settings.secret_key_path,
+        command=KeyCommand(words=words) if words else None,
+        shared=shared,
+        follows=follows,
+    )
 
 
 def authenticator_of(store: Store, clock: SystemClock, keys: Keys) -> Authenticator:

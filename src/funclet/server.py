@@ -41,12 +41,13 @@ from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
 from funclet.gateway import RouteSource
 from funclet.host import raise_descriptor_limit, settle_interpreter
+from funclet.keyring.shared import SharedKeys
 from funclet.metrics import Metrics, Standing
 from funclet.model.errors import ModelError
 from funclet.model.inventory import Inventory
 from funclet.model.urn import Urn
 from funclet.outside.objects import trim_streams
-from funclet.people import Keys, People, authenticator_of
+from funclet.people import Keys, People, authenticator_of, key_source
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.checked import CheckedDriver
 from funclet.sandbox.isolated import IsolatedDriver
@@ -106,6 +107,7 @@ class Server:
         registry: Registry,
         mesh: Mesh | None = None,
         inventory: Inventory | None = None,
+        shared_keys: SharedKeys | None = None,
     ) -> None:
         """Prepare the server.
 
@@ -116,6 +118,7 @@ class Server:
             registry: the runtimes of this host.
             mesh: the other data-plane processes; None if this is the only one.
             inventory: what the operator has opened to functions; None for nothing.
+            shared_keys: where the other processes have their keys from; None if this is the only one.
         """
         self._settings = settings
         self._listeners = listeners
@@ -123,6 +126,7 @@ class Server:
         self._registry = registry
         self._mesh = mesh
         self._inventory = inventory or Inventory()
+        self._key_source = key_source(settings, shared_keys)
         self._stop = StopSignal()
         self._blobs = Blobs(settings.data_folder / "packages")
         self._code = CodeCache(self._blobs, settings.data_folder / "code")
@@ -149,7 +153,7 @@ class Server:
 
     async def _start(self, stack: AsyncExitStack, identify: Callable[[Identity], None]) -> Identity:
         store = self._open_store(stack)
-        keys = await asyncio.to_thread(Keys.open, self._settings, store.vault, SystemClock())
+        keys = await asyncio.to_thread(Keys.open, self._settings, self._key_source, store.vault, SystemClock())
         identity = await self._bootstrap(store, keys)
         identify(identity)
         book = UsageBook(store, SystemClock())
@@ -273,9 +277,7 @@ class Server:
         stack.callback(lock.release)
         for name in ("packages", "code"):
             (folder / name).mkdir(exist_ok=True)
-        store = SqliteStore.open(
-            folder / "funclet.db", is_alone=self._mesh is None, key_file=self._settings.secret_key_path
-        )
+        store = SqliteStore.open(folder / "funclet.db", is_alone=self._mesh is None, keys=self._key_source)
         stack.push_async_callback(store.close)
         return store
 

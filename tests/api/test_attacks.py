@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from funclet.base.http import Request
+from funclet.keyring.command import KeyCommand
 from funclet.services.connections import ConnectionService
 from tests.support.api import new_body
 from tests.support.packages import zip_of
-from tests.support.people import allow, deny
+from tests.support.people import Town, allow, deny
 
 STRONG = "serverless-trust"
 LINK = "obs://deploy/secret.zip"
@@ -195,8 +196,21 @@ def test_a_trigger_is_reached_by_its_own_function_only(town):
     refused(town.send("DELETE", through_mine.replace("mine", "theirs"), token=token), "functiongraph:trigger:delete")
 
 
-def test_secrets_outlive_new_keys_that_are_asked_for_at_once(town):
+@pytest.fixture(params=["in the clear", "wrapped"])
+def sealed_town(request, tmp_path, registry):
+    """A town whose key lies in the clear, or wrapped by a program."""
+    program = tmp_path / "master-key"
+    program.write_text("#!/bin/sh\nexec tr A-Za-z N-ZA-Mn-za-m\n")
+    program.chmod(0o755)
+    command = KeyCommand(words=[str(program)]) if request.param == "wrapped" else None
+    opened = Town(tmp_path, registry, key_command=command)
+    yield opened
+    opened.close()
+
+
+def test_secrets_outlive_new_keys_that_are_asked_for_at_once(sealed_town):
     """Whoever may ask for a new key must not be able to make every access key of the server worthless."""
+    town = sealed_town
     town.user("ann", groups=["viewers"])
     key = town.key("ann")
     unused = dict.fromkeys(("guard", "links", "stores", "jetstream"))
@@ -211,8 +225,9 @@ def test_secrets_outlive_new_keys_that_are_asked_for_at_once(town):
     assert town.send("GET", "{f}/functions", key=key).status == 200
 
 
-def test_a_secret_that_is_stored_while_the_key_changes_is_sealed_with_the_new_one(town):
+def test_a_secret_that_is_stored_while_the_key_changes_is_sealed_with_the_new_one(sealed_town):
     """Sealed before the change and stored after it, it could never be opened again."""
+    town = sealed_town
     unused = dict.fromkeys(("guard", "links", "stores", "jetstream"))
     service = ConnectionService(town.store, town.clock, vault=town.vault, **unused)
     asked = Request(method="GET", raw_path="/", headers={"x-auth-token": town.owner})

@@ -2,12 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from funclet.model.audit import TraceQuery
 from funclet.services.audit import MAX_NOTED
 from tests.support.api import new_body
 from tests.support.people import PASSWORD, Town
 
 
+@pytest.mark.proves("operation:ListTraces")
 def test_a_change_is_kept_with_all_that_matters(town):
     town.clock.advance(60)
 
@@ -138,6 +141,7 @@ def test_a_flood_of_different_denials_does_not_fill_the_log(town):
     assert others[0]["count"] == 200
 
 
+@pytest.mark.proves("operation:ListTraces")
 def test_the_log_is_read_page_by_page_and_by_what_is_asked_for(town):
     for number in range(5):
         town.function(f"f{number}")

@@ -246,7 +246,7 @@ def test_projects_of_other_domains_are_not_shown(identity):
     assert len(body["projects"]) == 1
 
 
-@pytest.mark.proves("operation:ListAuthDomains")
+@pytest.mark.proves("operation:ListAuthDomains", "operation:ListRegions")
 def test_what_else_clients_ask_for_at_their_start(identity):
     token = identity.token()
 

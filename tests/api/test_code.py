@@ -148,6 +148,7 @@ def test_without_code_the_sample_of_the_runtime_is_stored(api):
     assert zipfile.ZipFile(io.BytesIO(package)).namelist() == ["main.py"]
 
 
+@pytest.mark.proves("operation:DownloadCode")
 def test_the_link_of_an_archive_gives_it_to_anybody_for_an_hour(api):
     content = zip_of({"index.py": "x"})
     api.create(func_code={"file": base64.b64encode(content).decode()})

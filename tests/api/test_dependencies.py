@@ -356,7 +356,7 @@ def test_another_project_sees_and_names_nothing(api):
     assert api.create(depend_version_list=[created["id"]]).error == (404, "FSS.1056")
 
 
-@pytest.mark.proves("error:FSS.1046")
+@pytest.mark.proves("error:FSS.1046", "operation:ShareDependency")
 def test_a_public_dependency_is_used_by_all_and_changed_by_its_owner_only(api):
     created = create(api)
     assert share(api, created["dep_id"]).json["is_shared"] is True
@@ -370,6 +370,7 @@ def test_a_public_dependency_is_used_by_all_and_changed_by_its_owner_only(api):
     assert api.send("DELETE", f"/dependencies/{created['dep_id']}/version/1").error == (403, "FSS.1046")
 
 
+@pytest.mark.proves("operation:ShareDependency")
 def test_what_others_use_stays_public(api):
     created = create(api)
     share(api, created["dep_id"])

@@ -7,6 +7,7 @@ import pytest
 
 from funclet.services.limits import Limits
 from tests.support.api import OTHER_PROJECT, PROJECT, new_body, text_base64
+from tests.support.packages import zip_base64
 
 URN = f"urn:fss:test-1:{PROJECT.project_id}:function:default:hello"
 VPC = {
@@ -102,6 +103,28 @@ def test_everything_that_is_sent_comes_back(api):
     }
     assert {name: read[name] for name in expected} == expected
     assert (read["log_group_id"], read["log_stream_id"]) == ("g", "s")
+
+
+def test_ids_of_keys_are_kept_by_versions_and_changed_each_with_what_it_is_for(api):
+    api.create(user_data_encrypt_kms_key_id="k1", code_encrypt_kms_key_id="k2")
+    api.publish("v1")
+    file = {"file": zip_base64({"index.py": "pass"})}
+
+    api.update(user_data_encrypt_kms_key_id="k3")
+    recoded = api.send(
+        "PUT", "/functions/hello/code", {"code_type": "zip", "func_code": file, "code_encrypt_kms_key_id": "k4"}
+    ).json
+    untouched = api.send("PUT", "/functions/hello/code", {"code_type": "zip", "func_code": file}).json
+
+    def ids(answer):
+        return answer["user_data_encrypt_kms_key_id"], answer["code_encrypt_kms_key_id"]
+
+    assert (recoded["code_encrypt_kms_key_id"], untouched["code_encrypt_kms_key_id"]) == ("k4", "k4")
+    assert ids(api.config()) == ("k3", "k4")
+    urn = f"urn:fss:test-1:{PROJECT.project_id}:function:default:hello:v1"
+    assert ids(api.send("GET", f"/functions/{urn}/config").json) == ("k1", "k2")
+    assert api.send("GET", "/functions/hello/code").json["code_encrypt_kms_key_id"] == "k4"
+    assert ids(api.update(user_data_encrypt_kms_key_id="").json) == ("", "k4")
 
 
 def test_unknown_members_are_ignored(api):
@@ -458,3 +481,19 @@ def test_latest_cannot_be_deleted_alone(api):
 
     assert api.send("DELETE", f"/functions/{URN}:latest").error == (400, "FSS.1015")
     assert api.config()
+
+
+@pytest.mark.parametrize(("runtime", "handler"), [("Java8", "a.B.c"), ("Go1.x", "main"), ("Java11", "a.B.c")])
+def test_who_uses_a_runtime_that_is_not_installed_is_warned(api, runtime, handler):
+    created = api.create(runtime=runtime, handler=handler, func_code={"file": zip_base64({"a": "b"})}).json
+    recoded = api.send(
+        "PUT", "/functions/hello/code", {"code_type": "zip", "func_code": {"file": zip_base64({"c": "d"})}}
+    ).json
+
+    for answer in (created, recoded, api.config()):
+        assert answer["runtime_warning"].startswith(f"The runtime {runtime} is not installed on this server (")
+        assert answer["runtime_warning"].endswith("): invocations will fail.")
+
+
+def test_nobody_is_warned_of_a_runtime_that_is_there(api):
+    assert "runtime_warning" not in api.create().json

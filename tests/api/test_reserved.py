@@ -7,6 +7,7 @@ from funclet.services.reserved import ReservedLimits
 from tests.support.api import OTHER_PROJECT, PROJECT, REGION
 
 URN = f"urn:fss:{REGION}:{PROJECT.project_id}:function:default:hello"
+INSTANCES = f"http://host:8000/v2/{PROJECT.project_id}/funclet/functions"
 NOTHING = {"count": 0, "idle_mode": False, "tactics_config": {}}
 CRON = {"name": "up", "cron": "0 0 8 * * ?", "count": 10, "start_time": 1_700_000_000, "expired_time": 1_900_000_000}
 METRIC = {"name": "busy", "type": "Concurrency", "threshold": 60, "min": 3}
@@ -311,13 +312,14 @@ def test_a_policy_goes_with_its_function(hello):
     assert configs(hello)["count"] == 0
 
 
-def instance(name, *, is_reserved=True):
+def instance(name, version="latest", *, is_reserved=True):
     return InstanceInfo(
-        instance_id=name, version="latest", state="idle", is_reserved=is_reserved, memory_mib=128,
+        instance_id=name, version=version, state="idle", is_reserved=is_reserved, memory_mib=128,
         started_at=1_790_000_000.0, served=3,
     )  # fmt: skip
 
 
+@pytest.mark.proves("operation:ListInstances")
 def test_instances_are_listed(hello):
     hello.instances.found[hello.config()["func_id"]] = [instance("i-1")]
 
@@ -337,6 +339,35 @@ def test_instances_are_listed(hello):
         ],
         "count": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("urn", "names"),
+    [
+        ("hello", ["i-1", "i-2"]),
+        (f"{URN}:latest", ["i-1", "i-2"]),
+        (f"{URN}:v1", ["i-2"]),
+        (f"{URN}:!live", ["i-2"]),
+        (f"{URN}:v2", []),
+    ],
+)
+@pytest.mark.proves("operation:ListInstances")
+def test_instances_of_a_version_are_listed_alone(hello, urn, names):
+    hello.update(memory_size=256)
+    hello.publish("v2")
+    hello.instances.found[hello.config()["func_id"]] = [instance("i-1"), instance("i-2", "v1")]
+
+    answer = hello.send("GET", f"{INSTANCES}/{urn}/instances")
+
+    assert [one["instance_id"] for one in answer.json["instances"]] == names
+
+
+@pytest.mark.parametrize(
+    ("urn", "code"), [(f"{URN}:v9", "FSS.1052"), (f"{URN}:!none", "FSS.1053"), ("nothing", "FSS.1051")]
+)
+@pytest.mark.proves("operation:ListInstances")
+def test_instances_of_what_does_not_exist_are_not_an_empty_list(hello, urn, code):
+    assert hello.send("GET", f"{INSTANCES}/{urn}/instances").error == (404, code)
 
 
 @pytest.mark.proves("operation:DeleteReservedInstanceById")

@@ -31,7 +31,7 @@ TRANSLATIONS = (
     ("docs/tutorial/first-steps.md", "docs/tutorial/first-steps.zh-CN.md"),
 )
 # What a page may name: folders that every Linux has, paths of the API, and sites that are there to be read.
-FOLDERS = {"dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"}
+FOLDERS = {"bin", "dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"}
 API_PATHS = {"_apig", "smn", "v1", "v1.0", "v2", "v2.0", "v3", "v3.0", "v5"}
 SITES = {
     "127.0.0.1",
@@ -43,6 +43,7 @@ SITES = {
     "pyyaml.org",
     "s3.example.com",
     "semver.org",
+    "vault.example.com",
     "www.openfaas.com",
     "www.standardwebhooks.com",
 }

@@ -93,8 +93,10 @@ def test_a_row_that_asks_the_same_has_the_tests_of_the_other():
     assert "| `F2` | why again? | [test_a](../../tests/a.py) |" in proof_pages.render(page, [first, again], found)
 
 
-def test_an_operation_that_is_built_needs_a_test():
+@pytest.mark.parametrize("name", ["CreateFunction", "AddGroupMember"])
+def test_an_operation_that_is_built_needs_a_test(name):
+    """Those of the cloud, and those that are additions."""
     faults = list(coverage.faults_of(coverage.OPERATIONS, {"operation:Unknown": [Proof("tests/a.py", "test_a")]}))
 
-    assert any(fault.startswith("CreateFunction is built, but no test") for fault in faults)
+    assert any(fault.startswith(f"{name} is built, but no test") for fault in faults)
     assert faults[-1] == "tests/a.py: test_a proves 'operation:Unknown', which no table has"

@@ -41,6 +41,7 @@ def status(server, client, method, path, body=b"{}"):
     return client.call(method, server.path(path), body=body if method == "POST" else b"", raises=False).status
 
 
+@pytest.mark.proves("operation:CreateTokenWithIdToken")
 def test_the_token_of_an_issuer_opens_what_its_groups_may(oidc_server, issuer):
     issuer.know("sub-1", preferred_username="grace", groups=["guests", "nobody-knows-this"])
 

@@ -114,7 +114,13 @@ def pushes(server):
             return database.execute("SELECT attempts, due_at FROM topic_push ORDER BY push_id").fetchall()
 
 
-@pytest.mark.proves("error:FSS.1171")
+@pytest.mark.proves(
+    "error:FSS.1171",
+    "operation:CreateTopic",
+    "operation:ListTopics",
+    "operation:ListTopicDetails",
+    "operation:DeleteTopic",
+)
 def test_a_topic_is_created_listed_and_deleted(topics):
     urn = create_topic(topics, "created-here")
     assert urn == f"urn:smn:{REGION}:{PROJECT_ID}:created-here"
@@ -133,6 +139,7 @@ def test_a_topic_is_created_listed_and_deleted(topics):
     assert refused(publish, topics, f"urn:smn:{REGION}:{'0' * 32}:created-here", "x") == (403, "FSS.0403")
 
 
+@pytest.mark.proves("operation:AddSubscription", "operation:ConfirmSubscription", "operation:PublishMessage")
 def test_messages_reach_only_those_who_have_confirmed_and_are_signed(outside_server, topics, receiver):
     urn = create_topic(topics, "confirmed")
     subscription_urn, secret = subscribe(outside_server, urn, receiver.url)
@@ -157,6 +164,7 @@ def test_messages_reach_only_those_who_have_confirmed_and_are_signed(outside_ser
     assert eventually(lambda: pushes(outside_server) == [])
 
 
+@pytest.mark.proves("operation:ConfirmSubscription")
 def test_a_link_confirms_once_and_a_wrong_one_never(outside_server, topics, receiver):
     urn = create_topic(topics, "once")
     subscribe(outside_server, urn, receiver.url)
@@ -182,7 +190,12 @@ def test_subscribing_again_renews_what_is_pending_and_keeps_what_is_confirmed(ou
     assert subscribe(outside_server, urn, receiver.url) == (first, None)
 
 
-@pytest.mark.proves("error:FSS.0404")
+@pytest.mark.proves(
+    "error:FSS.0404",
+    "operation:ListSubscriptions",
+    "operation:ListSubscriptionsByTopic",
+    "operation:CancelSubscription",
+)
 def test_subscriptions_are_listed_without_secrets_and_cancelled(outside_server, topics, receiver):
     urn = create_topic(topics, "listed")
     subscription_urn, secret = subscribe(outside_server, urn, receiver.url, remark="mine")
@@ -375,6 +388,7 @@ def consume(streams, cursor):
     return [base64.b64decode(record.data) for record in answer.records], answer.next_partition_cursor
 
 
+@pytest.mark.proves("operation:SendRecords", "operation:ConsumeRecords", "operation:ShowCursor")
 def test_a_stream_keeps_records_in_order_and_is_read_by_cursor(streams):
     create_stream(streams, "ordered")
     assert send(streams, "ordered", b"a", b"", bytes(range(256))) == ["1", "2", "3"]
@@ -392,7 +406,7 @@ def test_a_stream_keeps_records_in_order_and_is_read_by_cursor(streams):
     assert consume(streams, cursor_of(streams, "ordered", "AFTER_SEQUENCE_NUMBER", "3"))[0] == [b"later"]
 
 
-@pytest.mark.proves("error:FSS.1130")
+@pytest.mark.proves("error:FSS.1130", "operation:CreateStream", "operation:ListStreams", "operation:DeleteStream")
 def test_streams_are_listed_and_deleted(streams):
     create_stream(streams, "listed-stream", data_duration=48)
     assert refused(create_stream, streams, "listed-stream") == (409, "FSS.0409")
@@ -451,6 +465,9 @@ def test_bad_requests_to_streams_are_refused(outside_server, method, path, body,
     assert (answer.status, answer.json()["error_code"]) == (400, "FSS.0400")
 
 
+@pytest.mark.proves(
+    "operation:PutConnection", "operation:ListConnections", "operation:TestConnection", "operation:DeleteConnection"
+)
 def test_connections_are_tested_listed_and_deleted_and_show_no_secret(outside_server, s3, broker):
     put = [
         call(outside_server, "PUT", "funclet/connections/store", s3.connection(resources=["one", "two"])),
@@ -519,6 +536,7 @@ def test_connections_that_cannot_work_are_refused(outside_server, s3, changes):
     assert call(outside_server, "GET", "funclet/connections").json()["connections"] == []
 
 
+@pytest.mark.proves("operation:RotateSecretKey")
 def test_secrets_are_sealed_at_rest_and_their_key_can_be_replaced(new_server, s3):
     server = new_server(FGS_TARGET_NETWORKS=LOOPBACK)
     call(server, "PUT", "funclet/connections/store", s3.connection())

@@ -22,6 +22,7 @@ from funclet.outside.packages import StoredPackages
 from funclet.services.agencies import AgencyService
 from funclet.services.audit import AuditService
 from funclet.services.code import CodeBuilder, CodeLinks
+from funclet.services.connections import ConnectionService
 from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
 from funclet.services.functions import FunctionService
@@ -39,7 +40,7 @@ from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.triggers.catalogue import all_types
-from funclet.vault import Vault
+from funclet.vault import KeySource, Vault
 from tests.support.api import INVENTORY, new_body
 from tests.support.sign import signed
 
@@ -50,11 +51,15 @@ PASSWORD = "Right-horse-1"
 class Town:
     """A server with an owner, and whomever a test adds. `close` it."""
 
-    def __init__(self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False):
+    def __init__(
+        self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False, key_command=None
+    ):
         self.folder = folder
         self.clock = FakeClock()
         self.runner = asyncio.Runner()
-        self.store = SqliteStore.open(folder / "state.db")
+        self.store = SqliteStore.open(
+            folder / "state.db", keys=KeySource(path=folder / "secrets.key", command=key_command)
+        )
         self.vault = self.store.vault
         self.temporary = TemporaryKeys(Vault.open(folder / "temporary.key"), self.clock)
         self.given = self.run(
@@ -117,7 +122,15 @@ class Town:
             observability=None,
             topics=None,
             streams=None,
-            connections=None,
+            connections=ConnectionService(
+                self.store,
+                self.clock,
+                vault=self.vault,
+                guard=Guard((), setting="target_networks"),
+                links=links,
+                stores=self.objects,
+                jetstream=None,
+            ),
             gateway=None,
             dependencies=DependencyService(
                 self.store, blobs, registry, self.clock, fetcher, limits=Limits(), on_change=lambda *_: None

@@ -45,6 +45,9 @@ def test_variables_of_others_and_of_the_client_are_left_alone():
         ("admin_ak", "AKAKAKAK"),
         ("runtime", ("Python2.7",)),
         ("drain_s", -1.0),
+        ("secret_key_command", ("master-key",)),
+        ("secret_key_command", ("/bin/key", "a\0b")),
+        ("secret_key_command", ("/bin/key",) * 65),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name(name, value):

@@ -65,6 +65,13 @@ def runs(stack, name):
 # Custom authorizers
 
 
+@pytest.mark.proves(
+    "operation:CreateCustomAuthorizer",
+    "operation:ShowCustomAuthorizer",
+    "operation:ListCustomAuthorizers",
+    "operation:UpdateCustomAuthorizer",
+    "operation:DeleteCustomAuthorizer",
+)
 def test_an_authorizer_is_shown_as_it_was_made(stack):
     identities = [{"name": "X-Token", "location": "HEADER", "validation": "[a-z]{3,8}"}]
     made = add_authorizer(stack, identities=identities, ttl=60, user_data="realm=orders", need_body=True)
@@ -478,6 +485,7 @@ def send_signed(stack, app, path="/orders", **changes):
     return stack.get(path, x_sdk_date=date, authorization=authorization)
 
 
+@pytest.mark.proves("operation:CreateApp", "operation:ShowApp", "operation:ListApps", "operation:DeleteApp")
 def test_an_app_is_made_shown_and_deleted(stack):
     app = add_app(stack, remark="of the shop", app_key="shop-key-0001", app_secret="shop-secret-0001")
     one = f"{BASE}/apps/{app['id']}"
@@ -549,6 +557,7 @@ def test_a_user_is_no_app(stack):
     assert error(stack.get("/orders", x_auth_token="home")) == (401, "APIG.0303")
 
 
+@pytest.mark.proves("operation:CreateAppCode", "operation:ListAppCodes", "operation:DeleteAppCode")
 def test_the_simple_mode_takes_a_code(stack):
     app, _ = granted(stack)
     made = stack.send("POST", f"{BASE}/apps/{app['id']}/app-codes", {})[1]
@@ -562,7 +571,9 @@ def test_the_simple_mode_takes_a_code(stack):
     assert stack.send("DELETE", f"{BASE}/apps/{app['id']}/app-codes/{made['id']}")[0] == 404
 
 
-@pytest.mark.proves("error:APIG.0304")
+@pytest.mark.proves(
+    "error:APIG.0304", "operation:CreateAppGrants", "operation:ListAppGrants", "operation:DeleteAppGrant"
+)
 def test_without_a_grant_an_app_does_not_pass(stack):
     app, grant = granted(stack)
     listed = stack.send("GET", f"{BASE}/app-auths/binded-apis?app_id={app['id']}")[1]

@@ -40,6 +40,7 @@ _IDENTITY: Mapping[str, tuple[str, ...]] = {
     "IOTDA": ("instance_id", "resource", "event", "app_id"),
     "DYNAMODB": ("instance_id", "table_name"),
 }
+TRIGGER_TYPES = tuple(sorted(_IDENTITY))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import click
 
 from funclet.cli import archive, changes, dependency, project, render, session
 from funclet.cli.changes import Change, Wish
-from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
+from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say, warn
 from funclet.cli.project import FunctionPlan, Project
 from funclet.cli.session import Address, Session, failure_of
 from funclet.client import ApiError
@@ -115,6 +115,7 @@ class _Deployment:
             Failure: some function could not be deployed; the others were.
         """
         wanted = self._project()
+        _check_aliases([self._options["alias"], *(a.name for function in wanted.functions for a in function.aliases)])
         for text in wanted.notes:
             note(self._flags, f"note: {text}")
         try:
@@ -223,9 +224,9 @@ class _Deployment:
         match change.kind:
             case "function":
                 file = {"file": base64.b64encode(data).decode()}
-                self._warn(client.create_function(body | {"func_code": file}))
+                warn(self._flags, client.create_function(body | {"func_code": file}))
             case "code":
-                self._warn(client.update_code(urn, data))
+                warn(self._flags, client.update_code(urn, data))
             case "config":
                 client.update_config(urn, body)
             case "version":
@@ -238,10 +239,6 @@ class _Deployment:
                 self._urls += [url] if url else []
             case "trigger":
                 client.trigger("PUT", urn, body, {key: body[key] for key in body if key != "trigger_id"})
-
-    def _warn(self, found: Mapping[str, Any]) -> None:
-        if found.get("code_warning"):
-            note(self._flags, f"warning: {found['code_warning']}")
 
     def _report(self, names: Sequence[str], *, is_trial: bool) -> None:
         if self._flags.is_json:
@@ -261,6 +258,22 @@ class _Deployment:
     def _tell(self, text: str) -> None:
         if not self._flags.is_json and not self._flags.is_on("quiet"):
             say(text)
+
+
+def _check_aliases(names: Sequence[str]) -> None:
+    """Refuse names that the server would refuse in the end, when a version was published for them.
+
+    Raises:
+        Failure: one cannot be the name of an alias.
+    """
+    from funclet.model.errors import ModelError  # noqa: PLC0415 - only deployments need it
+    from funclet.model.function import check_alias_name  # noqa: PLC0415
+
+    for name in filter(None, names):
+        try:
+            check_alias_name(name)
+        except ModelError as error:
+            raise Failure(f"{error.message[0].upper()}{error.message[1:]}", code=error.code) from error
 
 
 def _single(options: Mapping[str, Any]) -> FunctionPlan:

@@ -277,6 +277,13 @@ def note(flags: Flags, text: str) -> None:
         click.echo(text, err=True)
 
 
+def warn(flags: Flags, found: Mapping[str, Any]) -> None:
+    """Write what the server warns of beside its answer, about code or runtime of a function."""
+    for name in ("code_warning", "runtime_warning"):
+        if found.get(name):
+            note(flags, f"warning: {found[name]}")
+
+
 def confirm(flags: Flags, question: str) -> None:
     """Ask before something that cannot be undone.
 

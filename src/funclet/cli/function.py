@@ -11,7 +11,7 @@ import click
 
 from funclet.cli import api, archive, render, session
 from funclet.cli.deploy import variables
-from funclet.cli.frame import Failure, FgsGroup, counted, did_you_mean, note, say
+from funclet.cli.frame import Failure, FgsGroup, counted, did_you_mean, note, say, warn
 from funclet.cli.remove import delete_function
 from funclet.cli.reserved import instances, reserve, stats
 from funclet.cli.session import Address, Session
@@ -174,8 +174,7 @@ def code_update(talk: Session, address: Address, path: str) -> None:
     """Replace the code by a folder or a zip archive."""
     data = archive.pack(Path(path))
     found = talk.at(address, lambda urn: talk.client.update_code(urn, data))
-    if found.get("code_warning"):
-        note(talk.flags, f"warning: {found['code_warning']}")
+    warn(talk.flags, found)
     render.item(talk.flags, found, columns=("func_name", "func_urn", "code_size", "digest", "last_modified"))
 
 
@@ -207,6 +206,7 @@ def import_(talk: Session, address: Address, path: str) -> None:
     }
     talk.subject = address.name
     found = talk.client.send("POST", "/fgs/functions/import", body)
+    warn(talk.flags, found)
     render.item(talk.flags, found, columns=_DETAILS)
 
 

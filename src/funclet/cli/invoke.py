@@ -6,6 +6,7 @@ whether the function (10) or the platform (11) failed.
 
 import base64
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from funclet.cli import asynchronous, expect, load, render, session
-from funclet.cli.frame import ExitCode, Failure, Flags, counted, note, say
+from funclet.cli.frame import ExitCode, Failure, FgsCommand, Flags, counted, note, say
 from funclet.cli.session import Address, Session
 from funclet.client import Answer, ApiError, error_of
 
@@ -59,7 +60,30 @@ class Result:
             return self.answer.body.decode("utf-8", "replace")
 
 
-@session.command("invoke", examples=('fgs invoke hello -d \'{"name":"fg"}\'', "fgs invoke hello:live -e event.json"))
+class InvokeCommand(FgsCommand):
+    """Says where the event belongs to those who write it behind the name of the function."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options.
+
+        Raises:
+            Failure: something stands behind the name.
+        """
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            raise Failure(
+                f"'{ctx.args[0][:80]}' is one argument too many: the event goes behind -d.",
+                hint=f"fgs invoke {ctx.params['address'].name} -d {shlex.quote(ctx.args[0][:80])}",
+            )
+        return rest
+
+
+@session.command(
+    "invoke",
+    cls=InvokeCommand,
+    examples=('fgs invoke hello -d \'{"name":"fg"}\'', "fgs invoke hello:live -e event.json"),
+)
 @session.function_argument()
 @click.option("-d", "--data", help="The event, as JSON text; default: an empty one.")
 @click.option("-e", "--event", help="File that holds the event; - for stdin.")

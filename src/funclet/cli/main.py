@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "configure": ("configure", "configure", "Write, list and choose profiles."),
     "whoami": ("configure", "whoami", "Show who you are to which server."),
     "doctor": ("doctor", "doctor", "Check whether this machine can run functions."),
+    "secret-key": ("secret_key", "secret_key", "Read key files of a server on this machine."),
     "completion": ("explain", "completion", "Print the completion script of a shell."),
 }
 ALIASES: Mapping[str, tuple[str, ...]] = {

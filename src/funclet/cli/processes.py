@@ -22,6 +22,7 @@ from funclet.cli import privileges
 from funclet.cli.serve import Level, Start, load_inventory, log_to_stderr, serve_one
 from funclet.cluster.member import Member, Progress, Standby
 from funclet.cluster.supervisor import Supervisor
+from funclet.keyring.shared import SharedKeys
 from funclet.sandbox.sandboxd.supervise import FORWARDED
 from funclet.server import load_registry
 from funclet.wiring import Listeners
@@ -31,14 +32,19 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
     """Fork process 0 and become the supervisor of `count` processes; its exit status is that of the server."""
     progress = Progress.make(count)
     run_id = uuid.uuid4().hex
+    keys = SharedKeys.make() if start_.settings.secret_key_command else None
     # Blocked until the supervisor can pass them on: one that comes now must not end it before the server.
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     pid = os.fork()
     if pid == 0:
         member = Member(number=0, count=count, run_id=run_id, progress=Progress(progress, count))
-        _exit_as(replace(start_, member=member), level)
+        _exit_as(replace(start_, member=member, shared_keys=None if keys is None else SharedKeys(keys)), level)
     listeners = [(own.api.fileno(), own.gateway.fileno(), own.api_url, own.gateway_url) for own in start_.listeners]
-    for kept in (progress, *(descriptor for own in listeners for descriptor in own[:2])):
+    for kept in (
+        progress,
+        *([] if keys is None else [keys]),
+        *(descriptor for own in listeners for descriptor in own[:2]),
+    ):
         os.set_inheritable(kept, True)
     secrets = {setting.name: "" for setting in fields(config.Settings) if setting.metadata["secret"]}
     plan = {
@@ -48,6 +54,7 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
         "count": count,
         "run_id": run_id,
         "progress": progress,
+        "shared_keys": keys,
         "server_pid": pid,
     }
     command = [sys.executable, "-I", "-m", __name__, json.dumps(plan)]
@@ -71,6 +78,7 @@ def _be_supervisor(plan: Mapping[str, Any]) -> int:
         listeners=listeners,
         registry=load_registry(settings),
         inventory=load_inventory(settings),
+        shared_keys=_kept_keys(plan["shared_keys"]),
     )
 
     def be_process(descriptor: int) -> int:
@@ -118,6 +126,14 @@ def _kept(descriptor: int) -> socket.socket:
     listener = socket.socket(fileno=descriptor)
     listener.set_inheritable(False)
     return listener
+
+
+def _kept_keys(descriptor: int | None) -> SharedKeys | None:
+    """As `_kept`, of the memory of keys."""
+    if descriptor is None:
+        return None
+    os.set_inheritable(descriptor, False)
+    return SharedKeys(descriptor)
 
 
 def _untangled(value: Any) -> Any:

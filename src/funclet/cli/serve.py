@@ -25,6 +25,7 @@ from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
     from funclet.cluster.member import Member, Standby
+    from funclet.keyring.shared import SharedKeys
     from funclet.model.inventory import Inventory
     from funclet.runtimes.registry import Registry
     from funclet.server import Identity
@@ -91,6 +92,8 @@ class Start:
     """Of the server among several processes; None: it is the only one, or a process beside the server."""
     standby: "Standby | None" = None
     """Of a process beside the server."""
+    shared_keys: "SharedKeys | None" = None
+    """Where processes beside the server have keys from that a program has unwrapped; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +361,7 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     import uvloop  # noqa: PLC0415 - as above
 
     from funclet.cluster.mesh import MeshError  # noqa: PLC0415
+    from funclet.keyring.errors import KeyCommandFailed  # noqa: PLC0415
     from funclet.sandbox.protocol import SandboxError  # noqa: PLC0415
     from funclet.store.folder import DataFolderInUse  # noqa: PLC0415
     from funclet.store.protocol import StoreError  # noqa: PLC0415
@@ -369,6 +373,10 @@ def _run(start_: Start, control: socket.socket | None, identify: "Callable[[Iden
     except DataFolderInUse as error:
         click.echo(f"error: {error}", err=True)
         return ExitCode.CONFLICT
+    except KeyCommandFailed as error:
+        click.echo(f"error: The secrets cannot be opened. {error}", err=True)
+        click.echo("hint: Nothing has changed. Run the program by hand; docs/howto/secrets.md says how.", err=True)
+        return ExitCode.USAGE
     except (StoreError, VaultError, OSError) as error:
         reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else error
         click.echo(f"error: The data folder {folder} cannot be used: {reason}", err=True)
@@ -415,14 +423,20 @@ async def _serve_until_stopped(
 
     if start_.standby is not None:
         process = data_process.DataProcess(
-            start_.settings, start_.listeners, driver, start_.registry, start_.standby, start_.inventory
+            start_.settings,
+            start_.listeners,
+            driver,
+            start_.registry,
+            start_.standby,
+            start_.inventory,
+            start_.shared_keys,
         )
         await process.run()
     else:
         for unwanted in others:
             unwanted.close()
         mesh = Mesh(member, start_.settings.data_folder / SOCKETS) if member else None
-        this = server.Server(start_.settings, own, driver, start_.registry, mesh, start_.inventory)
+        this = server.Server(start_.settings, own, driver, start_.registry, mesh, start_.inventory, start_.shared_keys)
         await this.run(identify=identify, announce=announce)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from funclet.cli import project, render, session
-from funclet.cli.changes import trigger_name
-from funclet.cli.frame import Failure, FgsGroup, confirm, say
+from funclet.cli.changes import TRIGGER_TYPES, trigger_name
+from funclet.cli.frame import Failure, FgsGroup, confirm, did_you_mean, say
 from funclet.cli.session import Address, Session
 from funclet.client import ApiError
 
@@ -61,6 +61,12 @@ def get(talk: Session, address: Address, name: str) -> None:
 def create(talk: Session, address: Address, *, type_code: str, event_data: str, **options: Any) -> None:
     """Create a trigger. Kinds without options of their own take --event-data."""
     given = _event_data(event_data) if event_data else None
+    if given is None and type_code.upper() not in TRIGGER_TYPES:
+        # With its data the server is asked, which may know more of them.
+        raise Failure(
+            f"There is no trigger type '{type_code}'.{did_you_mean(type_code.upper(), list(TRIGGER_TYPES))}",
+            hint=f"Choose one of: {', '.join(TRIGGER_TYPES)}.",
+        )
     if given is None and type_code.upper() not in _WITH_OPTIONS:
         raise Failure(
             f"A trigger of type {type_code.upper()} needs --event-data.",

@@ -117,7 +117,7 @@ class ConnectionService:
         A crash in between leaves both keys, so nothing is lost; the next call ends it. Calls wait for each other.
 
         Raises:
-            ModelError: FSS.0503, the file of the key cannot be written; nothing has changed.
+            ModelError: FSS.0503, the file of the key cannot be written, or the key not be wrapped; nothing has changed.
         """
         async with self._rotating:
             await self._rotate()
@@ -128,6 +128,8 @@ class ConnectionService:
             await asyncio.to_thread(vault.add_key)
         except OSError as error:
             raise ModelError("FSS.0503", f"The file of the key cannot be written: {error.strerror}.") from error
+        except VaultError as error:
+            raise ModelError("FSS.0503", f"There is no new key: {error}") from error
 
         def reseal(sealed: bytes, context: str) -> bytes:
             """Return a secret sealed with the new key."""

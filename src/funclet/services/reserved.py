@@ -105,12 +105,17 @@ class ReservedService:
         return stored
 
     async def instances(self, principal: Principal, urn: str) -> Sequence[InstanceInfo]:
-        """Return the instances of a function that are there, of all versions, oldest first.
+        """Return the instances of a function that are there, oldest first.
+
+        Those of all versions, unless the urn names a published one or an alias, which stands for its main version.
 
         Raises:
-            ModelError: FSS.1309 or FSS.1051 for the urn.
+            ModelError: FSS.1309, FSS.1051, FSS.1052 or FSS.1053 for the urn.
         """
-        return await self._instances.instances((await self._latest(principal, urn)).function_id)
+        parsed = urns.parse(urn, region=self._region, project_id=principal.project.project_id)
+        version = await self._store.read(lambda tx: require_version(tx, parsed))
+        found = await self._instances.instances(version.function_id)
+        return [one for one in found if version.version in (LATEST, one.version)]
 
     async def end_instance(self, principal: Principal, urn: str, instance_id: str) -> None:
         """End a reserved instance, and keep one less of its version from now on.

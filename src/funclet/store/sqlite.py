@@ -31,7 +31,7 @@ from funclet.store.connection import (
 from funclet.store.protocol import StoreError, StoreUnavailable, Tx
 from funclet.store.sealing import Sealing
 from funclet.store.sql import SqlFunctions, SqlTx
-from funclet.vault import Vault
+from funclet.vault import KeySource, Vault
 
 log = logging.getLogger(__name__)
 
@@ -356,7 +356,7 @@ class SqliteStore:
         self._checkpointer.start()
 
     @classmethod
-    def open(cls, path: Path, *, is_alone: bool = False, key_file: Path | None = None) -> "SqliteStore":
+    def open(cls, path: Path, *, is_alone: bool = False, keys: KeySource | None = None) -> "SqliteStore":
         """Open or create the database file and bring it to the schema of this code; blocks.
 
         The caller has the data folder for itself (`DataFolderLock`).
@@ -364,7 +364,7 @@ class SqliteStore:
         Args:
             path: the file; its folder is made if missing.
             is_alone: no other process reads it meanwhile (`SqliteReader`): see `connect`.
-            key_file: of the key of all secrets; `KEY_FILE` beside the database by default.
+            keys: of the key of all secrets; `KEY_FILE` beside the database by default.
 
         Raises:
             StoreError: the database is newer than this code.
@@ -372,11 +372,13 @@ class SqliteStore:
             VaultError: the file of the key is damaged, or others may read it, or it is missing though the database
                 is there.
         """
-        may_make = key_file is None or not path.exists()
+        beside = path.with_name(KEY_FILE)
+        keys = keys or KeySource(path=beside)
+        may_make = keys.path == beside or not path.exists()
         try:
             create_private_file(path)
             queries = load_queries()
-            vault = Vault.open(key_file or path.with_name(KEY_FILE), may_make=may_make)
+            vault = Vault.open(keys, may_make=may_make)
             connection = connect(path, synchronous="FULL", is_alone=is_alone)
             try:
                 migrate(connection, queries)
@@ -453,13 +455,13 @@ class SqliteReader:
         self._is_closed = False
 
     @classmethod
-    def open(cls, path: Path, *, key_file: Path | None = None) -> "SqliteReader":
-        """Open a database file that its writer has brought to the schema of this code; `key_file` is that of it.
+    def open(cls, path: Path, *, keys: KeySource | None = None) -> "SqliteReader":
+        """Open a database file that its writer has brought to the schema of this code; `keys` are those of it.
 
         Raises:
             VaultError: the file of the key is damaged, or others may read it.
         """
-        vault = Vault.open(key_file or path.with_name(KEY_FILE))
+        vault = Vault.open(keys or path.with_name(KEY_FILE))
         return cls(_Connections(path, load_queries(), vault, is_alone=False))
 
     async def write(self, work: Callable[[Tx], T]) -> T:  # noqa: ARG002 - the members of the protocol

@@ -369,6 +369,7 @@ def test_wrong_filters_are_refused(lab, query):
     assert (status, body["error_code"]) == (400, "FSS.1001")
 
 
+@pytest.mark.proves("operation:ListLogs")
 def test_logs_are_found_by_function_and_filter(lab):
     query = "since=1700000000&until=2023-11-14T23:00:00Z&request_id=r&after=5&limit=10&tag=team=a,stage=b=c"
 

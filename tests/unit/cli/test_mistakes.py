@@ -102,3 +102,14 @@ def test_a_setting_that_nobody_knows_is_told(fgs, stub):
 
     assert ran.code == 0
     assert ran.err == "warning: 'memori_size' is no known setting. Did you mean 'memory_size'?\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--async",), ("-n", "3")])
+def test_an_event_without_its_option_is_told_where_it_belongs(fgs, stub, more):
+    ran = fgs("invoke", "hello", '{"a":1}', *more)
+
+    assert (ran.code, stub.seen) == (2, [])
+    assert ran.err == (
+        "error: '{\"a\":1}' is one argument too many: the event goes behind -d.\n"
+        "hint: fgs invoke hello -d '{\"a\":1}'\n"
+    )

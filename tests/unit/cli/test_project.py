@@ -456,6 +456,32 @@ def test_deploy_creates_the_function_and_says_what_is_next(fgs, stub, bare, fold
     assert (sent["func_name"], sent["package"], sent["code_type"]) == ("hello", "default", "zip")
 
 
+@pytest.mark.parametrize("command", ["deploy", "up", "plan"])
+@pytest.mark.parametrize("place", ["option", "file"])
+def test_a_name_that_no_alias_can_have_is_refused_before_anything_is_sent(fgs, stub, bare, folder, command, place):
+    """Else the code would be there, and a version published, for an alias that the server then refuses."""
+    os.chdir(folder)
+    aliases = ", aliases: {'a b': {version: '@current'}}" if place == "file" else ""
+    (folder / "fgs.yaml").write_text(f"functions:\n  hello: {{code: ./code, runtime: Python3.10{aliases}}}\n")
+
+    ran = fgs(command, *(("--alias", "a b") if place == "option" else ()))
+
+    assert (ran.code, stub.seen, ran.out) == (2, [], "")
+    assert "Name 'a b' is no alias name: 1 to 64 letters" in ran.err
+
+
+def test_what_the_server_warns_of_is_told_when_a_function_is_deployed(fgs, stub, bare, folder):
+    os.chdir(folder)
+    (folder / "fgs.yaml").write_text("functions:\n  hello: {code: ./code, runtime: Java8, handler: a.B.c}\n")
+    warning = "The runtime Java8 is not installed on this server: invocations will fail."
+    stub.on("POST", "/fgs/functions", 200, {"func_name": "hello", "runtime_warning": warning, "code_warning": "odd"})
+
+    ran = fgs("deploy")
+
+    assert ran.code == 0
+    assert ran.err == f"warning: odd\nwarning: {warning}\n"
+
+
 def test_deploy_without_a_file(fgs, stub, bare, folder):
     os.chdir(folder.parent)
     stub.on("POST", "/fgs/functions", 200, {"func_name": "hello"})

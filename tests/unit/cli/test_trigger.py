@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from funclet.cli.changes import is_same_trigger
+from funclet.cli.changes import TRIGGER_TYPES, is_same_trigger
 from funclet.cli.project import TriggerPlan
+from funclet.triggers.catalogue import all_types
 from tests.support.trigger_data import GOOD
 
 P = "0123456789abcdef0123456789abcdef"
@@ -44,6 +45,29 @@ def test_a_kind_without_options_needs_event_data(fgs, stub, code):
 
     assert (ran.code, stub.seen) == (2, [])
     assert "--event-data" in ran.err
+
+
+@pytest.mark.parametrize(("code", "guess"), [("NOPE", ""), ("tymer", " Did you mean 'TIMER'?")])
+def test_a_kind_that_does_not_exist_is_told_with_those_that_do(fgs, stub, code, guess):
+    ran = fgs("trigger", "create", "hello", "--type", code)
+
+    assert (ran.code, stub.seen) == (2, [])
+    assert ran.err.startswith(f"error: There is no trigger type '{code}'.{guess}\n")
+    assert f"hint: Choose one of: {', '.join(TRIGGER_TYPES)}." in ran.err
+
+
+def test_the_kinds_that_are_told_are_those_of_the_server():
+    kinds = all_types(default_zone="UTC", gateway_url="http://h:1")
+
+    assert list(TRIGGER_TYPES) == sorted(kind.traits.code for kind in kinds)
+
+
+def test_whether_a_kind_exists_is_asked_of_the_server_if_its_data_is_there(fgs, stub):
+    """A server may be newer than the command."""
+    stub.on("POST", TRIGGERS, 201, KAFKA)
+
+    assert fgs("trigger", "create", "hello", "--type", "NEWER", "--event-data", "{}").code == 0
+    assert stub.seen[-1].json["trigger_type_code"] == "NEWER"
 
 
 @pytest.mark.parametrize("value", ["{", "[1]", "missing.json", "{}}"])

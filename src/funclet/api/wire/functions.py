@@ -218,7 +218,7 @@ async def update_function_code(call: Call) -> Response:
         file=sent if version.code.size <= MAX_INLINE_ANSWER_BYTES else "",
         link=link_to(call, version.code.digest),
     )
-    return json_response(200, *await expanded(call, answer))
+    return json_response(200, *await expanded(call, answer | _runtime_warning(call, version)))
 
 
 async def delete_function(call: Call) -> Response:
@@ -256,12 +256,22 @@ async def list_runtime_types(call: Call) -> Response:
 
 async def config_response(call: Call, version: FunctionVersion) -> Response:
     """Return the full configuration of a version as an answer."""
-    answer = config_answer(version, call.principal.project)
+    answer = config_answer(version, call.principal.project) | _runtime_warning(call, version)
     # Not in processes and tests that keep nothing ready.
     policy = await call.services.reserved.of_version(version) if call.services.reserved is not None else None
     if policy is not None:
         answer |= {"reserved_instance_count": policy.count, "reserved_instance_idle_mode": policy.is_idle_mode}
     return json_response(200, *await expanded(call, answer))
+
+
+def _runtime_warning(call: Call, version: FunctionVersion) -> dict[str, str]:
+    """Return what to tell of a function whose runtime is in the catalogue, but not on this host; empty otherwise."""
+    name = version.settings.runtime
+    runtime = next((one for one in call.services.functions.runtimes() if one.name == name), None)
+    if runtime is None or runtime.is_runnable:
+        return {}
+    why = f" ({runtime.note})" if runtime.note else ""
+    return {"runtime_warning": f"The runtime {name} is not installed on this server{why}: invocations will fail."}
 
 
 def _require(value: Any, name: str, code: str) -> Any:
