@@ -287,7 +287,8 @@ def test_what_another_project_mounts_can_neither_be_mounted_nor_seen(server, ask
         server.deploy("thief", TOLD, mount_config=mounting(mount("theirs")))
     with refused("FSS.1039"):
         server.deploy("thief", TOLD, mount_config=mounting(mount("team", mount_share_path="../theirs")))
-    urn = server.deploy("visitor", TOLD, mount_config=mounting(mount("team")))
+    # All files of the host's /usr are among those that it looks at.
+    urn = server.deploy("visitor", TOLD, timeout=120, mount_config=mounting(mount("team")))
 
     found = ask(urn, "result = [name for _, _, names in os.walk('/') for name in names if name == 'secret.txt']")
 
