@@ -82,7 +82,7 @@ def test_an_application_makes_and_deletes_no_function_that_its_caller_may_not(to
     for name, action in (("ann", "create"), ("bob", "delete")):
         town.user(name, [allow(ALL_FUNCTIONS), deny(f"functiongraph:function:{action}", **protected)])
     ann, bob = town.login("ann"), town.login("bob")
-    body = {"name": "shop", "template_id": template_of(town)}
+    body = {"name": "shop", "template_id": template_of(town), "params": {"bucket": ""}}
 
     refused(town.send("POST", "{f}/applications", body, token=ann), "functiongraph:function:create")
     made = town.done("POST", "{f}/applications", body, token=bob)
