@@ -323,30 +323,17 @@ def build_services(
     sealed = TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on")
     packages = StoredPackages(store, outside.links, outside.stores)
     fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
-    functions = _functions(parts, fetcher, inventory, settings, limits, function_changed)
-    triggers = TriggerService(store, clock, kinds, sealed, region=region, on_change=triggers_changed)
-    dependencies = DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed)
     makers = Makers(
-        functions=functions,
-        dependencies=dependencies,
-        triggers=triggers,
+        functions=_functions(parts, fetcher, inventory, settings, limits, function_changed),
+        dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
+        triggers=TriggerService(store, clock, kinds, sealed, region=region, on_change=triggers_changed),
         check_destination=outside.deliverer(parts, submitter).check,
     )
     return Services(
-        functions=functions,
+        functions=makers.functions,
         versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
-        invocations=InvocationService(
-            store=store,
-            catalog=parts.catalog,
-            invoker=parts.invoker,
-            submitter=submitter,
-            clock=clock,
-            region=region,
-            handler_error_status=settings.handler_error_status,
-            numeric=settings.async_numeric == "on",
-            running_of=queue.worker.running_of if queue else lambda _: (),
-        ),
-        triggers=triggers,
+        invocations=_invocations(settings, parts, submitter, queue),
+        triggers=makers.triggers,
         identity=people.identity if people else IdentityService(store, clock, region=region),
         observability=ObservabilityService(
             store=store, logs=parts.logs, region=region, limits=limits, idle_release_s=settings.idle_release_s
@@ -355,7 +342,7 @@ def build_services(
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
-        dependencies=dependencies,
+        dependencies=makers.dependencies,
         packages=fetcher,
         iam=people.iam if people else None,
         policies=people.policies if people else None,
@@ -392,6 +379,22 @@ def _functions(
         on_change=on_change,
         inventory=inventory,
         keeps_logs=settings.function_logs == "on",
+    )
+
+
+def _invocations(
+    settings: Settings, parts: Parts, submitter: Submitter, queue: "QueueSide | None"
+) -> InvocationService:
+    return InvocationService(
+        store=parts.store,
+        catalog=parts.catalog,
+        invoker=parts.invoker,
+        submitter=submitter,
+        clock=parts.clock,
+        region=settings.region,
+        handler_error_status=settings.handler_error_status,
+        numeric=settings.async_numeric == "on",
+        running_of=queue.worker.running_of if queue else lambda _: (),
     )
 
 
