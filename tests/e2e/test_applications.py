@@ -4,6 +4,9 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
+import tempfile
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +19,7 @@ from tests.support.waiting import eventually
 TEMPLATES = {template.name: template.template_id for template in TemplateCatalog.load().applications}
 EVERY_SECOND = "* * * * * ?"
 KEY = "a key"
+FUNCTION_USER = 1003
 
 
 def call(server, method, path, body=None, **options):
@@ -124,6 +128,31 @@ def test_things_to_do_can_want_credentials(applications):
     url = applications.make("e2e-closed", "todo", auth="IAM")["apig_url"]
 
     assert browse(url)[0] == 401
+
+
+@pytest.fixture
+def sharing_server(new_server, scratch):
+    """A server that has opened a folder to functions."""
+    folder = Path(tempfile.mkdtemp(prefix="share-", dir=scratch))
+    os.chown(folder, FUNCTION_USER, FUNCTION_USER)
+    inventory = folder / "inventory.toml"
+    inventory.write_text(f'[[shares]]\nid = "kept"\nfolder = "{folder}"\nprojects = ["{PROJECT_ID}"]\n')
+    return new_server("--inventory", str(inventory))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("template", "thing"), [("todo", {"title": "t"}), ("notes", {"note": "n"})])
+def test_what_is_kept_on_a_share_outlives_the_server(sharing_server, template, thing):
+    shown = Applications(sharing_server).make("lasting", template, share="kept")
+    url = shown["apig_url"] + ("/notes" if template == "notes" else "")
+    first = browse(url, "POST", thing)
+    assert first[0] in (200, 201), first
+    before = browse(url)
+
+    sharing_server.kill()
+    sharing_server.start()
+
+    assert browse(url) == before
 
 
 def test_a_report_is_made_by_its_timer_and_stored(applications):

@@ -229,6 +229,7 @@ class InProcessApi:
             ),
             statistics=StatisticsService(self.store, NoLogs(), self.book, self.clock, region=REGION),
         )
+        self.resources = services.resources
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 
     def _on_change(self, *what):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from funclet.services.app_templates import read_application
 from funclet.services.limits import Limits
 from funclet.services.template_catalog import TemplateCatalog
 from funclet.triggers.apig import MAX_APIS
@@ -261,6 +262,94 @@ def test_a_share_is_mounted_where_the_template_says(api):
     (mount,) = api.config("mine-service")["mount_config"]["func_mounts"]
 
     assert (mount["mount_resource"], mount["local_mount_path"]) == ("r1", "/mnt/todo")
+
+
+def test_of_two_that_make_the_same_application_at_once_one_does(api):
+    body = {"name": "mine", "template_id": TEMPLATES["webhook-relay"], "params": {"secret": "s"}}
+
+    assert sorted(api.send_together("POST", "/applications", [body] * 4)) == [200, 409, 409, 409]
+    assert everything(api)["functions"] == ["mine-forward", "mine-receive"]
+
+
+# A template with what none of those that are shipped has.
+OWN = """
+id = "own"
+name = "own"
+description = "d"
+description_zh = "d"
+category = "c"
+runtime = "Python3.10"
+created_at = "2026-11-27"
+guide = "g"
+guide_zh = "g"
+
+[[parameters]]
+name = "prefix"
+description = "p"
+description_zh = "p"
+default = "in"
+
+[[dependencies]]
+name = "first"
+runtime = "Python3.10"
+files = ["lib.py"]
+
+[[dependencies]]
+name = "second"
+runtime = "Python3.10"
+files = ["lib.py"]
+
+[[functions]]
+name = "only"
+runtime = "Python3.10"
+handler = "index.handler"
+files = ["index.py"]
+timeout = 3
+memory_size = 128
+dependencies = ["second", "first"]
+
+[[triggers]]
+name = "objects"
+function = "only"
+type = "OBS"
+event_data = { bucket = "inbox", events = ["ObjectCreated"], prefix = "${prefix}" }
+
+[[async]]
+function = "only"
+retries = 1
+on_success = { kind = "OBS", bucket = "inbox", prefix = "out" }
+on_failure = { kind = "FunctionGraph", function = "only" }
+"""
+
+
+@pytest.fixture
+def own(api, tmp_path):
+    """Make applications of a template of one's own."""
+    (tmp_path / "application.toml").write_text(OWN)
+    for name in ("lib.py", "index.py"):
+        (tmp_path / f"{name}.txt").write_text("x = 1\n")
+    api.resources.applications.catalog = TemplateCatalog([], [read_application(tmp_path)])
+    return lambda **params: api.send("POST", "/applications", {"name": "mine", "template_id": "own", "params": params})
+
+
+def test_triggers_of_objects_and_destinations_of_failures_are_made(api, own):
+    made = own()
+
+    rows = rows_of(api, made)
+    ids = [rows["dependency", name]["physical_resource_id"] for name in ("second", "first")]
+    assert api.config("mine-only")["depend_version_list"] == ids
+    (trigger,) = api.send("GET", f"/triggers/{URN}:mine-only:latest").json
+    assert (trigger["trigger_type_code"], trigger["event_data"]["prefix"]) == ("OBS", "in")
+    settings = settings_of(api, "mine-only")
+    assert (settings.on_success.kind, settings.on_failure.members) == ("OBS", {"func_urn": f"{URN}:mine-only"})
+
+
+def test_an_application_whose_results_start_it_again_is_refused(api, own):
+    answer = own(prefix="out")
+
+    assert answer.error == (400, "FSS.0400")
+    assert answer.json["error_msg"].startswith("asynchronous settings 'only': Objects below this prefix")
+    assert everything(api) == {"functions": [], "dependencies": [], "triggers": 0, "applications": []}
 
 
 def test_templates_are_described_in_chinese_to_those_who_ask_for_it(town):
