@@ -1,11 +1,14 @@
 """Every template of an application becomes one that works: pages open, timers fire, webhooks arrive."""
 
+import functools
 import hashlib
 import hmac
 import http.client
 import json
 import os
 import tempfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -198,6 +201,27 @@ def test_a_report_is_collected_from_lines(applications):
 
 
 @pytest.fixture
+def numbers(tmp_path):
+    """The address of a text on this host, with two numbers."""
+    (tmp_path / "numbers.txt").write_text("a=1\nb=2\n# no number\n")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as source:
+        thread = threading.Thread(target=source.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{source.server_port}/numbers.txt"
+        source.shutdown()
+        thread.join()
+
+
+def test_a_report_is_collected_from_an_address(open_applications, numbers):
+    open_applications.make("remote", "report", source_url=numbers, bucket="")
+
+    collected = open_applications.invoke("remote-collect", {"user_event": "c=3"})
+
+    assert collected == {"numbers": {"a": 1.0, "b": 2.0}, "skipped": 1}
+
+
+@pytest.fixture
 def receiver():
     """A target of webhooks on this host."""
     opened = Receiver()
@@ -216,7 +240,7 @@ def open_server(scratch):
 
 
 @pytest.fixture
-def relays(open_server):
+def open_applications(open_server):
     """Return the applications of a server whose functions reach this host."""
     opened = Applications(open_server)
     yield opened
@@ -227,9 +251,9 @@ def signature_of(message):
     return hmac.new(KEY.encode(), message, hashlib.sha256).hexdigest()
 
 
-def test_a_webhook_is_passed_on_signed_and_as_often_as_it_needs(relays, receiver):
+def test_a_webhook_is_passed_on_signed_and_as_often_as_it_needs(open_applications, receiver):
     receiver.statuses = [503, 200]
-    url = relays.make("relay", "webhook-relay", secret=KEY, target_url=receiver.url)["apig_url"]
+    url = open_applications.make("relay", "webhook-relay", secret=KEY, target_url=receiver.url)["apig_url"]
     message = b'{"order": 1}'
 
     status, answer = browse(url, "POST", message, X_Signature=signature_of(message))
@@ -241,9 +265,9 @@ def test_a_webhook_is_passed_on_signed_and_as_often_as_it_needs(relays, receiver
         assert headers["X-Signature"] == signature_of(message)
 
 
-def test_a_webhook_whose_signature_has_another_header_is_passed_on(relays, receiver):
+def test_a_webhook_whose_signature_has_another_header_is_passed_on(open_applications, receiver):
     params = {"secret": KEY, "target_url": receiver.url, "signature_header": "X-Hub-Signature-256"}
-    url = relays.make("hub", "webhook-relay", **params)["apig_url"]
+    url = open_applications.make("hub", "webhook-relay", **params)["apig_url"]
 
     signature = signature_of(b"\xff\x00")
 
@@ -253,13 +277,15 @@ def test_a_webhook_whose_signature_has_another_header_is_passed_on(relays, recei
     assert (body, headers["X-Hub-Signature-256"]) == (b"\xff\x00", signature)
 
 
-def test_a_webhook_that_is_not_signed_goes_nowhere(relays, receiver):
-    url = relays.make("strict", "webhook-relay", secret=KEY, target_url=receiver.url)["apig_url"]
-    path = relays.server.path("/functions/strict-receive/async-invocations")
+def test_a_webhook_that_is_not_signed_goes_nowhere(open_applications, receiver):
+    url = open_applications.make("strict", "webhook-relay", secret=KEY, target_url=receiver.url)["apig_url"]
+    path = open_applications.server.path("/functions/strict-receive/async-invocations")
 
     _, answer = browse(url, "POST", b"forged", X_Signature="0" * 64)
     ended = eventually(
-        lambda: [row for row in call(relays.server, "GET", path).json()["invocations"] if row["status"] == "FAIL"],
+        lambda: [
+            row for row in call(open_applications.server, "GET", path).json()["invocations"] if row["status"] == "FAIL"
+        ],
         because="it has failed, with no other try",
     )
 
@@ -268,7 +294,9 @@ def test_a_webhook_that_is_not_signed_goes_nowhere(relays, receiver):
     assert receiver.requests == []
 
 
-def test_a_relay_without_a_target_only_logs(relays):
-    relays.make("nowhere", "webhook-relay", secret=KEY)
+def test_a_relay_without_a_target_only_logs(open_applications):
+    open_applications.make("nowhere", "webhook-relay", secret=KEY)
 
-    assert relays.invoke("nowhere-forward", {"body": "aGVsbG8=", "content_type": "text/plain"}) == {"sent": False}
+    assert open_applications.invoke("nowhere-forward", {"body": "aGVsbG8=", "content_type": "text/plain"}) == {
+        "sent": False
+    }
