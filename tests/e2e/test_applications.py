@@ -6,6 +6,7 @@ import hmac
 import http.client
 import json
 import os
+import subprocess
 import tempfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -83,6 +84,42 @@ def applications(server):
     opened = Applications(server)
     yield opened
     opened.close()
+
+
+# As much of a browser as the script of a page needs: it writes a note and tells what is listed and said then.
+BROWSER = """
+const [address, note] = process.argv.slice(2);
+const nodes = { ul: { items: [], append(item) { this.items.push(item.textContent); } }, p: {}, form: {} };
+nodes.form.addEventListener = (_, submit) => { nodes.form.submit = submit; };
+globalThis.location = new URL(address);
+globalThis.document = { querySelector: (name) => nodes[name], createElement: () => ({}) };
+const send = globalThis.fetch;
+let answer;
+globalThis.fetch = (place, options) => (answer = send(new URL(place, address), options));
+(async () => {
+  const page = await (await send(address)).text();
+  eval(page.match(/<script>([^]*)<[/]script>/)[1]);
+  await answer;
+  const field = { value: note };
+  await nodes.form.submit({ preventDefault() {}, target: { elements: { note: field } } });
+  console.log(JSON.stringify([nodes.ul.items.sort(), nodes.p.textContent, field.value]));
+})();
+"""
+
+
+def test_the_page_of_notes_lists_them_and_adds_some(applications, tmp_path):
+    url = applications.make("e2e-page", "notes", max_length=5)["apig_url"]
+    (tmp_path / "browser.js").write_text(BROWSER)
+
+    def visit(note):
+        done = subprocess.run(
+            ["node", tmp_path / "browser.js", url, note], capture_output=True, text=True, timeout=60, check=True
+        )
+        return json.loads(done.stdout)
+
+    assert visit("one") == [["one"], "", ""]
+    assert visit("too long") == [["one"], "The note has 8 characters; 5 are allowed.", "too long"]
+    assert browse(f"{url}/notes") == (200, {"notes": ["one"]})
 
 
 @pytest.mark.proves("operation:CreateFunctionApp", "operation:ShowFunctionApp")
