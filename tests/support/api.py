@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import json
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -71,16 +72,16 @@ class StoppedClock:
         self.at += delay_s
 
 
-def destinations_of(store, clock, folder):
+def destinations_of(store, clock, objects):
     """Return the kinds of destinations that applications use."""
-    outgoing = Outgoing(Guard((), setting="target_networks"))
-    links = Links(store, Vault.open(folder / "links-key"))
-    return Destinations(
-        {
-            "OBS": BucketDeliverer(ObjectStores(store, links, outgoing, clock, folder / "objects")),
-            "FunctionGraph": FunctionDeliverer(FakeSubmitter(), Catalog(store, clock), clock),
-        }
-    )
+    functions = FunctionDeliverer(FakeSubmitter(), Catalog(store, clock), clock)
+    return Destinations({"OBS": BucketDeliverer(objects), "FunctionGraph": functions})
+
+
+@functools.cache
+def _outgoing():
+    """All APIs share it: it reads the certificates of the host, which takes longer than all the rest."""
+    return Outgoing(Guard((), setting="target_networks"))
 
 
 class _AnyoneIs:
@@ -182,11 +183,13 @@ class InProcessApi:
             limits=self.limits,
             on_change=self._on_change,
         )
+        vault = Vault.open(folder / "secret-key")
+        objects = ObjectStores(self.store, Links(self.store, vault), _outgoing(), self.clock, folder / "objects")
         self.triggers = TriggerService(
             self.store,
             self.clock,
             all_types(default_zone="UTC", gateway_url="http://host:8001"),
-            TriggerSecrets(Vault.open(folder / "secret-key"), echoes=False),
+            TriggerSecrets(vault, echoes=False),
             region=REGION,
             on_change=lambda: self.changes.append("triggers"),
         )
@@ -206,12 +209,12 @@ class InProcessApi:
             resources=Resources.build(
                 self.store,
                 self.clock,
-                Vault.open(folder / "secret-key"),
+                vault,
                 Makers(
                     functions=self.functions,
                     dependencies=self.dependencies,
                     triggers=self.triggers,
-                    check_destination=destinations_of(self.store, self.clock, folder).check,
+                    check_destination=destinations_of(self.store, self.clock, objects).check,
                 ),
                 region=REGION,
                 api_url="http://host:8000",

@@ -112,7 +112,7 @@ class Town:
                     functions=functions,
                     dependencies=dependencies,
                     triggers=triggers,
-                    check_destination=destinations_of(self.store, self.clock, folder).check,
+                    check_destination=destinations_of(self.store, self.clock, self.objects).check,
                 ),
                 region=REGION,
                 api_url="http://h:1",
