@@ -57,6 +57,7 @@ from funclet.outside.topics import TopicSender
 from funclet.people import Keys, People
 from funclet.runtimes.registry import Registry
 from funclet.sandbox.protocol import Network, SandboxDriver, SandboxError
+from funclet.services.applications import Makers
 from funclet.services.asynchronous import AsyncService
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.connections import ConnectionService
@@ -322,22 +323,17 @@ def build_services(
     sealed = TriggerSecrets(outside.vault, echoes=settings.echo_secrets == "on")
     packages = StoredPackages(store, outside.links, outside.stores)
     fetcher = CodeFetcher(settings.code_url_hosts, max_bytes=limits.fetch_bytes, store=packages)
-    functions = _functions(parts, fetcher, inventory, settings, limits, function_changed)
-    return Services(
-        functions=functions,
-        versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
-        invocations=InvocationService(
-            store=store,
-            catalog=parts.catalog,
-            invoker=parts.invoker,
-            submitter=submitter,
-            clock=clock,
-            region=region,
-            handler_error_status=settings.handler_error_status,
-            numeric=settings.async_numeric == "on",
-            running_of=queue.worker.running_of if queue else lambda _: (),
-        ),
+    makers = Makers(
+        functions=_functions(parts, fetcher, inventory, settings, limits, function_changed),
+        dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
         triggers=TriggerService(store, clock, kinds, sealed, region=region, on_change=triggers_changed),
+        check_destination=outside.deliverer(parts, submitter).check,
+    )
+    return Services(
+        functions=makers.functions,
+        versions=VersionService(store, clock, region=region, limits=limits, on_change=function_changed),
+        invocations=_invocations(settings, parts, submitter, queue),
+        triggers=makers.triggers,
         identity=people.identity if people else IdentityService(store, clock, region=region),
         observability=ObservabilityService(
             store=store, logs=parts.logs, region=region, limits=limits, idle_release_s=settings.idle_release_s
@@ -346,7 +342,7 @@ def build_services(
         streams=StreamService(store, clock),
         connections=outside.connections(parts),
         gateway=GatewayAccessService(store, clock, outside.vault, region=region, on_change=triggers_changed),
-        dependencies=DependencyService(store, parts.blobs, parts.registry, clock, fetcher, limits, function_changed),
+        dependencies=makers.dependencies,
         packages=fetcher,
         iam=people.iam if people else None,
         policies=people.policies if people else None,
@@ -357,7 +353,9 @@ def build_services(
         reserved=_reserved(settings, parts, processes, function_changed) if queue else None,
         statistics=StatisticsService(store, parts.logs, book, clock, region=region) if book else None,
         asynchronous=queue.service(settings, parts) if queue else None,
-        resources=_resources(parts, outside, functions, inventory, region=region, api_url=listeners.api_url),
+        resources=Resources.build(
+            store, clock, outside.vault, makers, region=region, api_url=listeners.api_url, inventory=inventory
+        ),
     )
 
 
@@ -384,11 +382,19 @@ def _functions(
     )
 
 
-def _resources(
-    parts: Parts, outside: Outside, functions: FunctionService, inventory: Inventory, *, region: str, api_url: str
-) -> Resources:
-    return Resources.build(
-        parts.store, parts.clock, outside.vault, functions, region=region, api_url=api_url, inventory=inventory
+def _invocations(
+    settings: Settings, parts: Parts, submitter: Submitter, queue: "QueueSide | None"
+) -> InvocationService:
+    return InvocationService(
+        store=parts.store,
+        catalog=parts.catalog,
+        invoker=parts.invoker,
+        submitter=submitter,
+        clock=parts.clock,
+        region=settings.region,
+        handler_error_status=settings.handler_error_status,
+        numeric=settings.async_numeric == "on",
+        running_of=queue.worker.running_of if queue else lambda _: (),
     )
 
 

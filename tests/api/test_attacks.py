@@ -82,7 +82,7 @@ def test_an_application_makes_and_deletes_no_function_that_its_caller_may_not(to
     for name, action in (("ann", "create"), ("bob", "delete")):
         town.user(name, [allow(ALL_FUNCTIONS), deny(f"functiongraph:function:{action}", **protected)])
     ann, bob = town.login("ann"), town.login("bob")
-    body = {"name": "shop", "template_id": template_of(town)}
+    body = {"name": "shop", "template_id": template_of(town), "params": {"bucket": ""}}
 
     refused(town.send("POST", "{f}/applications", body, token=ann), "functiongraph:function:create")
     made = town.done("POST", "{f}/applications", body, token=bob)
@@ -91,6 +91,54 @@ def test_an_application_makes_and_deletes_no_function_that_its_caller_may_not(to
 
     assert town.done("GET", "{f}/functions")["count"] > 0
     assert town.send("DELETE", one, token=ann).status == 204
+
+
+def relay_of(town):
+    """Return a body that makes one of everything."""
+    found = town.done("GET", "{f}/application/templates?category=integration")["templates"]
+    return {"name": "shop", "template_id": found[0]["id"], "params": {"secret": "s"}}
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("functiongraph:dependency:create", None),
+        ("functiongraph:trigger:create", "function:default/shop-receive"),
+        ("functiongraph:function:updateAsyncConfig", "function:default/shop-forward"),
+        ("functiongraph:function:invokeAsync", "function:default/shop-forward"),
+    ],
+)
+def test_an_application_makes_nothing_that_its_caller_may_not_make_alone(town, action, resource):
+    where = {"Resource": [f"FUNCTIONGRAPH:*:*:{resource}"]} if resource else {}
+    token = town.user("ann", [allow(ALL_FUNCTIONS), deny(action, **where)])
+
+    refused(town.send("POST", "{f}/applications", relay_of(town), token=token), action)
+
+    assert town.done("GET", "{f}/functions")["count"] == 0
+    assert town.done("GET", "{f}/dependencies")["count"] == 0
+    assert town.send("POST", "{f}/applications", relay_of(town)).status == 200
+
+
+def test_a_report_is_sent_to_no_bucket_that_its_caller_may_not_write_to(town):
+    token = town.user("ann", [allow(ALL_FUNCTIONS)])
+    body = {"name": "shop", "template_id": template_of(town)}
+
+    refused(town.send("POST", "{f}/applications", body, token=token), "obs:object:PutObject on 'reports'")
+
+    assert town.done("GET", "{f}/functions")["count"] == 0
+
+
+def test_an_application_deletes_no_dependency_that_its_caller_may_not(town):
+    made = town.done("POST", "{f}/applications", relay_of(town))
+    one = f"{{f}}/applications/{made['application_id']}"
+    dependency_id = town.done("GET", "{f}/dependencies")["dependencies"][0]["dep_id"]
+    resource = [f"FUNCTIONGRAPH:*:*:dependency:{dependency_id}"]
+    token = town.user("ann", [allow(ALL_FUNCTIONS), deny("functiongraph:dependency:delete", Resource=resource)])
+
+    refused(town.send("DELETE", one, token=token), "functiongraph:dependency:delete")
+
+    assert town.done("GET", one)["status"] == "success"
+    assert town.send("DELETE", one).status == 204
 
 
 # Objects of the project's stores

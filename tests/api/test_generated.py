@@ -147,8 +147,9 @@ def test_requests_of_many_clients_at_once_get_whole_answers(target, record_prope
         order = random.Random(number).sample(found, len(found))
         try:
             for request in order:
-                answer = connection.ask(generated.render(request, connection.host))
-                check_answer(answer)
+                has_body = request.method != "HEAD"
+                answer = connection.ask(generated.render(request, connection.host), has_body=has_body)
+                check_answer(answer, has_body=has_body)
                 check_types(request, answer)
         finally:
             connection.close()
@@ -164,9 +165,10 @@ def test_requests_of_many_clients_at_once_get_whole_answers(target, record_prope
 
 @st.composite
 def broken(draw):
-    """Draw a request and what to do to its bytes."""
+    """Draw a request and what to do to its bytes; none of HEAD, whose answers cannot be told from cut ones."""
     cut, skip = draw(st.floats(0, 1)), draw(st.integers(0, 40))
-    return draw(generated.requests()), cut, skip, draw(st.binary(max_size=20))
+    requests = generated.requests().filter(lambda request: request.method != "HEAD")
+    return draw(requests), cut, skip, draw(st.binary(max_size=20))
 
 
 def test_broken_bytes_never_break_the_server(target, record_property):

@@ -6,7 +6,7 @@ import pytest
 
 from funclet.model.resources import MAX_APPLICATIONS
 from funclet.services.limits import Limits
-from tests.support.api import OTHER_PROJECT
+from tests.support.api import OTHER_PROJECT, PROJECT
 
 NOTES = "7c1d4a2be5f35d1fa3b7f2d81e2f9b01"
 RELAY = "7c1d4a2be5f35d1fa3b7f2d81e2f9b03"
@@ -72,18 +72,18 @@ def test_pages_that_do_not_exist(api, path, query):
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("", ["notes", "report", "webhook-relay"]),
+        ("", ["notes", "report", "todo", "webhook-relay"]),
         ("?category=web", ["notes"]),
-        ("?runtime=Python3.10", ["report", "webhook-relay"]),
+        ("?runtime=Python3.10", ["report", "todo", "webhook-relay"]),
         ("?marker=1&maxitems=1", ["report"]),
-        ("?marker=3", []),
+        ("?marker=4", []),
     ],
 )
 def test_templates_of_applications_are_listed(api, query, found):
     answer = api.send("GET", f"/application/templates{query}").json
 
     assert [row["name"] for row in answer["templates"]] == found
-    assert answer["count"] == (3 if "marker" in query else len(found))
+    assert answer["count"] == (4 if "marker" in query else len(found))
 
 
 @pytest.mark.proves("operation:ShowAppTemplate")
@@ -92,8 +92,8 @@ def test_a_template_says_what_can_be_chosen_and_how_often_it_was_used(api):
 
     shown = api.send("GET", f"/application/templates/{NOTES}").json
 
-    assert [one["name"] for one in json.loads(shown["params"])] == ["title", "max_length"]
-    assert [one["resource_name"] for one in shown["resources"]] == ["page", "service"]
+    assert [one["name"] for one in json.loads(shown["params"])] == ["title", "max_length", "share"]
+    assert [one["resource_name"] for one in shown["resources"]] == ["page", "service", "site", "api"]
     assert (shown["deploy_count"], shown["version"], shown["create_time"]) == (1, 1, 1_795_737_600_000)
 
 
@@ -113,15 +113,18 @@ def test_an_application_is_its_functions(api):
     assert (shown["name"], shown["description"], shown["status"]) == ("mine", "about", "success")
     assert (shown["stack_name"], shown["stack_id"]) == ("mine", made.json["application_id"])
     assert shown["last_modified_time"] == 1_790_000_000_000
-    assert [(row["physical_resource_name"], row["resource_status"]) for row in shown["stack_resources"]] == [
+    functions = [row for row in shown["stack_resources"] if row["logical_resource_type"] == "function"]
+    assert [(row["physical_resource_name"], row["resource_status"]) for row in functions] == [
         ("mine-page", "CREATE_COMPLETE"),
         ("mine-service", "CREATE_COMPLETE"),
     ]
-    page, service = (api.config(row["physical_resource_id"]) for row in shown["stack_resources"])
+    page, service = (api.config(row["physical_resource_id"]) for row in functions)
     assert (page["runtime"], json.loads(page["user_data"])) == ("Node.js18.15", {"TITLE": "Todo"})
     assert (service["xrole"], service["enterprise_project_id"]) == ("an_agency", "ep")
     assert json.loads(service["user_data"]) == {"MAX_LENGTH": "9"}
-    assert {change[2] for change in api.changes} == {"mine-page", "mine-service"}
+    assert api.changes == [(PROJECT.project_id, "default", name) for name in ("mine-page", "mine-service")] + [
+        "triggers"
+    ]
 
 
 def test_secrets_of_an_application_are_encrypted_variables(api):
@@ -163,7 +166,8 @@ def test_an_application_goes_with_its_functions_and_no_others(api):
     assert api.send("DELETE", f"/applications/{gone}").status == 204
 
     assert names(api) == ["kept-page", "kept-service", "mine"]
-    assert [change[2] for change in api.changes] == ["mine-page", "mine-service"]
+    assert [change[2] for change in api.changes[:-1]] == ["mine-page", "mine-service"]
+    assert api.changes[-1] == "triggers"
     assert api.send("GET", f"/applications/{gone}").error == (404, "FSS.0404")
     assert api.send("DELETE", f"/applications/{gone}").error == (404, "FSS.0404")
     assert api.send("GET", f"/applications/{kept}").status == 200
@@ -177,7 +181,8 @@ def test_a_function_that_took_the_place_of_a_deleted_one_stays(api):
     states = [row["resource_status"] for row in api.send("GET", f"/applications/{made}").json["stack_resources"]]
     api.send("DELETE", f"/applications/{made}")
 
-    assert states == ["DELETED", "CREATE_COMPLETE"]
+    # The trigger of the function went with it.
+    assert states == ["DELETED", "CREATE_COMPLETE", "DELETED", "CREATE_COMPLETE"]
     assert names(api) == ["mine-page"]
 
 

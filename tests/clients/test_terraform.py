@@ -349,6 +349,22 @@ def test_an_endpoint_in_a_network_comes_and_goes(provider):
     provider.send("DELETE", "/fgs/vpc-endpoint/vpc-1/net-1")
 
 
+@pytest.mark.needs("CreateFunctionApp", "ShowFunctionApp", "DeleteFunctionApp", "ListAppTemplates")
+def test_an_application_is_asked_for_until_it_is_there_and_until_it_is_gone(provider):
+    rows = provider.send("GET", "/fgs/application/templates?maxitems=100&marker=0")["templates"]
+    template_id = next(row["id"] for row in rows if row["name"] == "notes")
+    body = {"name": f"tf-{uuid.uuid4().hex[:8]}x", "template_id": template_id, "params": {"title": "T"}}
+
+    path = f"/fgs/applications/{provider.send('POST', '/fgs/applications', body)['application_id']}"
+    shown = provider.send("GET", path)
+
+    assert shown["status"] == "success"
+    assert {type(row[member]) for row in shown["stack_resources"] for member in row} == {str}
+    assert all(isinstance(shown[name], str) for name in ("stack_id", "stack_name", "apig_url", "pipeline_id"))
+    provider.send("DELETE", path)
+    assert provider.is_gone(path)
+
+
 # How every list of the provider is asked for: path, and the member with the rows; empty for a bare array.
 LISTS = {
     "ListFunctions": (f"{FUNCTIONS}?maxitems=400&marker=0", "functions"),

@@ -13,6 +13,7 @@ from tests.support.server import ServerProcess
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 # Pages and how many blocks they have, so that no mark gets lost. `clients` has a test of its own.
 PAGES = {
+    "applications": 1,
     "async": 1,
     "dependencies": 1,
     "destinations": 1,

@@ -1,8 +1,6 @@
 """Every template that comes with the server becomes functions that work; what was made outlives a crash."""
 
 import base64
-import hashlib
-import hmac
 import json
 
 import pytest
@@ -56,61 +54,6 @@ def test_the_triggers_of_a_template_can_be_created(server, name):
         body = {"trigger_type_code": trigger["trigger_type"], "event_data": json.loads(trigger["event_data"])}
         assert call(server, "POST", server.path(f"/triggers/{urn}"), body).json()["trigger_status"] == "ACTIVE"
     server.client.call("DELETE", server.path(f"/functions/{urn.removesuffix(':latest')}"))
-
-
-@pytest.fixture
-def make(server):
-    """Make applications; they are deleted at the end. Returns a way to invoke their functions by name."""
-    made = []
-
-    def create_application(name, template, **params):
-        body = {"name": name, "template_id": APP_TEMPLATES[template], "params": params}
-        made.append(call(server, "POST", server.path("/applications"), body).json()["application_id"])
-
-        def invoke(part, event):
-            answer = server.invoke(f"{name}-{part}", event)
-            assert (answer.status, answer.headers["x-func-err-code"]) == (200, "0"), answer
-            return answer.json()
-
-        return invoke
-
-    yield create_application
-    for application in made:
-        call(server, "DELETE", server.path(f"/applications/{application}"))
-
-
-@pytest.mark.proves("operation:CreateFunctionApp")
-def test_the_application_of_notes_shows_a_page_and_takes_notes(make):
-    invoke = make("e2e-notes", "notes", title="<Mine>", max_length=9)
-
-    page = invoke("page", {})
-    taken = invoke("service", {"body": "note=to+be"})
-    encoded = invoke("service", {"body": base64.b64encode(b"note=to+be").decode(), "isBase64Encoded": True})
-    too_long = invoke("service", {"body": "note=0123456789"})
-
-    assert (page["statusCode"], "<h1>&lt;Mine&gt;</h1>" in page["body"]) == (200, True)
-    assert taken == encoded
-    assert (taken["statusCode"], json.loads(taken["body"])) == (200, {"note": "to be", "words": 2})
-    assert (too_long["statusCode"], invoke("service", {})["statusCode"]) == (400, 400)
-
-
-def test_the_application_of_a_report_collects_and_summarises(make):
-    invoke = make("e2e-report", "report", separator=":")
-
-    collected = invoke("collect", {"lines": ["a: 1", "b:2.5", "nonsense"]})
-
-    assert collected == {"numbers": {"a": 1.0, "b": 2.5}, "skipped": 1}
-    for event in (collected, {"response_payload": collected}):
-        assert invoke("summarise", event) == {"count": 2, "sum": 3.5, "largest": "b"}
-
-
-def test_the_application_of_webhooks_takes_only_what_is_signed(make):
-    invoke = make("e2e-relay", "webhook-relay", secret="key")
-    signature = hmac.new(b"key", b"hello", hashlib.sha256).hexdigest()
-
-    assert invoke("receive", {"body": "hello", "headers": {"X-Signature": signature}})["statusCode"] == 202
-    assert invoke("receive", {"body": "other", "headers": {"X-Signature": signature}})["statusCode"] == 401
-    assert invoke("forward", {"body": "hello"}) == {"sent": False}
 
 
 def test_all_that_was_acknowledged_outlives_a_crash(new_server):

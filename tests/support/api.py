@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import json
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,11 +10,20 @@ from urllib.parse import urlsplit
 from funclet.api.app import Api
 from funclet.api.call import Services
 from funclet.api.operations import OPERATIONS
+from funclet.asyncq.destinations import Destinations
+from funclet.asyncq.to_bucket import BucketDeliverer
+from funclet.asyncq.to_function import FunctionDeliverer
 from funclet.base.http import JSON, Request
 from funclet.blobs import Blobs
+from funclet.catalog import Catalog
 from funclet.model.identity import Principal, Project, User
 from funclet.model.inventory import ANY_PROJECT, Inventory, Share
 from funclet.model.policy import EVERYTHING
+from funclet.outside.guard import Guard
+from funclet.outside.links import Links
+from funclet.outside.objects import ObjectStores
+from funclet.outside.outgoing import Outgoing
+from funclet.services.applications import Makers
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.dependencies import DependencyService
 from funclet.services.fetch import CodeFetcher
@@ -23,9 +33,13 @@ from funclet.services.observability import ObservabilityService
 from funclet.services.reserved import ReservedLimits, ReservedService
 from funclet.services.resources import Resources
 from funclet.services.statistics import StatisticsService
+from funclet.services.trigger_secrets import TriggerSecrets
+from funclet.services.triggers import TriggerService
 from funclet.services.versions import VersionService
 from funclet.store.sqlite import SqliteStore
 from funclet.store.usage import UsageBook
+from funclet.testing.fakes import FakeSubmitter
+from funclet.triggers.catalogue import all_types
 from funclet.vault import Vault
 from tests.support.packages import zip_base64
 
@@ -56,6 +70,18 @@ class StoppedClock:
     async def sleep(self, delay_s):
         """Move on at once."""
         self.at += delay_s
+
+
+def destinations_of(store, clock, objects):
+    """Return the kinds of destinations that applications use."""
+    functions = FunctionDeliverer(FakeSubmitter(), Catalog(store, clock), clock)
+    return Destinations({"OBS": BucketDeliverer(objects), "FunctionGraph": functions})
+
+
+@functools.cache
+def _outgoing():
+    """All APIs share it: it reads the certificates of the host, which takes longer than all the rest."""
+    return Outgoing(Guard((), setting="target_networks"))
 
 
 class _AnyoneIs:
@@ -157,6 +183,16 @@ class InProcessApi:
             limits=self.limits,
             on_change=self._on_change,
         )
+        vault = Vault.open(folder / "secret-key")
+        objects = ObjectStores(self.store, Links(self.store, vault), _outgoing(), self.clock, folder / "objects")
+        self.triggers = TriggerService(
+            self.store,
+            self.clock,
+            all_types(default_zone="UTC", gateway_url="http://host:8001"),
+            TriggerSecrets(vault, echoes=False),
+            region=REGION,
+            on_change=lambda: self.changes.append("triggers"),
+        )
         self.instances = SomeInstances()
         self.book = UsageBook(self.store, self.clock)
         self._authenticator = _AnyoneIs()
@@ -164,7 +200,7 @@ class InProcessApi:
             functions=self.functions,
             versions=self.versions,
             invocations=None,
-            triggers=None,
+            triggers=self.triggers,
             identity=None,
             observability=ObservabilityService(store=self.store, logs=None, region=REGION, limits=self.limits),
             topics=None,
@@ -173,8 +209,13 @@ class InProcessApi:
             resources=Resources.build(
                 self.store,
                 self.clock,
-                Vault.open(folder / "secret-key"),
-                self.functions,
+                vault,
+                Makers(
+                    functions=self.functions,
+                    dependencies=self.dependencies,
+                    triggers=self.triggers,
+                    check_destination=destinations_of(self.store, self.clock, objects).check,
+                ),
                 region=REGION,
                 api_url="http://host:8000",
                 inventory=inventory,
@@ -191,6 +232,7 @@ class InProcessApi:
             ),
             statistics=StatisticsService(self.store, NoLogs(), self.book, self.clock, region=REGION),
         )
+        self.resources = services.resources
         self._api = Api(operations=OPERATIONS, services=services, authenticator=self._authenticator)
 
     def _on_change(self, *what):

@@ -20,6 +20,7 @@ from funclet.outside.objects import ObjectStores
 from funclet.outside.outgoing import Outgoing
 from funclet.outside.packages import StoredPackages
 from funclet.services.agencies import AgencyService
+from funclet.services.applications import Makers
 from funclet.services.audit import AuditService
 from funclet.services.code import CodeBuilder, CodeLinks
 from funclet.services.connections import ConnectionService
@@ -41,7 +42,7 @@ from funclet.store.sqlite import SqliteStore
 from funclet.testing.fakes import FakeClock, FakeInvoker, FakeSubmitter
 from funclet.triggers.catalogue import all_types
 from funclet.vault import KeySource, Vault
-from tests.support.api import INVENTORY, new_body
+from tests.support.api import INVENTORY, destinations_of, new_body
 from tests.support.sign import signed
 
 REGION = "test-1"
@@ -89,6 +90,17 @@ class Town:
             on_change=lambda *_: None,
             inventory=INVENTORY,
         )
+        triggers = TriggerService(
+            self.store,
+            self.clock,
+            all_types(default_zone="UTC", gateway_url="http://h:2"),
+            TriggerSecrets(self.vault, echoes=False),
+            region=REGION,
+            on_change=lambda: None,
+        )
+        dependencies = DependencyService(
+            self.store, blobs, registry, self.clock, fetcher, limits=Limits(), on_change=lambda *_: None
+        )
         self.services = Services(
             functions=functions,
             packages=fetcher,
@@ -96,7 +108,12 @@ class Town:
                 self.store,
                 self.clock,
                 self.vault,
-                functions,
+                Makers(
+                    functions=functions,
+                    dependencies=dependencies,
+                    triggers=triggers,
+                    check_destination=destinations_of(self.store, self.clock, self.objects).check,
+                ),
                 region=REGION,
                 api_url="http://h:1",
                 inventory=Inventory(),
@@ -110,14 +127,7 @@ class Town:
                 clock=self.clock,
                 region=REGION,
             ),
-            triggers=TriggerService(
-                self.store,
-                self.clock,
-                all_types(default_zone="UTC", gateway_url="http://h:2"),
-                TriggerSecrets(self.vault, echoes=False),
-                region=REGION,
-                on_change=lambda: None,
-            ),
+            triggers=triggers,
             identity=IdentityService(self.store, self.clock, region=REGION),
             observability=None,
             topics=None,
@@ -132,9 +142,7 @@ class Town:
                 jetstream=None,
             ),
             gateway=None,
-            dependencies=DependencyService(
-                self.store, blobs, registry, self.clock, fetcher, limits=Limits(), on_change=lambda *_: None
-            ),
+            dependencies=dependencies,
             iam=IamService(self.store, self.clock, self.vault, on_change=changed),
             policies=PolicyService(self.store, self.clock, on_change=changed),
             projects=ProjectService(self.store, region=REGION, on_change=changed),

@@ -218,7 +218,7 @@ def list_app_templates(sdk):
     listed = sdk.call("list_app_templates", category="data")
 
     assert ([one.name for one in listed.templates], listed.count) == (["report"], 1)
-    assert len(sdk.call("list_app_templates").templates) == 3
+    assert len(sdk.call("list_app_templates").templates) == 4
 
 
 @check
@@ -229,7 +229,7 @@ def show_app_template(sdk):
 
     required = [one["name"] for one in json.loads(shown.params) if one["required"]]
     assert (shown.name, required) == ("webhook-relay", ["secret"])
-    assert [one.resource_name for one in shown.resources] == ["receive", "forward"]
+    assert [one.resource_name for one in shown.resources] == ["signature", "receive", "forward", "hook"]
 
 
 @check

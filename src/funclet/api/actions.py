@@ -224,6 +224,8 @@ _ALIASES: Mapping[str, Sequence[str]] = {
 
 INVOKE_ACTION, SEE_ACTION = _F + "invoke", _F + "getConfig"
 CREATE_ACTION, DELETE_ACTION, IMPORT_ACTION = _F + "create", _F + "delete", _F + "import"
+TRIGGER_ACTION, ASYNC_ACTION = _T + "create", _F + "updateAsyncConfig"
+NEW_DEPENDENCY_ACTION, DELETE_DEPENDENCY_ACTION = _D + "create", _D + "delete"
 READ_OBJECT_ACTION = "obs:object:GetObject"
 METRICS_ACTION, PASS_ACTION, ASSUME_ACTION = "funclet:metrics:get", "iam:agencies:pass", "iam:agencies:assume"
 LIST_USERS_ACTION, LIST_PROJECTS_ACTION = _USERS + "listUsers", _PROJECTS + "listProjects"

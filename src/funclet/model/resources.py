@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from funclet.model.errors import ModelError
 
@@ -38,18 +39,31 @@ class StoredEvent:
     """Seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicationFunction:
-    """A function that an application has made."""
+class ResourceKind(StrEnum):
+    """What an application may be made of; wire values. Each kind refers only to those before it."""
 
-    function_id: str
-    package: str
+    DEPENDENCY = "dependency"
+    FUNCTION = "function"
+    TRIGGER = "trigger"
+    ASYNC_SETTINGS = "asyncSettings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackResource:
+    """One thing that an application has made."""
+
+    kind: ResourceKind
+    logical_name: str
+    """In the template."""
     name: str
+    """In the project."""
+    resource_id: str
+    """Of the function, also for its settings; of the trigger; of the version of the dependency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """Functions that were made together from a template and go together."""
+    """Resources that were made together from a template and go together."""
 
     application_id: str
     project_id: str
@@ -58,8 +72,8 @@ class Application:
     description: str = ""
     agency_name: str = ""
     enterprise_project_id: str = ""
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    functions: Sequence[ApplicationFunction] = ()
+    resources: Sequence[StackResource] = ()
+    """In the order in which they were made. Functions are in the default package."""
     created_at: float
     """Seconds since the epoch."""
 

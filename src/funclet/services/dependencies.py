@@ -47,7 +47,7 @@ class DependencyUpload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Archive:
+class StoredArchive:
     """An archive that was checked and stored."""
 
     digest: str
@@ -86,11 +86,19 @@ class DependencyService:
                 description; FSS.1010, FSS.1054 or FSS.1071 for the link; FSS.1065 if the name belongs to one of
                 another runtime; FSS.1045 if a quota is used up.
         """
+        archive = await self.prepare(principal, upload)
+        return await self._store.write(lambda tx: self.add(tx, principal, upload, archive))
+
+    async def prepare(self, principal: Principal, upload: DependencyUpload) -> StoredArchive:
+        """Check an upload and store its archive: what `create` does before it writes.
+
+        Raises:
+            ModelError: as `create`, but for the name that is taken and the quota.
+        """
         self._check(upload)
         if upload.is_empty:
             raise _no_archive(upload)
-        archive = await self._stored(principal, upload)
-        return await self._store.write(lambda tx: self._add(tx, principal, upload, archive))
+        return await self._stored(principal, upload)
 
     async def update(self, principal: Principal, wanted: str, upload: DependencyUpload) -> DependencyVersion:
         """Change a version in place: the one of this id, or the newest of a dependency. Without archive, it stays.
@@ -199,7 +207,7 @@ class DependencyService:
                 "give a depend_link with depend_type 'obs' instead.",
             )
 
-    async def _stored(self, principal: Principal, upload: DependencyUpload) -> _Archive:
+    async def _stored(self, principal: Principal, upload: DependencyUpload) -> StoredArchive:
         is_linked = upload.dependency_type == "obs"
         data = upload.content
         if is_linked:
@@ -209,7 +217,7 @@ class DependencyService:
             digest = await self._blobs.put(data)
         except BlobError as error:
             raise ModelError("FSS.0503", "The dependency cannot be stored now.", retry_after_s=1.0) from error
-        return _Archive(
+        return StoredArchive(
             digest=digest,
             size=len(data),
             etag=etag,
@@ -217,7 +225,12 @@ class DependencyService:
             filename=(_filename(upload.link) if is_linked else "") or f"{upload.name}.zip",
         )
 
-    def _add(self, tx: Tx, principal: Principal, upload: DependencyUpload, archive: _Archive) -> DependencyVersion:
+    def add(self, tx: Tx, principal: Principal, upload: DependencyUpload, archive: StoredArchive) -> DependencyVersion:
+        """Store a version whose archive was prepared.
+
+        Raises:
+            ModelError: FSS.1065 if the name belongs to one of another runtime; FSS.1045 if a quota is used up.
+        """
         project_id = principal.project.project_id
         present = tx.dependencies.named(project_id, upload.name)
         if present and present[0].runtime != upload.runtime:
@@ -257,7 +270,7 @@ class DependencyService:
             )
 
     def _replace(
-        self, tx: Tx, principal: Principal, wanted: str, upload: DependencyUpload, archive: _Archive | None
+        self, tx: Tx, principal: Principal, wanted: str, upload: DependencyUpload, archive: StoredArchive | None
     ) -> tuple[DependencyVersion, Sequence[DependencyUser]]:
         old = _require_own(tx, principal, wanted)
         if upload.runtime != old.runtime:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from funclet.base.clock import Clock
 from funclet.model.inventory import Inventory
-from funclet.services.applications import ApplicationService
+from funclet.services.applications import ApplicationService, Makers
 from funclet.services.endpoints import EndpointService
 from funclet.services.events import EventService
-from funclet.services.functions import FunctionService
 from funclet.services.switches import SwitchService
 from funclet.services.tags import TagService
 from funclet.services.template_catalog import TemplateCatalog
@@ -32,7 +31,7 @@ class Resources:
         store: Store,
         clock: Clock,
         vault: Vault,
-        functions: FunctionService,
+        makers: Makers,
         *,
         region: str,
         api_url: str,
@@ -44,7 +43,7 @@ class Resources:
             events=EventService(store, clock, region=region),
             tags=TagService(store, region=region),
             templates=templates,
-            applications=ApplicationService(store, clock, functions, templates, region=region),
+            applications=ApplicationService(store, clock, makers, templates, region=region),
             switches=SwitchService(store, vault, region=region),
             endpoints=EndpointService(store, clock, api_url=api_url, inventory=inventory),
         )

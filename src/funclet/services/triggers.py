@@ -99,21 +99,33 @@ class TriggerService:
                 used up; the codes of the type.
         """
         place = self._parse_urn(principal, urn)
-
-        def work(tx: Tx) -> Trigger:
-            version = require_version(tx, place)
-            kind = self._require_kind(new.type_code)
-            trigger = kind.complete(self._draft(tx, version, place, kind, new))
-            self._check_quotas(tx, kind, trigger)
-            kind.check_rivals(trigger, _rivals(tx, kind, trigger))
-            trigger = self._secrets.seal(trigger, kind.traits.secrets)
-            tx.triggers.put(trigger)
-            tx.triggers.seek(trigger.trigger_id, trigger.created_at)
-            return trigger
-
-        trigger = await self._store.write(work)
-        self._on_change()
+        trigger = await self._store.write(lambda tx: self.add(tx, place, new))
+        self.announce()
         return self._shown(trigger)
+
+    def add(self, tx: Tx, place: Urn, new: NewTrigger) -> Trigger:
+        """Store a trigger on the version or alias of a qualified urn; `announce` it when the transaction has ended.
+
+        Raises:
+            ModelError: as `create`, but for the urn.
+        """
+        version = require_version(tx, place)
+        kind = self._require_kind(new.type_code)
+        trigger = kind.complete(self._draft(tx, version, place, kind, new))
+        self._check_quotas(tx, kind, trigger)
+        kind.check_rivals(trigger, _rivals(tx, kind, trigger))
+        trigger = self._secrets.seal(trigger, kind.traits.secrets)
+        tx.triggers.put(trigger)
+        tx.triggers.seek(trigger.trigger_id, trigger.created_at)
+        return trigger
+
+    def announce(self) -> None:
+        """Tell whoever serves triggers that some were changed, created or deleted."""
+        self._on_change()
+
+    def url_of(self, trigger: Trigger) -> str:
+        """Return the address under which the gateway answers for a trigger; empty for one of another kind."""
+        return str(self._shown(trigger).trigger.event_data.get("invoke_url", ""))
 
     async def get(self, principal: Principal, urn: str, type_code: str, trigger_id: str) -> ShownTrigger:
         """Return one trigger of a function.

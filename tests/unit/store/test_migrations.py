@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import pytest
 
+from funclet.model.resources import ResourceKind, StackResource
 from funclet.store import connection as connections
 from funclet.store.connection import connect, create_private_file, load_queries, migrate, split_statements
 from funclet.store.protocol import StoreError, StoreUnavailable
@@ -107,6 +108,37 @@ def test_projects_get_the_sums_of_what_was_used_before_they_had_rows_of_their_ow
     wanted = {"function_id": "p", "version": "", "span_s": 60, "since": 0, "until": 999}
     ((begins_at, reports, runs, *rest),) = opened.execute(load_queries()["usage_of_function"], wanted).fetchall()
     assert (begins_at, reports, runs, rest[5:7], rest[-2]) == (120, 5, 5, [9.0, 4.0], 6)
+
+
+def test_an_application_of_an_older_server_keeps_its_functions(tmp_path, monkeypatch):
+    path, real = tmp_path / "old.db", connections._migrations
+    older = {name: text for name, text in real("").items() if name < "0110"}
+    document = (
+        '{"application_id": "a", "project_id": "p", "name": "shop", "template_id": "t", "created_at": 1.5,'
+        ' "functions": [{"function_id": "f", "package": "default", "name": "shop-page"}]}'
+    )
+    create_private_file(path)
+    with contextlib.closing(connect(path, synchronous="NORMAL")) as connection:
+        monkeypatch.setattr(connections, "_migrations", lambda family: older)
+        migrate(connection, load_queries())
+        connection.execute(
+            "INSERT INTO application (application_id, project_id, name, document) VALUES ('a', 'p', 'shop', ?)",
+            (document,),
+        )
+    monkeypatch.setattr(connections, "_migrations", real)
+
+    store = SqliteStore.open(path)
+    found = asyncio.run(read_application(store))
+
+    made = StackResource(kind=ResourceKind.FUNCTION, logical_name="page", name="shop-page", resource_id="f")
+    assert (found.name, found.created_at, list(found.resources)) == ("shop", 1.5, [made])
+
+
+async def read_application(store):
+    try:
+        return await store.read(lambda tx: tx.applications.get("p", "a"))
+    finally:
+        await store.close()
 
 
 def test_statements_are_split_where_they_end():

@@ -4,19 +4,29 @@ from typing import Any
 
 import msgspec
 
-from funclet.api.actions import CREATE_ACTION
+from funclet.api.actions import (
+    ASYNC_ACTION,
+    CREATE_ACTION,
+    DELETE_DEPENDENCY_ACTION,
+    NEW_DEPENDENCY_ACTION,
+    TRIGGER_ACTION,
+)
 from funclet.api.call import Call, resources_of
 from funclet.api.wire import codec
-from funclet.api.wire.guards import check_agencies, check_deletion, check_settings
+from funclet.api.wire.guards import check_action, check_agencies, check_deletion, check_settings
+from funclet.base.clock import utc_text
 from funclet.base.http import Response
 from funclet.model.errors import ModelError
-from funclet.model.resources import Application
-from funclet.services.applications import AppState, NewApplication
+from funclet.model.resources import Application, ResourceKind, StackResource
+from funclet.model.urn import DEFAULT_PACKAGE
+from funclet.services.applications import ShownResource
+from funclet.services.blueprint import Blueprint, NewApplication
 
 DEFAULT_PAGE, MAX_PAGE = 100, 500
-# All functions are made in one transaction, so no client ever sees another state.
+# Everything is made in one transaction, so no client ever sees another state.
 STATUS = "success"
 SERVICE = "FunctionGraph"
+WARNING = "X-Cff-Warning"
 
 
 class ApplicationFields(msgspec.Struct):
@@ -44,12 +54,13 @@ async def create_application(call: Call) -> Response:
         enterprise_project_id=fields.enterprise_project_id or "",
         parameters={name: _text(value) for name, value in (fields.params or {}).items() if value is not None},
     )
-    applications = resources_of(call).applications
     await check_agencies(call, new.agency_name)
-    for part in applications.functions_of(new):
-        settings, place = part.settings, (part.package, part.name)
-        check_settings(call, CREATE_ACTION, place, runtime=settings.runtime, echoed=settings.echoed)
-    application = await applications.create(call.principal, new)
+    applications = resources_of(call).applications
+    blueprint = applications.draw(call.principal, new)
+    _check_rights(call, blueprint)
+    application = await applications.create(
+        call.principal, blueprint, lambda who, action, name: call.gate.may(call.request, who, action, name)
+    )
     return codec.json_response(200, {"application_id": application.application_id})
 
 
@@ -71,7 +82,7 @@ async def list_applications(call: Call) -> Response:
 
 
 async def show_application(call: Call) -> Response:
-    """Serve ShowFunctionApp. Repository, pipeline and gateway are empty: this server makes functions only."""
+    """Serve ShowFunctionApp. Repository and pipeline are empty: this server has neither."""
     state = await resources_of(call).applications.get(call.principal, call.parameters["id"])
     application = state.application
     body = {
@@ -82,24 +93,43 @@ async def show_application(call: Call) -> Response:
         "last_modified_time": _milliseconds(application),
         "stack_id": application.application_id,
         "stack_name": application.name,
-        "stack_resources": _resources(call, state),
+        "stack_resources": [_resource(call, application, one) for one in state.resources],
         "repo_name": "",
         "repo": {"https_url": "", "web_url": "", "repo_status": "", "error_msg": "", "project_id": ""},
         "pipeline_id": "",
         "project_id": application.project_id,
-        "apig_url": "",
+        "apig_url": state.url,
     }
     return codec.json_response(200, body)
 
 
 async def delete_application(call: Call) -> Response:
-    """Serve DeleteFunctionApp."""
+    """Serve DeleteFunctionApp. A header names the dependencies that stay because other functions use them."""
     applications, application_id = resources_of(call).applications, call.parameters["id"]
-    # Whoever may not delete a function may not do so by way of its application.
-    application = (await applications.get(call.principal, application_id)).application
-    await check_deletion(call, ((one.package, one.name) for one in application.functions))
-    await applications.delete(call.principal, application_id)
-    return codec.no_content()
+    # Whoever may not delete a resource may not do so by way of its application.
+    state = await applications.get(call.principal, application_id)
+    functions = (one.resource for one in state.resources if one.resource.kind is ResourceKind.FUNCTION)
+    await check_deletion(call, ((DEFAULT_PACKAGE, function.name) for function in functions))
+    for version in await applications.dependencies_of(call.principal, state):
+        check_action(call, DELETE_DEPENDENCY_ACTION, version.dependency_id, version.version_id)
+    kept = await applications.delete(call.principal, application_id)
+    headers = {WARNING: f"dependency-kept: {', '.join(one.name for one in kept)}"} if kept else {}
+    return Response(status=204, headers=headers)
+
+
+def _check_rights(call: Call, blueprint: Blueprint) -> None:
+    """Refuse a caller that may not make one of the resources by itself."""
+    if blueprint.dependencies:
+        check_action(call, NEW_DEPENDENCY_ACTION)
+    actions = {one.logical_name: [CREATE_ACTION] for one in blueprint.functions}
+    for trigger in blueprint.triggers:
+        actions[trigger.function].append(TRIGGER_ACTION)
+    for one in blueprint.settings:
+        actions[one.function].append(ASYNC_ACTION)
+    for function in blueprint.functions:
+        settings, place = function.new.settings, (function.new.package, function.new.name)
+        for action in actions[function.logical_name]:
+            check_settings(call, action, place, runtime=settings.runtime, echoed=settings.echoed)
 
 
 def _text(value: str | float | bool) -> str:
@@ -110,18 +140,21 @@ def _milliseconds(application: Application) -> int:
     return int(application.created_at * 1000)
 
 
-def _resources(call: Call, state: AppState) -> list[dict[str, Any]]:
-    applications = resources_of(call).applications
-    return [
-        {
-            "physical_resource_id": str(applications.urn_of(state.application, function)),
-            "physical_resource_name": function.name,
-            "logical_resource_name": function.name.removeprefix(f"{state.application.name}-"),
-            "logical_resource_type": "function",
-            "resource_status": "CREATE_COMPLETE" if function.function_id in state.present else "DELETED",
-            "status_message": "",
-            "href": "",
-            "display_name": SERVICE,
-        }
-        for function in state.application.functions
-    ]
+def _resource(call: Call, application: Application, shown: ShownResource) -> dict[str, Any]:
+    resource, made_at = shown.resource, utc_text(application.created_at)
+    return {
+        "physical_resource_id": _physical_id(call, application, resource),
+        "physical_resource_name": resource.name,
+        "logical_resource_name": resource.logical_name,
+        "logical_resource_type": resource.kind,
+        "resource_status": "CREATE_COMPLETE" if shown.is_present else "DELETED",
+        "status_message": f"Made at {made_at}{'' if shown.is_present else ', deleted since'}.",
+        "href": shown.url,
+        "display_name": SERVICE,
+    }
+
+
+def _physical_id(call: Call, application: Application, resource: StackResource) -> str:
+    if resource.kind in (ResourceKind.FUNCTION, ResourceKind.ASYNC_SETTINGS):
+        return str(resources_of(call).applications.urn_of(application, resource))
+    return resource.resource_id

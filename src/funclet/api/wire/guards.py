@@ -23,7 +23,7 @@ async def check_agencies(call: Call, *names: object) -> None:
     """
     for name in names:
         if isinstance(name, str) and name:
-            _check(call, PASS_ACTION, name)
+            check_action(call, PASS_ACTION, name)
             if call.services.agencies is not None:
                 await call.services.agencies.check_named(call.principal, name)
 
@@ -39,7 +39,7 @@ async def check_object(call: Call, link: str) -> None:
         return
     name = await packages.object_of(link, project_id=call.principal.project.project_id)
     if name is not None:
-        _check(call, READ_OBJECT_ACTION, name, name.partition("/")[0])
+        check_action(call, READ_OBJECT_ACTION, name, name.partition("/")[0])
 
 
 def check_settings(call: Call, action: str, place: tuple[str, str], *, runtime: str, echoed: Mapping[str, Any]) -> None:
@@ -61,8 +61,13 @@ async def check_deletion(call: Call, places: Iterable[tuple[str, str]]) -> None:
         await call.gate.check_function(call.request, call.principal, DELETE_ACTION, package=package, name=name)
 
 
-def _check(call: Call, action: str, *names: str) -> None:
+def check_action(call: Call, action: str, *names: str) -> None:
+    """Refuse a caller that may not do `action` on a resource of its kind, by the names of that; without any, at all.
+
+    Raises:
+        ModelError: FSS.0403.
+    """
     if not call.gate.may(call.request, call.principal, action, *names):
         service, kind, _ = action.split(":")
-        access = Access(actions=(action,), resources=(f"{service.upper()}:*:*:{kind}:{names[0]}",))
-        raise refusal(access, call.principal)
+        resources = (f"{service.upper()}:*:*:{kind}:{names[0]}",) if names else ()
+        raise refusal(Access(actions=(action,), resources=resources), call.principal)

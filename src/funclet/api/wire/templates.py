@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from funclet.api.call import Call, resources_of
 from funclet.api.wire import codec
 from funclet.base.http import Response
-from funclet.services.template_catalog import AppTemplate, FunctionTemplate
+from funclet.services.app_templates import AppTemplate
+from funclet.services.template_catalog import FunctionTemplate
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ async def list_app_templates(call: Call) -> Response:
             "name": template.name,
             "runtime": template.runtime,
             "category": template.category,
-            "description": template.description,
+            "description": template.description.of(_language(call)),
             "image": "",
         }
         for template in shown
@@ -65,19 +66,20 @@ async def list_app_templates(call: Call) -> Response:
 async def show_app_template(call: Call) -> Response:
     """Serve ShowAppTemplate; `params` is the text of a JSON array."""
     template = resources_of(call).templates.application(call.parameters["id"])
+    language = _language(call)
     body = {
         "name": template.name,
-        "description": template.description,
+        "description": template.description.of(language),
         "runtime": template.runtime,
         "category": template.category,
-        "params": _parameters(template),
+        "params": _parameters(template, language),
         "image": "",
         "deploy_count": await resources_of(call).applications.count_of(call.principal, template),
         "version": _VERSION,
-        "template_guide": template.guide,
+        "template_guide": template.guide.of(language),
         "create_time": int(template.created_at * 1000),
         "update_time": int(template.created_at * 1000),
-        "resources": [{"resource_name": part.name, "icon": "", "href": ""} for part in template.parts],
+        "resources": [{"resource_name": name, "icon": "", "href": ""} for name in _names(template)],
     }
     return codec.json_response(200, body)
 
@@ -117,15 +119,25 @@ def _function(template: FunctionTemplate) -> dict[str, Any]:
     }
 
 
-def _parameters(template: AppTemplate) -> str:
+def _language(call: Call) -> str:
+    return call.request.headers.get("x-language", "")
+
+
+def _names(template: AppTemplate) -> Sequence[str]:
+    """Return what an application will have of its own, in the order in which it is made."""
+    return [one.name for group in (template.dependencies, template.parts, template.triggers) for one in group]
+
+
+def _parameters(template: AppTemplate, language: str) -> str:
     return json.dumps(
         [
             {
                 "name": parameter.name,
-                "description": parameter.description,
+                "description": parameter.description.of(language),
                 "default": parameter.default,
                 "required": parameter.is_required,
             }
             for parameter in template.parameters
-        ]
+        ],
+        ensure_ascii=False,
     )
