@@ -36,7 +36,7 @@ bench-queue: $(VENV)/.run-ready .venv-bench/.ready $(COMPILED)/.ready  ## measur
 	@benchmarks/system_packages.sh
 	@$(BIN)/python -m benchmarks.queue $(ARGS)
 
-bench-lists: $(VENV)/.run-ready  ## lists and gets on a server with 10,000 functions and a million records, beside one with a few (ARGS=RESULT.json)
+bench-lists: $(VENV)/.run-ready $(COMPILED)/.ready  ## lists and gets on a server with 10,000 functions and a million records, beside one with a few (ARGS=RESULT.json)
 	@folder=$$(mktemp -d) && chmod 755 $$folder && trap "rm -rf $$folder" EXIT && \
 		$(BIN)/python -m benchmarks.lists seed $$folder && $(BIN)/python -m benchmarks.lists measure $$folder $(ARGS)
 
