@@ -1,0 +1,56 @@
+#!/bin/busybox sh
+# First process of the virtual machine of `run.py`: mounts the host's tree read-only below an overlay in memory, runs
+# the command there, and says on the second console how it ended.
+export PATH=/bin
+/bin/busybox --install -s /bin
+mkdir -p /proc /sys /dev /host /memory /root
+mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t devtmpfs dev /dev
+for name in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_console fuse virtiofs overlay; do
+    insmod /$name.ko
+done
+stty -F /dev/hvc0 raw
+stty -F /dev/hvc1 raw
+exec >/dev/hvc0 2>&1 </dev/null
+
+argument() {  # argument NAME: what the kernel's command line says
+    tr ' ' '\n' </proc/cmdline | sed -n "s/^funclet\.$1=//p" | base64 -d
+}
+layer=$(argument layer)
+folder=$(argument folder)
+
+mount -t virtiofs -o ro host /host && mount -t tmpfs -o size=90% memory /memory || poweroff -f
+mkdir /memory/upper /memory/work /memory/tmp
+mount -t overlay -o "lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work" root /root || poweroff -f
+cp -af "/host$layer/files/." /root/
+mkdir -p /root/usr/lib/modules && mount -o bind "/host$layer/modules" /root/usr/lib/modules
+for name in proc sys dev run tmp; do mkdir -p /root/$name; done
+mount -t proc proc /root/proc
+mount -t sysfs sysfs /root/sys
+mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
+mount -t devtmpfs dev /root/dev
+mkdir -p /root/dev/pts /root/dev/shm
+mount -t devpts -o ptmxmode=666 devpts /root/dev/pts
+mount -t tmpfs shm /root/dev/shm
+mount -t tmpfs -o mode=755 run /root/run
+
+# The kernel asks for modules by this name; the host may have no such program.
+[ -e /root/sbin/modprobe ] || { cp /bin/busybox /root/sbin/busybox-of-vm; ln -s busybox-of-vm /root/sbin/modprobe; }
+
+# /tmp on a disk in memory: an overlay can neither show files as another user's nor hold those without a name.
+truncate -s 8G /memory/disk
+chroot /root /sbin/modprobe loop
+losetup /dev/loop0 /memory/disk
+chroot /root /sbin/mkfs.ext4 -q -E nodiscard,lazy_itable_init=1,lazy_journal_init=1 /dev/loop0
+mount -o nodev,nosuid /dev/loop0 /memory/tmp
+chmod 1777 /memory/tmp
+case $folder in
+    /tmp/*) mkdir -p "/memory/tmp${folder#/tmp}"; mount -o bind "/root$folder" "/memory/tmp${folder#/tmp}" ;;
+esac
+mount -o rbind /memory/tmp /root/tmp
+
+ip link set lo up
+hostname funclet-vm
+argument command >/root/run/command
+chroot /root /bin/bash -c 'cd "$0" && . /run/command' "$folder"
+echo $? >/dev/hvc1
+poweroff -f
