@@ -51,6 +51,11 @@ mount -o rbind /memory/tmp /root/tmp
 ip link set lo up
 hostname funclet-vm
 argument command >/root/run/command
-chroot /root /bin/bash -c 'cd "$0" && . /run/command' "$folder"
-echo $? >/dev/hvc1
-poweroff -f
+echo "$folder" >/root/run/folder
+cp /bin/busybox /root/run/
+umount /proc /sys
+# Not chroot: the kernel gives no user namespace to whoever was put in one.
+exec switch_root /root /bin/bash -c '
+    cd "$(cat /run/folder)" && (. /run/command) </dev/null
+    echo $? >/dev/hvc1
+    /run/busybox poweroff -f'
