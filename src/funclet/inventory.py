@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TypeVar
@@ -77,6 +77,7 @@ def load(path: str) -> Inventory:
     except (OSError, ValueError) as error:
         raise InventoryError(f"The inventory {path} cannot be read: {error}.") from error
     shares = [_share(row) for row in rows.shares]
+    _check_versions(shares)
     vpcs = [_vpc(row) for row in rows.vpcs]
     return Inventory(shares=_by_id("share", shares), vpcs=_by_id("vpc", vpcs))
 
@@ -150,6 +151,16 @@ def _versions(row: _Share) -> tuple[str, ...]:
     if row.export:
         return (row.nfs_version,) if row.nfs_version else _TRIED_VERSIONS
     return ()
+
+
+def _check_versions(shares: Sequence[Share]) -> None:
+    """Refuse one export with two versions: what is mounted of it would hang on the order of the shares."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for share in shares:
+        if chosen.setdefault(share.folder, share.nfs_versions) != share.nfs_versions:
+            raise InventoryError(
+                f"The share '{share.id}': another share has '{share.folder}' with another nfs_version."
+            )
 
 
 def _vpc(row: _Vpc) -> Vpc:

@@ -9,11 +9,13 @@ reached. There is no network but loopback. Needs root, and the folder that `fetc
 
 import argparse
 import base64
+import contextlib
 import os
 import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
@@ -26,6 +28,8 @@ _ENVIRONMENT = (
     "LANG=C.UTF-8",
     "TERM=dumb",
 )
+_FILES = "-o source=/ -o sandbox=chroot -o cache=always -o log_level=err"
+_PROBE = "qemu-system-x86_64 -nodefaults -no-reboot -display none -accel kvm"
 _PROBE_S = 1.5
 # Ends with whoever started it, even by kill -9.
 _TIED = ("setpriv", "--pdeathsig", "KILL")
@@ -37,41 +41,50 @@ def main() -> int:
     if os.geteuid() != 0 or not (FOLDER / "initramfs.gz").exists():
         print("Needs root, and `make .venv/vm/.ready` before.", file=sys.stderr)
         return NOT_RUN
+    # An abstract name: there is no file to be left behind.
+    name = f"funclet-vm-{os.getpid()}"
     read_fd, write_fd = os.pipe()
-    with socket.socket(socket.AF_UNIX) as listener:
-        # An abstract name: there is no file to be left behind.
-        name = f"funclet-vm-{os.getpid()}"
-        listener.bind(f"\0{name}")
-        listener.listen(1)
-        files = subprocess.Popen(
-            [
-                *_TIED,
-                str(VIRTIOFSD),
-                f"--fd={listener.fileno()}",
-                *"-o source=/ -o sandbox=chroot -o cache=always -o log_level=err".split(),
-            ],
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-    machine = None
-    try:
-        machine = subprocess.Popen(
-            [*_TIED, *_machine(options, name, write_fd)], pass_fds=[write_fd], stdin=subprocess.DEVNULL
-        )
+    with _files_of_host(name):
+        command = [*_TIED, *_machine(options, name, write_fd)]
+        machine = subprocess.Popen(command, pass_fds=[write_fd], stdin=subprocess.DEVNULL)  # noqa: S603  # as above
         os.close(write_fd)
-        machine.wait(timeout=options.limit_s)
-    except subprocess.TimeoutExpired:
-        print(f"The command had not ended after {options.limit_s:.0f} s.", file=sys.stderr)
-        return TIMED_OUT
-    finally:
-        for process in filter(None, (machine, files)):
-            process.kill()
-            process.wait()
+        try:
+            machine.wait(timeout=options.limit_s)
+        except subprocess.TimeoutExpired:
+            print(f"The command had not ended after {options.limit_s:.0f} s.", file=sys.stderr)
+            return TIMED_OUT
+        finally:
+            machine.kill()
+            machine.wait()
     status = os.read(read_fd, 16).strip()
     if not status.isdigit():
         print("The machine ended before the command had.", file=sys.stderr)
         return NOT_RUN
     return int(status)
+
+
+@contextlib.contextmanager
+def _files_of_host(name: str) -> Iterator[None]:
+    """Serve the file tree to the machine that connects to an abstract socket."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen(1)
+        command = [*_TIED, str(VIRTIOFSD), f"--fd={listener.fileno()}", *_FILES.split()]
+        server = subprocess.Popen(  # noqa: S603  # our own words
+            command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+    try:
+        yield
+    finally:
+        server.kill()
+        told = server.communicate()[1]
+        # How it says that the machine has ended.
+        print(
+            *[line for line in told.splitlines() if "Unexpected poll revents" not in line],
+            sep="\n",
+            end="",
+            file=sys.stderr,
+        )
 
 
 def _options() -> argparse.Namespace:
@@ -110,10 +123,9 @@ def _accelerator() -> str:
     """Return `kvm` where a machine without any system starts with it at once; nested, it may hang for ever."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
-    command = "qemu-system-x86_64 -nodefaults -display none -accel kvm -kernel".split()
-    probe = [*command, str(FOLDER / "vmlinuz"), "-append", "panic=-1", "-no-reboot"]
+    probe = [*_PROBE.split(), "-kernel", str(FOLDER / "vmlinuz"), "-append", "panic=-1"]
     try:
-        subprocess.run(probe, timeout=_PROBE_S, check=True, capture_output=True)
+        subprocess.run(probe, timeout=_PROBE_S, check=True, capture_output=True)  # noqa: S603  # our own words
     except (subprocess.SubprocessError, OSError):
         return "tcg"
     return "kvm"

@@ -6,6 +6,7 @@ them, so what a dead one left behind can be told and removed.
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,10 +294,12 @@ class CgroupsV2:
 
     @staticmethod
     def _open_files(group: Group, folder: Path) -> None:
-        try:
-            group.peak_fd = os.open(folder / "memory.peak", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            # Before Linux 6.12 a peak cannot begin anew; what is used now is the next best answer.
+        peak = folder / "memory.peak"
+        # Before Linux 6.12 a peak cannot begin anew; what is used now is the next best answer. Root can open what
+        # cannot be written all the same, so its mode tells.
+        if peak.exists() and peak.stat().st_mode & stat.S_IWUSR:
+            group.peak_fd = os.open(peak, os.O_RDWR | os.O_CLOEXEC)
+        else:
             group.peak_fd = os.open(folder / "memory.current", os.O_RDONLY | os.O_CLOEXEC)
         group.open_fds.append(group.peak_fd)
         group.cpu_fd = os.open(folder / "cpu.stat", os.O_RDONLY | os.O_CLOEXEC)

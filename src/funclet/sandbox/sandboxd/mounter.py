@@ -21,6 +21,9 @@ from funclet.sandbox.sandboxd.shares import attributes_of, reason_of
 
 _PORT = 2049
 _MAX_ADDRESSES = 4
+_KNOCK_S = 3.0
+_PORTMAPPED = "3"
+"""The version whose port another server names."""
 # A file server that hangs fails what a function does with it after some 15 s, and is asked again by the next one.
 _COMMON = "sec=sys,softerr,timeo=50,retrans=2"
 _WRONG_VERSION = (errno.EPROTONOSUPPORT, errno.EINVAL)
@@ -112,11 +115,12 @@ def _mount(settings: Settings) -> None:
     """
     host, _, path = settings.source.rpartition(":")
     flags = native.MS_NOSUID | native.MS_NODEV | (native.MS_RDONLY if settings.read_only else 0)
-    problem = OSError()
+    problem = OSError(errno.EHOSTUNREACH, "")
     for family, address in _addresses(host):
         for version in settings.nfs_versions:
             options = mount_options(version, address, is_v6=family == socket.AF_INET6)
             try:
+                _knock(address, version)
                 native.helper().mount("nfs", f"{host}:{path or '/'}", settings.folder, flags, options)
             except OSError as error:
                 problem = error
@@ -124,8 +128,14 @@ def _mount(settings: Settings) -> None:
                     break
             else:
                 return
-    number = problem.errno or 0
+    number = problem.errno or errno.ETIMEDOUT
     raise NotMounted(_REASONS.get(number, f"the export cannot be mounted: {os.strerror(number)}"))
+
+
+def _knock(address: str, version: str) -> None:
+    """Raise what a connection ends with: a mount of a file server that has been used before would wait instead."""
+    if version != _PORTMAPPED:
+        socket.create_connection((address, _PORT), timeout=_KNOCK_S).close()
 
 
 def _addresses(host: str) -> Sequence[tuple[int, str]]:
@@ -146,7 +156,7 @@ def mount_options(version: str, address: str, *, is_v6: bool) -> str:
     protocol = "tcp6" if is_v6 else "tcp"
     options = f"vers={version},addr={address},proto={protocol},{_COMMON}"
     # Locks of version 3 need daemons on this host and are no locks between hosts without them.
-    return f"{options},nolock,mountproto={protocol}" if version == "3" else options
+    return f"{options},nolock,mountproto={protocol}" if version == _PORTMAPPED else options
 
 
 if __name__ == "__main__":
