@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -20,6 +21,8 @@ from funclet.sandbox.sandboxd.messages import receive, send
 from funclet.sandbox.sandboxd.shares import attributes_of, reason_of
 
 _PORT = 2049
+_KIND = "nfs"
+_KINDS = Path("/proc/filesystems")
 _MAX_ADDRESSES = 4
 _KNOCK_S = 3.0
 _PORTMAPPED = "3"
@@ -113,6 +116,7 @@ def _mount(settings: Settings) -> None:
     Raises:
         NotMounted: none of them does.
     """
+    _check_kernel(settings.folder)
     host, _, path = settings.source.rpartition(":")
     flags = native.MS_NOSUID | native.MS_NODEV | (native.MS_RDONLY if settings.read_only else 0)
     problem = OSError(errno.EHOSTUNREACH, "")
@@ -121,7 +125,7 @@ def _mount(settings: Settings) -> None:
             options = mount_options(version, address, is_v6=family == socket.AF_INET6)
             try:
                 _knock(address, version)
-                native.helper().mount("nfs", f"{host}:{path or '/'}", settings.folder, flags, options)
+                native.helper().mount(_KIND, f"{host}:{path or '/'}", settings.folder, flags, options)
             except OSError as error:
                 problem = error
                 if error.errno not in _WRONG_VERSION:
@@ -130,6 +134,17 @@ def _mount(settings: Settings) -> None:
                 return
     number = problem.errno or errno.ETIMEDOUT
     raise NotMounted(_REASONS.get(number, f"the export cannot be mounted: {os.strerror(number)}"))
+
+
+def _check_kernel(folder: str) -> None:
+    """Raise NotMounted if there is no NFS even after the kernel has looked for its module."""
+    if _KIND in _KINDS.read_text().split():
+        return
+    try:
+        native.helper().mount(_KIND, "", folder, 0, "")
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise NotMounted(_REASONS[errno.ENODEV]) from error
 
 
 def _knock(address: str, version: str) -> None:
