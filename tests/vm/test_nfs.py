@@ -1,9 +1,12 @@
 """Exports that the server mounts itself, against the kernel's NFS server. Runs in the machine of `tools/vm/run.py`."""
 
 import contextlib
+import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -134,6 +137,17 @@ def failure(server, urn):
     answer = server.invoke(urn, {"run": "result = 1"})
     assert answer.status == 500, answer.body
     return answer.json()["error_code"], answer.json()["error_msg"]
+
+
+def test_the_doctor_finds_nfs_and_the_version_of_control_groups(server):
+    command = [sys.executable, "-m", "funclet", "doctor", "-o", "json"]
+
+    report = subprocess.run(
+        command, check=False, capture_output=True, env={"HOME": str(server.home)}, timeout=60
+    ).stdout
+
+    found = {finding["name"]: finding["detail"] for finding in json.loads(report)}
+    assert (found["NFS"], found["control groups"]) == ("can be mounted", "v2 with memory, cpu, pids")
 
 
 def test_functions_share_a_file_by_versions_3_and_4(deploy, ask, nfs):

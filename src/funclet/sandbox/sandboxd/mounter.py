@@ -30,8 +30,8 @@ _PORTMAPPED = "3"
 # A file server that hangs fails what a function does with it after some 15 s, and is asked again by the next one.
 _COMMON = "sec=sys,softerr,timeo=50,retrans=2"
 _WRONG_VERSION = (errno.EPROTONOSUPPORT, errno.EINVAL)
+NO_NFS = "this kernel cannot mount NFS: load the module nfs (modprobe nfs)"
 _REASONS = {
-    errno.ENODEV: "this kernel cannot mount NFS: load the module nfs (modprobe nfs)",
     errno.ENOENT: "the file server has no such export: correct it in the inventory, or export it",
     errno.EACCES: "the file server does not export it to this host: change its exports, or the inventory",
     errno.EPERM: "the file server does not export it to this host: change its exports, or the inventory",
@@ -116,7 +116,8 @@ def _mount(settings: Settings) -> None:
     Raises:
         NotMounted: none of them does.
     """
-    _check_kernel(settings.folder)
+    if not has_nfs():
+        raise NotMounted(NO_NFS)
     host, _, path = settings.source.rpartition(":")
     flags = native.MS_NOSUID | native.MS_NODEV | (native.MS_RDONLY if settings.read_only else 0)
     problem = OSError(errno.EHOSTUNREACH, "")
@@ -136,15 +137,16 @@ def _mount(settings: Settings) -> None:
     raise NotMounted(_REASONS.get(number, f"the export cannot be mounted: {os.strerror(number)}"))
 
 
-def _check_kernel(folder: str) -> None:
-    """Raise NotMounted if there is no NFS even after the kernel has looked for its module."""
+def has_nfs() -> bool:
+    """Tell whether the kernel has NFS; as root, after it has looked for its module."""
     if _KIND in _KINDS.read_text().split():
-        return
+        return True
     try:
-        native.helper().mount(_KIND, "", folder, 0, "")
+        # Nothing is mounted without options: a kernel that has it says so in another way.
+        native.helper().mount(_KIND, "", "/", 0, "")
     except OSError as error:
-        if error.errno == errno.ENODEV:
-            raise NotMounted(_REASONS[errno.ENODEV]) from error
+        return error.errno not in (errno.ENODEV, errno.EPERM)
+    return True
 
 
 def _knock(address: str, version: str) -> None:
