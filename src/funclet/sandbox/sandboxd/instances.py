@@ -435,6 +435,8 @@ def _full(running: Running, slot: Slot, group: cgroups.Group) -> Running:
     """Return it with what level `full` has more."""
     running.slot, running.group = slot, group
     running.outgoing |= {"peak": group.peak_fd, "cpu": group.cpu_fd}
+    if group.used_fd >= 0:
+        running.outgoing["used"] = group.used_fd
     if slot.disk is not None:
         running.outgoing["tmp"] = slot.disk.root_fd
     return running
