@@ -19,7 +19,7 @@ layer=$(argument layer)
 folder=$(argument folder)
 
 mount -t virtiofs -o ro host /host && mount -t tmpfs -o size=90% memory /memory || poweroff -f
-mkdir /memory/upper /memory/work /memory/tmp
+mkdir /memory/upper /memory/work
 mount -t overlay -o "lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work" root /root || poweroff -f
 cp -af "/host$layer/files/." /root/
 mkdir -p /root/usr/lib/modules && mount -o bind "/host$layer/modules" /root/usr/lib/modules
@@ -36,17 +36,19 @@ mount -t tmpfs -o mode=755 run /root/run
 # The kernel asks for modules by this name; the host may have no such program.
 [ -e /root/sbin/modprobe ] || { cp /bin/busybox /root/sbin/busybox-of-vm; ln -s busybox-of-vm /root/sbin/modprobe; }
 
-# /tmp on a disk in memory: an overlay can neither show files as another user's nor hold those without a name.
-truncate -s 8G /memory/disk
+# /tmp and /var/tmp on a disk in memory: an overlay can neither show files as another user's nor hold files without a name.
+truncate -s 8G /memory/file
+mkdir /memory/disk
 chroot /root /sbin/modprobe loop
-losetup /dev/loop0 /memory/disk
+losetup /dev/loop0 /memory/file
 chroot /root /sbin/mkfs.ext4 -q -E nodiscard,lazy_itable_init=1,lazy_journal_init=1 /dev/loop0
-mount -o nodev,nosuid /dev/loop0 /memory/tmp
-chmod 1777 /memory/tmp
+mount -o nodev,nosuid /dev/loop0 /memory/disk
+mkdir -m 1777 /memory/disk/tmp /memory/disk/var-tmp
 case $folder in
-    /tmp/*) mkdir -p "/memory/tmp${folder#/tmp}"; mount -o bind "/root$folder" "/memory/tmp${folder#/tmp}" ;;
+    /tmp/*) mkdir -p "/memory/disk$folder"; mount -o bind "/root$folder" "/memory/disk$folder" ;;
 esac
-mount -o rbind /memory/tmp /root/tmp
+mount -o rbind /memory/disk/tmp /root/tmp
+mount -o bind /memory/disk/var-tmp /root/var/tmp
 
 ip link set lo up
 hostname funclet-vm
