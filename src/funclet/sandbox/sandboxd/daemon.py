@@ -396,6 +396,7 @@ class _Daemon:
         """Begin the end: nobody is there to be told any more."""
         self._is_ending = True
         self._drop_unsent()
+        self._remote.cancel_all()
         self.unwatch(self._control.fileno())
         for running in self._running.values():
             running.stop_asked = True

@@ -112,10 +112,14 @@ class RemoteShares:
                     one, f"the file server does not answer within {DEADLINE_S:g} s: see whether it can be reached"
                 )
 
-    def close(self) -> None:
-        """End everything; waits for nothing."""
+    def cancel_all(self) -> None:
+        """Forget all that wait."""
         for identity in list(self._waiting):
             self.cancel(identity)
+
+    def close(self) -> None:
+        """End everything; waits for nothing."""
+        self.cancel_all()
         for one in list(self._mounters.values()):
             self._end(one, "the server ends")
         for one in self._ending.values():
@@ -180,7 +184,9 @@ class RemoteShares:
         waiting = self._waiting.get(identity)
         if waiting is not None:
             self.cancel(identity)
-            self._done(waiting.spec, MountFailed(f"'{share.target}': share '{root.name}' ({root.folder}): {reason}"))
+            # Where a folder lies on this host is not an author's business.
+            where = f" ({root.folder})" if root.is_export else ""
+            self._done(waiting.spec, MountFailed(f"'{share.target}': share '{root.name}'{where}: {reason}"))
 
     def _end(self, one: _Mounter, reason: str) -> None:
         """Kill a process and fail who waits for it. Where it hangs deep in the kernel, it goes when it can."""
