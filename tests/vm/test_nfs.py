@@ -100,7 +100,7 @@ def server(nfs, scratch):
 def deploy(server):
     """Deploy the function that does what it is told, with mounts (resource and where it is seen)."""
 
-    def make(name, **mounts):
+    def make(name, *, timeout_s=TIMEOUT_S, **mounts):
         rows = [
             {
                 "mount_type": "ecs",
@@ -112,7 +112,7 @@ def deploy(server):
         ]
         user = {"user_id": -1, "user_group_id": -1}
         config = {"mount_config": {"mount_user": user, "func_mounts": rows}} if rows else {}
-        return server.deploy(name, TOLD, timeout=TIMEOUT_S, xrole="agency", **config)
+        return server.deploy(name, TOLD, timeout=timeout_s, xrole="agency", **config)
 
     return make
 
@@ -228,9 +228,12 @@ def test_a_file_server_that_hangs_keeps_nobody_else_waiting(deploy, server, ask)
 def test_a_file_server_that_is_down_fails_its_functions_until_it_is_back(deploy, server, ask, nfs):
     running, late, other = deploy("running", data="four"), deploy("late", data="squashed"), deploy("unmoved")
     ask(running, "open('/mnt/data/kept', 'w').write('kept')")
-    ask(other, "result = 1")
+    patient = deploy("patient", timeout_s=60, data="models")
+    for urn in (other, patient):
+        ask(urn, "result = 1")
     nfs.pause()
     try:
+        told = server.begin(patient, {"run": "os.statvfs('/mnt/data')"})
         # An instance that has the export already waits for it, but no longer than its function may run.
         began = time.monotonic()
         pending = server.begin(running, {"run": "result = os.statvfs('/mnt/data').f_bsize > 0"})
@@ -244,6 +247,9 @@ def test_a_file_server_that_is_down_fails_its_functions_until_it_is_back(deploy,
         answer = pending.result()
         assert (answer.status, answer.headers["x-func-err-code"]) == (500, "4010"), answer
         assert time.monotonic() - began < TIMEOUT_S + 6
+        # Nor for ever, if its function has time: then it is an error that the function can see.
+        assert "TimeoutError" in told.result(timeout=50).json()["result"]
+        assert time.monotonic() - began > 10
     finally:
         nfs.resume()
 
