@@ -76,6 +76,13 @@ $(BIN)/versitygw: tests/servers/go.mod tests/servers/go.sum | $(VENV)/bin/python
 	@cd tests/servers && go build -mod=readonly -trimpath -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
+# A kernel with NFS, and what else the virtual machine for tests is made of; nothing is installed.
+$(VENV)/vm/.ready: tools/vm/fetch.sh tools/vm/init.sh | $(VENV)/bin/python
+	@tools/system_packages.sh vm
+	@echo "fetching a kernel for the virtual machine ..."
+	@tools/vm/fetch.sh $(@D)
+	@touch $@
+
 # The vendor's Node.js SDK, for the tests of clients.
 $(VENV)/node/.ready: tests/clients/node/package-lock.json tests/clients/node/.npmrc | $(VENV)/bin/python
 	@tools/system_packages.sh test

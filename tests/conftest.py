@@ -18,10 +18,11 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Deselect, never skip, what an ordinary user cannot run."""
-    if os.geteuid() == 0:
-        return
-    deselected = [item for item in items if item.get_closest_marker("root")]
+    """Deselect, never skip, what an ordinary user cannot run, and what runs in the virtual machine only."""
+    missing = set() if os.geteuid() == 0 else {"root"}
+    if os.uname().nodename != "funclet-vm":
+        missing.add("vm")
+    deselected = [item for item in items if missing & {mark.name for mark in item.iter_markers()}]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in deselected]

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that are missing, as root; names them, as an ordinary user.
-# Usage: system_packages.sh run|test
+# Usage: system_packages.sh run|test|vm
 set -euo pipefail
 
 missing=()
@@ -25,6 +25,13 @@ if [ "${1:-run}" = test ]; then
     need openssl command -v openssl
     need nats-server command -v nats-server
     need npm command -v npm
+fi
+if [ "${1:-run}" = vm ]; then
+    need qemu-system-x86 command -v qemu-system-x86_64
+    need qemu-system-common test -x /usr/lib/qemu/virtiofsd
+    need cpio command -v cpio
+    need util-linux command -v setpriv
+    need e2fsprogs command -v mkfs.ext4
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -420,6 +420,19 @@ def test_the_cpu_share_holds_after_the_start(level):
 
 
 @full
+def test_a_peak_of_memory_that_is_over_is_measured(level):
+    async def body(lab):
+        async with lab.running() as box:
+            box.sandbox.measure()
+            await box.ask("x = b'x' * (48 << 20); del x")
+
+            assert box.sandbox.measure().memory_peak_bytes > 48 << 20
+            assert box.sandbox.measure().memory_peak_bytes < 40 << 20
+
+    run_in_lab(level, body)
+
+
+@full
 def test_one_that_is_out_of_memory_leaves_the_others_alone(level):
     async def body(lab):
         async with lab.running() as one, lab.running(memory_mib=32) as other:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from funclet.sandbox.protocol import MountFailed, Network, SharedFolder
+from funclet.sandbox.sandboxd.remote import DEADLINE_S
 from funclet.sandbox.sandboxd.settings import ShareRoot
 from tests.support.network import PORT, PRIVATE, PUBLIC, outside_world
 from tests.support.sandbox import become_true, run_in_lab
@@ -109,6 +111,74 @@ def test_a_network_file_system_sees_the_user_of_the_host(share):
     )
 
     assert (share / "new.txt").stat().st_uid >= 210_000
+
+
+def mounters(lab):
+    """Return the processes that open what lies on file servers."""
+    children = Path(f"/proc/{lab.sandboxd.pid}/task/{lab.sandboxd.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"mounter" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def descriptors_of(lab):
+    """Count what sandboxd holds open."""
+    return len(list(Path(f"/proc/{lab.sandboxd.pid}/fd").iterdir()))
+
+
+def test_a_process_that_opens_shares_is_replaced_when_it_dies(share):
+    share.chmod(0o777)
+
+    async def body(lab):
+        async with lab.running(shares=[shared(share)]):
+            (first,) = mounters(lab)
+        os.kill(first, signal.SIGKILL)
+        await become_true(lambda: not Path(f"/proc/{first}").exists())
+        async with lab.running(shares=[shared(share)]) as box:
+            assert await box.ask("result = os.listdir('/mnt/data')") == []
+        assert len(mounters(lab)) == 1
+
+    run_in_lab(FULL, body, shares=[ShareRoot(folder=share, read_only=False, maps_owners=False)])
+
+
+def test_whoever_waits_for_a_file_server_can_go_and_keeps_nobody_waiting(share):
+    share.chmod(0o777)
+
+    async def body(lab):
+        async with lab.running(shares=[shared(share)]):
+            (one,) = mounters(lab)
+        descriptors = descriptors_of(lab)
+        os.kill(one, signal.SIGSTOP)
+        started = asyncio.ensure_future(lab.driver.create().start(lab.spec(shares=[shared(share)])))
+        async with lab.running() as box:
+            assert await box.ask("result = 1") == 1
+        assert not started.done()
+
+        started.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await started
+        os.kill(one, signal.SIGCONT)
+
+        async with lab.running(shares=[shared(share)]) as box:
+            assert await box.ask("result = os.listdir('/mnt/data')") == []
+        assert mounters(lab) == [one]
+        await become_true(lambda: descriptors_of(lab) <= descriptors)
+
+    run_in_lab(FULL, body, shares=[ShareRoot(folder=share, read_only=False, maps_owners=False)])
+
+
+def test_a_file_server_that_hangs_fails_the_start_in_time(share):
+    async def body(lab):
+        async with lab.running(shares=[shared(share)]):
+            (one,) = mounters(lab)
+        os.kill(one, signal.SIGSTOP)
+
+        with pytest.raises(MountFailed, match=f"the file server does not answer within {DEADLINE_S:g} s"):
+            await lab.driver.create().start(lab.spec(shares=[shared(share)]))
+
+        await become_true(lambda: mounters(lab) == [])
+        async with lab.running(shares=[shared(share)]):
+            pass
+
+    run_in_lab(FULL, body, shares=[ShareRoot(folder=share, read_only=False, maps_owners=False)])
 
 
 def test_files_of_other_owners_keep_their_modes(share):

@@ -337,7 +337,8 @@ def test_secrets_of_the_host_cannot_be_read(attack, path):
 
     answer = attack(statements, path=path)
 
-    assert answer.startswith(("FileNotFoundError", "PermissionError"))
+    # What the kernel has and everybody may read is covered by an empty file.
+    assert answer == "" or answer.startswith(("FileNotFoundError", "PermissionError"))
 
 
 @pytest.mark.proves("faq:FAQ-403")

@@ -48,6 +48,11 @@ id = "theirs"
 folder = "{folder}/theirs"
 projects = ["ffffffffffffffffffffffffffffffff"]
 
+[[shares]]
+id = "remote"
+export = "127.0.0.1:/nobody-exports-this"
+projects = ["*"]
+
 [[vpcs]]
 id = "office"
 subnets = [{{ id = "first" }}]
@@ -318,6 +323,20 @@ def test_a_folder_that_is_gone_fails_the_request_and_works_when_it_is_back(serve
 
     (shares / "team" / "later").mkdir()
     assert eventually(lambda: server.invoke(urn, {"run": "result = 1"}).status == 200)
+
+
+@pytest.mark.proves("error:FSS.4206")
+def test_an_export_that_cannot_be_mounted_says_what_to_do(server):
+    """What a file server that answers does is tested in `tests/vm/test_nfs.py`."""
+    urn = server.deploy("remote", TOLD, mount_config=mounting(mount("remote")))
+
+    answer = server.invoke(urn, {"run": "result = 1"})
+
+    has_nfs = "nfs" in Path("/proc/filesystems").read_text().split()
+    said = "" if has_nfs else "this kernel cannot mount NFS: load the module nfs (modprobe nfs)"
+    assert answer.json()["error_code"] == "FSS.4206"
+    assert "'/mnt/data': share 'remote' (127.0.0.1:/nobody-exports-this): " in answer.json()["error_msg"]
+    assert answer.json()["error_msg"].endswith(said)
 
 
 def test_a_link_in_place_of_a_mounted_folder_is_not_followed(server, shares):

@@ -17,6 +17,8 @@ from tests.support.waiting import eventually
 AK, SK = "TESTKEY0000000000001", "test-secret-key-000000000000000000000001"
 PROJECT_ID = "0123456789abcdef0123456789abcdef"
 REGION = "test-1"
+# Emulated, in the virtual machine, a start takes twenty seconds on an idle host.
+_START_DEADLINE_S = 120
 
 
 class ServerProcess:
@@ -58,7 +60,7 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        eventually(lambda: self._is_up(marker), within_s=30, because=f"server up; log:\n{self.log()}")
+        eventually(lambda: self._is_up(marker), within_s=_START_DEADLINE_S, because=f"server up; log:\n{self.log()}")
         state = json.loads(marker.read_text())
         self.api_url, self.gateway_url = state["api_url"], state["gateway_url"]
         self.server_pid = state["pid"]

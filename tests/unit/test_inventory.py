@@ -60,7 +60,67 @@ zones = {{ "x.y" = {{ "@" = "10.0.0.1" }} }}
 
 
 SHARE = "[[shares]]\nid = 'a'\nfolder = '{folder}'\nprojects = ['*']\n"
+EXPORT = "[[shares]]\nid = 'a'\nexport = '{export}'\nprojects = ['*']\n"
+
+
+@pytest.mark.parametrize(
+    ("export", "kept"),
+    [
+        ("nas:/export", "nas:/export"),
+        ("nas.example:/export//team/", "nas.example:/export/team"),
+        ("10.0.0.7:/", "10.0.0.7:"),
+        ("[fd00::7]:/export", "[fd00::7]:/export"),
+    ],
+)
+def test_an_export_is_kept_in_its_shortest_form(tmp_path, export, kept):
+    share = load(write(tmp_path, EXPORT.replace("{export}", export))).shares["a"]
+
+    assert share == Share(
+        id="a", folder=kept, projects=frozenset({"*"}), is_nfs=True, nfs_versions=("4.2", "4.1", "4.0")
+    )
+
+
+@pytest.mark.parametrize("version", ["3", "4.0", "4.1", "4.2"])
+def test_a_version_of_nfs_that_is_named_is_the_only_one_tried(tmp_path, version):
+    text = EXPORT.replace("{export}", "nas:/export") + f"nfs_version = '{version}'\n"
+
+    assert load(write(tmp_path, text)).shares["a"].nfs_versions == (version,)
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        "/export",
+        ":/export",
+        "nas",
+        "nas:export",
+        "nas:/a/../b",
+        "nas:/a/.",
+        "nas:/a,nosuid",
+        "nas,addr=10.0.0.1:/a",
+        "nas:/a b",
+        "nas:/a\\nb",
+        "nas:/a:/b",
+        "na s:/a",
+        "fd00::7:/export",
+        "[nas]:/export",
+        "[fd00::7%eth0]:/export",
+        "nas:/" + "x" * 1025,
+    ],
+)
+def test_what_is_no_export_is_refused(tmp_path, export):
+    text = EXPORT.replace("'{export}'", f'"{export}"')
+
+    with pytest.raises(InventoryError, match="is no export: HOST:/path"):
+        load(write(tmp_path, text))
+
+
 MANY_NAMES = ", ".join(f"n{number} = '10.0.0.1'" for number in range(MAX_NAMES + 1))
+TWO_VERSIONS = (
+    EXPORT.replace("{export}", "nas:/a")
+    + EXPORT.replace("'a'", "'b'").replace("{export}", "nas:/a/")
+    + ("nfs_version = '3'\n")
+)
 VPC = "[[vpcs]]\nid = 'v'\nsubnets = []\n"
 
 
@@ -78,6 +138,11 @@ VPC = "[[vpcs]]\nid = 'v'\nsubnets = []\n"
         (SHARE.replace("{folder}", "/"), "belongs to the system"),
         (SHARE.replace("{folder}", "/usr"), "belongs to the system"),
         (SHARE.replace("'*'", "'x'"), "is no project id"),
+        (SHARE + "export = 'nas:/a'\n", "either a folder of this host or an export"),
+        (SHARE.replace("folder = '{folder}'\n", ""), "either a folder of this host or an export"),
+        (SHARE + "nfs_version = '4.2'\n", "nfs_version is for exports"),
+        (EXPORT.replace("{export}", "nas:/a") + "nfs_version = '2'\n", "nfs_version is one of 3, 4.0, 4.1, 4.2"),
+        (TWO_VERSIONS, "with another nfs_version"),
         (SHARE.replace("['*']", "[]"), "needs projects"),
         (SHARE + "types = ['nfs']\n", "types out of"),
         (SHARE + "readonly = true\n", "unknown field"),

@@ -28,7 +28,7 @@ def doctor(flags: Flags) -> None:
 
     Exit code 0: everything is there; 1: something is missing, and the report says what to do.
     """
-    findings = [*_isolation(), *_processes(), *_runtimes(), *_space()]
+    findings = [*_isolation(), *_file_servers(), *_processes(), *_runtimes(), *_space()]
     if flags.is_json:
         render.as_json([asdict(finding) for finding in findings])
     else:
@@ -47,6 +47,17 @@ def _isolation() -> list[Finding]:
     found = [Finding(area="isolation", name="level", ok=not missing, detail=level)]
     checks = check_isolation(SandboxdSettings(allowed_folders=()))
     return found + [Finding(area="isolation", name=check.name, ok=check.ok, detail=check.detail) for check in checks]
+
+
+def _file_servers() -> list[Finding]:
+    from funclet.sandbox import native  # noqa: PLC0415 - as above
+    from funclet.sandbox.sandboxd import mounter  # noqa: PLC0415
+
+    if os.geteuid() != 0 or not native.is_available():
+        return []
+    # Only who has exports in the inventory needs it.
+    found = "can be mounted" if mounter.has_nfs() else f"{mounter.NO_NFS}; needed for exports in the inventory only"
+    return [Finding(area="mounts", name="NFS", ok=True, detail=found)]
 
 
 def _processes() -> list[Finding]:

@@ -258,7 +258,13 @@ def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: 
         settings=SandboxdSettings(
             allowed_folders=(folder / "code", server.language_folder()),
             shares=[
-                ShareRoot(folder=Path(share.folder), read_only=share.read_only, maps_owners=not share.is_nfs)
+                ShareRoot(
+                    folder=Path(share.folder),
+                    read_only=share.read_only,
+                    maps_owners=not share.is_nfs,
+                    name=share.id,
+                    nfs_versions=share.nfs_versions,
+                )
                 for share in start_.inventory.shares.values()
             ],
             interpreter_prefixes=server.interpreter_prefixes(start_.registry),

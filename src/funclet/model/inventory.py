@@ -27,12 +27,12 @@ _REMOTE = re.compile(r"[^/:]+:(?=/|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A folder of the host that functions may mount."""
+    """A folder of the host, or an export of a file server, that functions may mount."""
 
     id: str
     """What `mount_resource` says."""
     folder: str
-    """Absolute path on the host, without symbolic links."""
+    """Absolute path on the host, without symbolic links; or `HOST:/path`, what a file server exports."""
     projects: frozenset[str]
     """Those whose functions may mount it; `*` stands for all."""
     types: frozenset[str] = frozenset(MOUNT_TYPES)
@@ -41,6 +41,8 @@ class Share:
     is_ready: bool = True
     is_nfs: bool = False
     """Whether the folder lies on a network file system."""
+    nfs_versions: tuple[str, ...] = ()
+    """Versions of NFS that an export is tried with, in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

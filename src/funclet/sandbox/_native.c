@@ -667,6 +667,37 @@ static PyObject *native_mount_detached(PyObject *self, PyObject *args)
     return mount_fd < 0 ? NULL : PyLong_FromLong(mount_fd);
 }
 
+PyDoc_STRVAR(mount_at_doc, "mount(kind, source, path, flags, options)\n\nMount a file system as mount(2) does; may wait.");
+
+static PyObject *native_mount(PyObject *self, PyObject *args)
+{
+    const char *kind, *source, *path, *options;
+    unsigned long flags;
+    int result;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "sssks", &kind, &source, &path, &flags, &options))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = mount(source, path, kind, flags, options);
+    Py_END_ALLOW_THREADS
+    if (result)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(unmount_doc, "unmount(path)\n\nTake a mount away now; it ends when nobody uses it any more.");
+
+static PyObject *native_unmount(PyObject *self, PyObject *args)
+{
+    const char *path;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "s", &path))
+        return NULL;
+    if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(clone_tree_doc, "clone_tree(path, attributes, is_share=0, owners_fd=-1) -> fd\n\n"
                              "A detached copy of the mounts at a path that has no symbolic link. A share is one folder, "
                              "with the owners of its files translated by a user namespace if there is one.");
@@ -780,6 +811,8 @@ static PyMethodDef methods[] = {
     {"setns", native_setns, METH_VARARGS, setns_doc},
     {"set_parent_death_signal", native_pdeathsig, METH_VARARGS, pdeathsig_doc},
     {"mount_detached", native_mount_detached, METH_VARARGS, mount_doc},
+    {"mount", native_mount, METH_VARARGS, mount_at_doc},
+    {"unmount", native_unmount, METH_VARARGS, unmount_doc},
     {NULL, NULL, 0, NULL},
 };
 

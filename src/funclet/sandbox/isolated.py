@@ -56,6 +56,8 @@ _READY_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 15.0
 _LIMIT_DELAY_S = 0.005
 _MIB = 1024 * 1024
+_METERS = frozenset({"peak", "used", "cpu", "tmp"})
+_NUMBER_BYTES = 32
 
 
 class IsolatedDriver:
@@ -224,6 +226,8 @@ class IsolatedSandbox:
         self._exited: asyncio.Future[Exit] | None = None
         self._meters: dict[str, int] = {}
         self._peak_fd = self._cpu_fd = -1
+        self._highest = 0
+        """Highest peak that was measured."""
         self._take_meters = native.helper().take_meters
         self._watch: MemoryWatch | None = None
         self._tmp_bytes = 0
@@ -258,12 +262,21 @@ class IsolatedSandbox:
             if now - self._tmp_at >= storage_age_s:
                 self._tmp_at, self._tmp_bytes = now, self._stored_bytes()
             peak, cpu_s = self._take_meters(self._peak_fd, self._cpu_fd)
+            if "used" in self._meters:
+                peak = self._new_peak(peak)
             return Usage(memory_peak_bytes=peak, cpu_s=cpu_s, tmp_bytes=self._tmp_bytes)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
             # It has ended and its control group is gone; the news of that is still on its way.
             return Usage(memory_peak_bytes=0, cpu_s=0.0, tmp_bytes=0)
+
+    def _new_peak(self, peak: int) -> int:
+        """Return the best that is known of a new peak where the kernel only has that of the whole life."""
+        if peak > self._highest:
+            self._highest = peak
+            return peak
+        return int(os.pread(self._meters["used"], _NUMBER_BYTES, 0))
 
     def limit_cpu(self) -> None:
         """See `Sandbox.limit_cpu`. Level `rootless` cannot hold a CPU share.
@@ -295,7 +308,7 @@ class IsolatedSandbox:
 
     def on_started(self, pid: int, descriptors: Mapping[str, int], *, is_stem: bool) -> None:
         """Take what sandboxd made."""
-        self._meters = {name: fd for name, fd in descriptors.items() if name in {"peak", "cpu", "tmp"}}
+        self._meters = {name: fd for name, fd in descriptors.items() if name in _METERS}
         self._peak_fd, self._cpu_fd = self._meters.get("peak", -1), self._meters.get("cpu", -1)
         streams = Streams(
             connection=socket.socket(fileno=descriptors["connection"]),

@@ -90,6 +90,14 @@ class Helper(Protocol):
         """Mount a file system that no folder shows yet; it lasts as long as the returned descriptor."""
         ...
 
+    def mount(self, kind: str, source: str, path: str, flags: int, options: str, /) -> None:
+        """Mount a file system on a folder. Waits for file servers."""
+        ...
+
+    def unmount(self, path: str, /) -> None:
+        """Take a mount away; it ends when nobody uses it any more. Does not wait."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -440,6 +440,16 @@ def test_report_of_the_doctor_is_text_also_off_a_terminal(fgs_alone):
     assert isinstance(fgs_alone("doctor", "-o", "json").json, list)
 
 
+def test_doctor_tells_root_whether_the_kernel_has_nfs(fgs_alone):
+    found = {finding["name"]: finding for finding in fgs_alone("doctor", "-o", "json").json}
+
+    has_nfs = "nfs" in Path("/proc/filesystems").read_text().split()
+    said = "can be mounted" if has_nfs else "this kernel cannot mount NFS: load the module nfs"
+    # An ordinary user can mount nothing, and is told nothing of it.
+    assert ("NFS" in found) == (os.geteuid() == 0)
+    assert found.get("NFS", {"detail": said, "ok": True})["detail"].startswith(said)
+
+
 def test_every_command_has_two_examples():
     context = build().make_context("fgs", ["--help-nothing"], resilient_parsing=True)
     groups = [build().get_command(context, name) for name in COMMANDS if name not in ("serve", "doctor")]

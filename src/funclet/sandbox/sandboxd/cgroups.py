@@ -6,6 +6,7 @@ them, so what a dead one left behind can be told and removed.
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,9 @@ class Group:
     into_fd: int = -1
     """Version 2: the folder for `CLONE_INTO_CGROUP`."""
     peak_fd: int = -1
-    """Peak memory in bytes; writing to it begins a new peak."""
+    """Peak memory in bytes; writing to it begins a new peak, unless there is a `used_fd`."""
+    used_fd: int = -1
+    """Memory in use, where a peak cannot begin anew."""
     cpu_fd: int = -1
     oom_fd: int = -1
     """Becomes readable when the kernel is about to kill for memory; -1 where it kills the whole group by itself."""
@@ -293,11 +296,15 @@ class CgroupsV2:
 
     @staticmethod
     def _open_files(group: Group, folder: Path) -> None:
-        try:
-            group.peak_fd = os.open(folder / "memory.peak", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            # Before Linux 6.12 a peak cannot begin anew; what is used now is the next best answer.
-            group.peak_fd = os.open(folder / "memory.current", os.O_RDONLY | os.O_CLOEXEC)
+        peak, current = folder / "memory.peak", folder / "memory.current"
+        # Before Linux 6.12 a peak cannot begin anew, and before 5.19 there is none. Root can open what cannot be
+        # written all the same, so its mode tells.
+        begins_anew = peak.exists() and peak.stat().st_mode & stat.S_IWUSR
+        if not begins_anew:
+            group.used_fd = os.open(current, os.O_RDONLY | os.O_CLOEXEC)
+            group.open_fds.append(group.used_fd)
+        mode = os.O_RDWR if begins_anew else os.O_RDONLY
+        group.peak_fd = os.open(peak if peak.exists() else current, mode | os.O_CLOEXEC)
         group.open_fds.append(group.peak_fd)
         group.cpu_fd = os.open(folder / "cpu.stat", os.O_RDONLY | os.O_CLOEXEC)
         group.open_fds.append(group.cpu_fd)

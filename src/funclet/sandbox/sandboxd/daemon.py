@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from funclet.sandbox import native
@@ -31,6 +31,7 @@ from funclet.sandbox.sandboxd.messages import (
     LimitCpu,
     Message,
     Ready,
+    Share,
     Started,
     Stop,
     parse,
@@ -39,6 +40,7 @@ from funclet.sandbox.sandboxd.messages import (
     send,
 )
 from funclet.sandbox.sandboxd.nursery import SWEEP_S, Nursery
+from funclet.sandbox.sandboxd.remote import DEADLINE_S, RemoteShares
 from funclet.sandbox.sandboxd.running import Running
 from funclet.sandbox.sandboxd.settings import SandboxdSettings
 from funclet.sandbox.sandboxd.stems import most_stems
@@ -90,6 +92,7 @@ class _Daemon:
         self._may_refill = True
         self._starting = 0
         self._nursery = Nursery(self, maker, stems)
+        self._remote = RemoteShares(self, maker.known, self._on_opened)
         self._quiet_since = 0.0
         self._quiet_until = 0.0
         self._sweep_at = 0.0
@@ -127,6 +130,7 @@ class _Daemon:
 
     def close(self) -> None:
         self._nursery.close()
+        self._remote.close()
         self._maker.close()
         self._drop_unsent()
         self._selector.close()
@@ -207,10 +211,12 @@ class _Daemon:
                 self._end_all()
 
     def _create(self, spec: Create) -> None:
-        if spec.id in self._running:
+        if spec.id in self._running or spec.id in self._remote:
             self._end_all()
             return
         self._refill_later()
+        if spec.shares and self._is_opening(spec):
+            return
         running: Running | None = None
         # What stands ready has been shown what all have, and nothing else.
         is_common = not (spec.extra_read_only or spec.shares or spec.hosts)
@@ -223,12 +229,40 @@ class _Daemon:
                 self._say_started(running)
                 return
             running = self._nursery.fork(spec)
+        self._begin(spec, lambda: running or self._maker.spawn(spec))
+
+    def _is_opening(self, spec: Create) -> bool:
+        """Tell whether the instance must wait for file servers, or has failed already."""
         try:
-            self.begin(running or self._maker.spawn(spec))
+            remote = self._maker.remote_shares(spec)
+        except MountFailed as error:
+            self._say_failed(spec, error)
+            return True
+        if remote:
+            heapq.heappush(self._deadlines, (time.monotonic() + DEADLINE_S, spec.id, "mount"))
+            self._remote.open(spec, remote)
+        return bool(remote)
+
+    def _on_opened(self, spec: Create, opened: Mapping[Share, int] | MountFailed) -> None:
+        """Go on with an instance whose shares on file servers are open."""
+        if isinstance(opened, MountFailed):
+            self._say_failed(spec, opened)
+            return
+        try:
+            self._begin(spec, lambda: self._maker.spawn(spec, opened))
+        finally:
+            _close_all(list(opened.values()))
+
+    def _begin(self, spec: Create, spawn: Callable[[], Running]) -> None:
+        try:
+            self.begin(spawn())
         except SandboxError as error:
-            self._say(Failed(id=spec.id, error=str(error), is_mount=isinstance(error, MountFailed)))
+            self._say_failed(spec, error)
         except OSError as error:  # no descriptors or memory left: the next one may succeed
             self._say(Failed(id=spec.id, error=f"sandboxd is short of something: {error}."))
+
+    def _say_failed(self, spec: Create, error: SandboxError) -> None:
+        self._say(Failed(id=spec.id, error=str(error), is_mount=isinstance(error, MountFailed)))
 
     def _refill_later(self) -> None:
         now = time.monotonic()
@@ -306,6 +340,8 @@ class _Daemon:
     def _stop(self, message: Stop) -> None:
         running = self._running.get(message.id)
         if running is None:
+            if self._remote.cancel(message.id):
+                self._say(Failed(id=message.id, error="It was stopped before it was made."))
             return
         running.stop_asked = True
         running.out_of_memory = running.out_of_memory or message.out_of_memory
@@ -344,6 +380,9 @@ class _Daemon:
                 if not self._may_refill:
                     heapq.heappush(self._deadlines, (self._quiet_until, 0, "refill"))
                 continue
+            if purpose == "mount":
+                self._remote.expire(identity)
+                continue
             running = self._running.get(identity)
             if running is None or (purpose == "start" and running.is_started):
                 continue
@@ -357,6 +396,7 @@ class _Daemon:
         """Begin the end: nobody is there to be told any more."""
         self._is_ending = True
         self._drop_unsent()
+        self._remote.cancel_all()
         self.unwatch(self._control.fileno())
         for running in self._running.values():
             running.stop_asked = True

@@ -8,8 +8,9 @@ import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from funclet.sandbox import native
@@ -17,17 +18,18 @@ from funclet.sandbox.native import Spawned, Step
 from funclet.sandbox.protocol import MountFailed, Network, SandboxError
 from funclet.sandbox.sandboxd import cgroups, plan, shares
 from funclet.sandbox.sandboxd.hostcheck import host_nameservers
-from funclet.sandbox.sandboxd.messages import Create, Keep
+from funclet.sandbox.sandboxd.messages import Create, Keep, Share
 from funclet.sandbox.sandboxd.pipes import Pipes, out_of_the_way
 from funclet.sandbox.sandboxd.rootfs import Skeleton, Tmp, mount_code, open_code, plan_fork, remove_dead_folders
 from funclet.sandbox.sandboxd.running import Running
-from funclet.sandbox.sandboxd.settings import SandboxdSettings
+from funclet.sandbox.sandboxd.settings import SandboxdSettings, ShareRoot
 from funclet.sandbox.sandboxd.slots import Slot, Slots
 from funclet.sandbox.sandboxd.zygotes import Zygote, children, command_of, end_strays, is_roots_own
 from funclet.sandbox.seccomp import build_filter
 
 _RUN_FOLDER = Path("/run/funclet")
 _TEMPORARY_PREFIX = "funclet-"
+NO_TREES: Mapping[Share, int] = MappingProxyType({})
 
 
 class Maker(Protocol):
@@ -35,13 +37,26 @@ class Maker(Protocol):
 
     has_stems: bool
     """Whether instances can be started ahead and get their code later."""
+    known: set[int]
+    """Children of this process that are somebody's; the others are ended at times."""
 
     def open(self) -> None:
         """Get ready. Raises SandboxError when the host does not allow it."""
         ...
 
-    def spawn(self, spec: Create) -> Running:
-        """Begin an instance. Raises SandboxError when nothing of it is left."""
+    def remote_shares(self, spec: Create) -> Mapping[Share, ShareRoot]:
+        """Return what of its shares lies on file servers and must be opened before `spawn`.
+
+        Raises:
+            MountFailed: one of its shares cannot be shown.
+        """
+        ...
+
+    def spawn(self, spec: Create, trees: Mapping[Share, int] = NO_TREES) -> Running:
+        """Begin an instance. Raises SandboxError when nothing of it is left.
+
+        `trees`: descriptors of its remote shares, which stay the caller's.
+        """
         ...
 
     def start_zygote(self, spec: Keep) -> Zygote | None:
@@ -116,8 +131,7 @@ class FullMaker:
         self._has_user_namespaces = False
         self._home_fd = -1
         """Our own mount namespace, to come back to."""
-        self._known: set[int] = set()
-        """Children of this process that are somebody's."""
+        self.known: set[int] = set()
 
     def open(self) -> None:
         """See `Maker.open`."""
@@ -131,7 +145,7 @@ class FullMaker:
         failure = native.attempt([Step("PROPAGATION", a=native.MS_REC | native.MS_PRIVATE, s=b"/")])
         if failure:
             raise SandboxError(f"Mounts cannot be made private: {failure}.")
-        self._known = set(children())
+        self.known = set(children())
         self._home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         found.open()
         self._cgroups = found
@@ -140,7 +154,12 @@ class FullMaker:
         trial = plan.Identity(user_id=self._settings.first_user_id, use_user_namespace=True)
         self._has_user_namespaces = not native.attempt(plan.identity_steps(trial))
 
-    def spawn(self, spec: Create) -> Running:
+    def remote_shares(self, spec: Create) -> Mapping[Share, ShareRoot]:
+        """See `Maker.remote_shares`."""
+        shares.check(spec, self._settings)
+        return shares.remote_of(spec, self._settings)
+
+    def spawn(self, spec: Create, trees: Mapping[Share, int] = NO_TREES) -> Running:
         """See `Maker.spawn`."""
         plan.check_paths(spec, self._settings)
         shares.check(spec, self._settings)
@@ -149,7 +168,7 @@ class FullMaker:
             slot, group, tmp = self._prepare(spec, undo)
             hosts_file = self._folder / f"hosts-{spec.name}"
             undo.callback(hosts_file.unlink, missing_ok=True)
-            own = shares.open_own(spec, self._settings, slot.user_id, hosts_file, after)
+            own = shares.open_own(spec, trees, slot.user_id, hosts_file, after)
             root = self._skeleton.plan(
                 spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp, own=own
             )
@@ -161,7 +180,7 @@ class FullMaker:
             )
             spawned = _spawn(spec, interpreter, steps, plan.FULL_FLAGS, group.into_fd, pipes)
             undo.pop_all()
-        self._known.add(spawned.pid)
+        self.known.add(spawned.pid)
         running = _full(_running(spec, spawned, steps, pipes), slot, group)
         if spec.hosts:
             running.hosts_file = hosts_file
@@ -192,7 +211,7 @@ class FullMaker:
                 self.end_zygote(zygote)
                 raise
             undo.pop_all()
-        self._known.add(spawned.pid)
+        self.known.add(spawned.pid)
         running = _full(_running(spec, spawned, steps, pipes), slot, group)
         running.is_late = True
         return running
@@ -221,14 +240,14 @@ class FullMaker:
         finally:
             os.close(ends.connection)
             os.close(ends.null)
-        self._known.add(zygote.pid)
+        self.known.add(zygote.pid)
         return zygote
 
     def end_zygote(self, zygote: Zygote) -> None:
         """See `Maker.end_zygote`."""
         if zygote.close():
-            self._known.discard(zygote.pid)
-            end_strays(frozenset(self._known))
+            self.known.discard(zygote.pid)
+            end_strays(frozenset(self.known))
 
     def _prepare(self, spec: Create, undo: contextlib.ExitStack) -> tuple[Slot, cgroups.Group, Tmp]:
         """Return what an instance needs before there is a process; `undo` gives it back."""
@@ -275,7 +294,7 @@ class FullMaker:
 
     def give_back(self, running: Running) -> None:
         """See `Maker.give_back`."""
-        self._known.discard(running.spawned.pid)
+        self.known.discard(running.spawned.pid)
         _close(running)
         running.out_of_memory = running.out_of_memory or self.was_out_of_memory(running)
         if self._cgroups is not None and running.group is not None:
@@ -306,6 +325,7 @@ class RootlessMaker:
 
     def __init__(self, settings: SandboxdSettings) -> None:
         self._settings = settings
+        self.known: set[int] = set()
         self._filter = b""
         self._folder = Path()
         self._skeleton: Skeleton | None = None
@@ -320,12 +340,17 @@ class RootlessMaker:
         self._skeleton = Skeleton(self._folder, nameservers=servers)
         self._skeleton.build()
 
-    def spawn(self, spec: Create) -> Running:
+    def remote_shares(self, spec: Create) -> Mapping[Share, ShareRoot]:
+        """Refuse: an ordinary user can share no folders."""
+        if spec.shares:
+            raise MountFailed(f"'{spec.shares[0].target}': folders can be shared at isolation level full only")
+        return {}
+
+    def spawn(self, spec: Create, trees: Mapping[Share, int] = NO_TREES) -> Running:  # noqa: ARG002  # as above
         """See `Maker.spawn`."""
         if self._skeleton is None:
             raise SandboxError("sandboxd is not open.")
-        if spec.shares:
-            raise MountFailed(f"'{spec.shares[0].target}': folders can be shared at isolation level full only")
+        self.remote_shares(spec)
         if spec.network != Network.OFF:
             raise SandboxError(
                 "Level rootless has no network for functions: run the server as root, or use network off."
@@ -410,6 +435,8 @@ def _full(running: Running, slot: Slot, group: cgroups.Group) -> Running:
     """Return it with what level `full` has more."""
     running.slot, running.group = slot, group
     running.outgoing |= {"peak": group.peak_fd, "cpu": group.cpu_fd}
+    if group.used_fd >= 0:
+        running.outgoing["used"] = group.used_fd
     if slot.disk is not None:
         running.outgoing["tmp"] = slot.disk.root_fd
     return running

@@ -116,7 +116,7 @@ class Started(_Message, frozen=True, kw_only=True):
     pid: int
     """First process, seen from the host."""
     descriptors: tuple[str, ...]
-    """What each descriptor is: `connection`, `log`, `peak`, `cpu`, `tmp`."""
+    """What each descriptor is: `connection`, `log`, `peak`, `used`, `cpu`, `tmp`."""
     is_stem: bool
     """It was started ahead, and the greeting has been written to it."""
 

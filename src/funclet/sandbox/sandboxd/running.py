@@ -65,7 +65,7 @@ class Running:
     def close_outgoing(self) -> None:
         """Close what was made for the server."""
         for name, fd in self.outgoing.items():
-            if name not in {"peak", "cpu", "tmp"}:  # those are the control group's and the slot's
+            if name not in {"peak", "used", "cpu", "tmp"}:  # those are the control group's and the slot's
                 os.close(fd)
         self.outgoing.clear()
 

@@ -25,10 +25,20 @@ class ShareRoot:
     """A folder of the host that functions may share; nothing outside such a folder is ever shown to be written."""
 
     folder: Path
+    """Or `HOST:/path`: what a file server exports and is mounted only for those who use it."""
     read_only: bool
     maps_owners: bool = True
     """Whether files are shown as those of the instance's user. False for network file systems, which cannot do that:
     there the instance is, for the file server, the user that it is on the host."""
+    name: str = ""
+    """What the operator calls it."""
+    nfs_versions: tuple[str, ...] = ()
+    """Versions of NFS that an export is tried with, in this order."""
+
+    @property
+    def is_export(self) -> bool:
+        """Whether it must be mounted."""
+        return not self.folder.is_absolute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +73,9 @@ class SandboxdSettings:
         return replace(
             self,
             allowed_folders=tuple(folder.resolve() for folder in self.allowed_folders),
-            shares=tuple(replace(share, folder=share.folder.resolve()) for share in self.shares),
+            shares=tuple(
+                share if share.is_export else replace(share, folder=share.folder.resolve()) for share in self.shares
+            ),
             forkable=forkable,
         )
 
@@ -82,7 +94,7 @@ class SandboxdSettings:
             for one in members["forkable"]
         )
         members["shares"] = tuple(
-            ShareRoot(folder=Path(one["folder"]), read_only=one["read_only"], maps_owners=one["maps_owners"])
+            ShareRoot(**one | {"folder": Path(one["folder"]), "nfs_versions": tuple(one["nfs_versions"])})
             for one in members["shares"]
         )
         members["image_folder"] = Path(members["image_folder"])

@@ -6,7 +6,7 @@ programs, on which the instance's user stands for the owner that the function's 
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,12 @@ def check(spec: Create, settings: SandboxdSettings) -> None:
             raise MountFailed(f"'{share.target}': failed to mount exist system path")
 
 
+def remote_of(spec: Create, settings: SandboxdSettings) -> Mapping[Share, ShareRoot]:
+    """Return what of a checked request lies on file servers; see `remote` for how that is opened."""
+    roots = {share: _root_of(share, settings) for share in spec.shares}
+    return {share: root for share, root in roots.items() if root is not None and not root.maps_owners}
+
+
 def _root_of(share: Share, settings: SandboxdSettings) -> ShareRoot | None:
     """Return the innermost opened folder that holds what is shared, with its own rule for writing."""
     source = share.source
@@ -80,13 +86,13 @@ def is_free(target: str) -> bool:
 
 
 def open_own(
-    spec: Create, settings: SandboxdSettings, user_id: int, hosts_file: Path, after: ExitStack
+    spec: Create, trees: Mapping[Share, int], user_id: int, hosts_file: Path, after: ExitStack
 ) -> Sequence[Own]:
     """Return what only this instance is shown; `after` closes the descriptors.
 
     Args:
         spec: what was asked for, checked.
-        settings: what the operator has opened.
+        trees: the shares that are open already, and stay the caller's.
         user_id: of the instance on the host; also its group.
         hosts_file: a path of ours for the names, if there are any. The file is the caller's, who deletes it when the
             child has mounted it.
@@ -98,9 +104,10 @@ def open_own(
     """
     own = []
     for share in spec.shares:
-        root = _root_of(share, settings)
-        fd = _open_share(share, user_id, maps_owners=root is None or root.maps_owners)
-        after.callback(os.close, fd)
+        fd = trees.get(share, -1)
+        if fd < 0:
+            fd = _open_share(share, user_id)
+            after.callback(os.close, fd)
         own.append(Own(fd, share.target, is_folder=True))
     if spec.hosts:
         fd = _open_hosts(spec, hosts_file)
@@ -109,20 +116,27 @@ def open_own(
     return own
 
 
-def _open_share(share: Share, user_id: int, *, maps_owners: bool) -> int:
-    attributes = native.ATTR_NOSUID | native.ATTR_NODEV | (native.ATTR_RDONLY if share.read_only else 0)
+def attributes_of(*, read_only: bool) -> int:
+    """Return what every mount of a share has."""
+    return native.ATTR_NOSUID | native.ATTR_NODEV | (native.ATTR_RDONLY if read_only else 0)
+
+
+def _open_share(share: Share, user_id: int) -> int:
+    attributes = attributes_of(read_only=share.read_only)
     helper = native.helper()
     try:
-        if not maps_owners:
-            return helper.clone_tree(share.source, attributes, True)  # as C has it
         owners = helper.owners(f"{share.user_id} {user_id} 1\n", f"{share.group_id} {user_id} 1\n")
         try:
-            return helper.clone_tree(share.source, attributes, True, owners)  # as above
+            return helper.clone_tree(share.source, attributes, True, owners)  # as C has it
         finally:
             os.close(owners)
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, os.strerror(error.errno or 0))
-        raise MountFailed(f"'{share.target}': {reason}") from error
+        raise MountFailed(f"'{share.target}': {reason_of(error)}") from error
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a folder cannot be shown, for people."""
+    return _REASONS.get(error.errno or 0, os.strerror(error.errno or 0))
 
 
 def _open_hosts(spec: Create, path: Path) -> int:
