@@ -449,8 +449,9 @@ def language_folder() -> Path:
 
 
 def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
-    """Return the installations of interpreters outside `/usr`, which sandboxes must be shown."""
-    found = [runtime.interpreter.parent.parent for runtime in registry.all() if runtime.interpreter]
+    """Return the installations and environments of interpreters outside `/usr`, which sandboxes must be shown."""
+    programs = [runtime.interpreter for runtime in registry.all() if runtime.interpreter]
+    found = [path.parent.parent for program in programs for path in (program, program.resolve())]
     return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
 
 

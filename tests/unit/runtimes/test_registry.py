@@ -20,6 +20,7 @@ default_memory_mib = 128
 default_timeout_s = 3
 sample = "sample.toy"
 interpreter_links = []
+library_mark = "environment"
 """
 ROW = """
 [[versions]]
@@ -123,6 +124,22 @@ def test_the_operator_decides(load, tmp_path):
     registry = load([("2.7", "operator")], [], operator_map={"Toy2.7": str(chosen)})
 
     assert registry.require("Toy2.7").interpreter == chosen
+
+
+@pytest.mark.parametrize("has_libraries", [True, False])
+def test_a_link_beside_libraries_is_started_by_its_own_name(load, tmp_path, has_libraries):
+    real = tmp_path / "own"
+    install(real, "2.7")
+    link = tmp_path / "venv" / "bin" / "toy"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    VERSIONS[link] = (2, 7)
+    if has_libraries:
+        (tmp_path / "venv" / "environment").touch()
+
+    registry = load([("2.7", "operator")], [], operator_map={"Toy2.7": str(link)})
+
+    assert registry.require("Toy2.7").interpreter == (link if has_libraries else real)
 
 
 def test_an_operators_path_that_is_wrong_is_told(load):

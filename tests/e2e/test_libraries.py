@@ -1,0 +1,222 @@
+"""Libraries and fonts that the operator has installed for all functions (docs/howto/libraries.md)."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support.markdown import fenced_blocks
+from tests.support.packages import zip_base64
+from tests.support.processes import children_of
+from tests.support.server import ServerProcess
+from tests.support.waiting import eventually
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "libraries.md"
+PYTHON, NODE = "Python3.10", "Node.js20.15"
+WITHOUT = {PYTHON: "Python3.12", NODE: "Node.js18.15"}
+"""Runtimes of the same languages for which the tests' operator names no interpreter."""
+MODULES = {
+    "esdk-obs-python": "obs",
+    "protobuf": "google.protobuf",
+    "python-dateutil": "dateutil.parser",
+    "pyyaml": "yaml",
+}
+"""Package -> module, where they differ by more than `-` and `_`."""
+IMPORTS = """
+import importlib
+
+def handler(event, context):
+    return [importlib.import_module(name).__file__ for name in event]
+"""
+REQUIRES = "exports.handler = async (event, context) => event.map((name) => [typeof require(name), require.resolve(name)]);"
+NOTES = "import operator_notes\n\ndef handler(event, context):\n    return [operator_notes.TEXT]\n"
+LOOKS = """
+import os
+
+def handler(event, context):
+    try:
+        open(event["home"] + "/mine", "w").close()
+    except OSError as error:
+        return {"written": type(error).__name__, "beside": os.listdir(os.path.dirname(event["home"]))}
+"""
+
+
+def python_packages():
+    """Return what the page tells the operator to install for Python."""
+    (block,) = [block for block in fenced_blocks(PAGE) if block.language == "text"]
+    return block.lines
+
+
+def node_packages():
+    """Return what the page tells the operator to install for Node.js."""
+    return re.findall(r"\b[a-z]+@[\d.]+", PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """Where the operator installs; not in /tmp, which functions cannot see."""
+    made = Path(tempfile.mkdtemp(prefix="funclet-libraries-", dir="/var/tmp"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def python(folder):
+    """The interpreter of an environment with the libraries of the page."""
+    home = folder / "python"
+    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", home], check=True)
+    (folder / "libraries.txt").write_text("\n".join(python_packages()))
+    install = [home / "bin" / "pip", "install", "--disable-pip-version-check", "-q", "-r", folder / "libraries.txt"]
+    subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
+    return home / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def node(folder):
+    """The same for Node.js."""
+    home = folder / "node"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "node").symlink_to(shutil.which("node"))
+    subprocess.run(["npm", "install", "--silent", "--global", "--prefix", home, *node_packages()], check=True)
+    return home / "bin" / "node"
+
+
+@pytest.fixture(scope="module")
+def options(python, node):
+    return ("--runtime", f"{PYTHON}={python}", "--runtime", f"{NODE}={node}")
+
+
+@pytest.fixture(scope="module")
+def server(scratch, options):
+    """A server whose operator offers the libraries."""
+    made = scratch / "libraries"
+    made.mkdir()
+    running = ServerProcess(made, *options).start()
+    yield running
+    running.stop()
+
+
+def deploy(server, source, **settings):
+    return server.deploy(f"lib-{uuid.uuid4().hex[:8]}", source, memory_size=512, **settings)
+
+
+def answer_of(server, urn, event=None):
+    answer = server.invoke(urn, event)
+    assert (answer.status, answer.headers["x-func-err-code"]) == (200, "0"), answer
+    return answer.json()
+
+
+@pytest.mark.proves("faq:FAQ-210", "faq:FAQ-423")
+def test_python_functions_import_every_library_of_the_page(server, python):
+    names = [line.partition("==")[0].lower() for line in python_packages()]
+    modules = [MODULES.get(name, name.replace("-", "_")) for name in names]
+
+    found = answer_of(server, deploy(server, IMPORTS), modules)
+
+    assert len(found) >= 20
+    assert all(str(path).startswith(f"{python.parents[1]}/lib/") for path in found), found
+
+
+@pytest.mark.proves("faq:FAQ-210", "faq:FAQ-423")
+def test_node_functions_require_every_library_of_the_page(server, node):
+    names = [package.partition("@")[0] for package in node_packages()]
+
+    found = answer_of(server, deploy(server, REQUIRES, runtime=NODE), names)
+
+    assert len(found) == 7
+    assert all(path.startswith(f"{node.parents[1]}/lib/node_modules/") for _, path in found), found
+
+
+@pytest.mark.parametrize("where", ["package", "dependency"])
+@pytest.mark.parametrize(
+    ("runtime", "source", "name", "own"),
+    [
+        (PYTHON, IMPORTS, "six", {"six.py": "OWN = True"}),
+        (NODE, REQUIRES, "lodash", {"node_modules/lodash/index.js": "module.exports = {own: true};"}),
+    ],
+)
+def test_what_the_author_brings_wins(server, where, runtime, source, name, own):
+    main = {"index.js" if runtime == NODE else "index.py": source}
+    if where == "package":
+        urn = deploy(server, main | own, runtime=runtime)
+    else:
+        body = {"name": f"{name}-{uuid.uuid4().hex[:8]}", "runtime": runtime, "depend_type": "zip"}
+        body["depend_file"] = zip_base64(own)
+        made = server.client.send("POST", "/fgs/dependencies/version", body)
+        urn = deploy(server, main, runtime=runtime, depend_version_list=[made["id"]])
+
+    assert f"/opt/function/code/{next(iter(own))}" in json.dumps(answer_of(server, urn, [name]))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "source", "name", "words"),
+    [
+        (PYTHON, IMPORTS, "requests_toolbelt", "No module named 'requests_toolbelt'"),
+        (NODE, REQUIRES, "ioredis", "Cannot find module 'ioredis'"),
+    ],
+)
+def test_functions_of_another_runtime_are_told_that_it_is_missing(server, runtime, source, name, words):
+    urn = deploy(server, source, runtime=WITHOUT[runtime])
+
+    answer = server.invoke(urn, [name])
+
+    assert answer.headers["x-func-err-code"] == "4002"
+    assert words in answer.json()["errorMessage"]
+
+
+@pytest.mark.root
+def test_the_folder_is_all_that_is_seen_there_and_cannot_be_changed(server, python):
+    home = python.parents[1]
+
+    found = answer_of(server, deploy(server, LOOKS), {"home": str(home)})
+
+    assert found == {"written": "OSError", "beside": [home.name]}
+    assert not (home / "mine").exists()
+
+
+@pytest.mark.root
+def test_runtimes_are_started_ahead_with_the_libraries(server, python):
+    """The zygote, whose forks become the instances, is the interpreter of the environment."""
+    answer_of(server, deploy(server, IMPORTS), ["six"])
+
+    def commands():
+        pids = children_of(server.sandboxd_pid)
+        return [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode() for pid in pids]
+
+    eventually(lambda: str(python) in commands(), within_s=10)
+
+
+@pytest.mark.parametrize(
+    "options_more", [("--stems", "off"), ("--isolation", "rootless"), ("--isolation", "process")], ids=lambda o: o[1]
+)
+def test_however_the_server_runs(new_server, options, options_more, python, node):
+    server = new_server(*options, *options_more)
+
+    (file,) = answer_of(server, deploy(server, IMPORTS), ["dateutil"])
+    ((_, module),) = answer_of(server, deploy(server, REQUIRES, runtime=NODE), ["co"])
+
+    assert file.startswith(str(python.parents[1]))
+    assert module.startswith(str(node.parents[1]))
+
+
+def test_a_new_version_is_there_after_a_restart(new_server, options, python):
+    (packages,) = python.parents[1].glob("lib/python*/site-packages")
+    notes = packages / "operator_notes.py"
+    notes.write_text("TEXT = 'old'")
+    server = new_server(*options)
+    urn = deploy(server, NOTES)
+    assert answer_of(server, urn) == ["old"]
+
+    notes.write_text("TEXT = 'newer'")
+    assert answer_of(server, urn) == ["old"]
+    server.stop()
+    server.start()
+
+    assert answer_of(server, urn) == ["newer"]
