@@ -23,6 +23,7 @@ WITHOUT = {PYTHON: "Python3.12", NODE: "Node.js18.15"}
 """Runtimes of the same languages for which the tests' operator names no interpreter."""
 MODULES = {
     "esdk-obs-python": "obs",
+    "pillow": "PIL.Image",
     "protobuf": "google.protobuf",
     "python-dateutil": "dateutil.parser",
     "pyyaml": "yaml",
@@ -34,7 +35,9 @@ import importlib
 def handler(event, context):
     return [importlib.import_module(name).__file__ for name in event]
 """
-REQUIRES = "exports.handler = async (event, context) => event.map((name) => [typeof require(name), require.resolve(name)]);"
+REQUIRES = (
+    "exports.handler = async (event, context) => event.map((name) => [typeof require(name), require.resolve(name)]);"
+)
 NOTES = "import operator_notes\n\ndef handler(event, context):\n    return [operator_notes.TEXT]\n"
 LOOKS = """
 import os
@@ -44,6 +47,19 @@ def handler(event, context):
         open(event["home"] + "/mine", "w").close()
     except OSError as error:
         return {"written": type(error).__name__, "beside": os.listdir(os.path.dirname(event["home"]))}
+"""
+
+DRAWS = """
+from PIL import Image, ImageDraw, ImageFont
+
+def handler(event, context):
+    font = ImageFont.truetype(event["font"], 32)
+    pictures = []
+    for letter in event["letters"]:
+        picture = Image.new("L", (40, 48))
+        ImageDraw.Draw(picture).text((2, 2), letter, font=font, fill=255)
+        pictures.append(picture.tobytes().hex())
+    return pictures
 """
 
 
@@ -73,8 +89,8 @@ def python(folder):
     home = folder / "python"
     subprocess.run([Path(sys.executable).resolve(), "-m", "venv", home], check=True)
     (folder / "libraries.txt").write_text("\n".join(python_packages()))
-    install = [home / "bin" / "pip", "install", "--disable-pip-version-check", "-q", "-r", folder / "libraries.txt"]
-    subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
+    install = [home / "bin" / "pip", "install", "--disable-pip-version-check", "--no-compile", "-q"]
+    subprocess.run([*install, "-r", folder / "libraries.txt"], check=True, stderr=subprocess.DEVNULL)
     return home / "bin" / "python"
 
 
@@ -171,6 +187,22 @@ def test_functions_of_another_runtime_are_told_that_it_is_missing(server, runtim
     assert words in answer.json()["errorMessage"]
 
 
+def check_chinese(server):
+    """Let a function draw: no glyph is empty, the box of what the font does not have, or the same as another."""
+    (font,) = {word for word in PAGE.read_text(encoding="utf-8").split('"') if word.endswith("microhei.ttc")}
+    letters, missing = "\u6c34\u5370\u51fd\u6570\u5de5\u4f5c\u6d41", "\U0010ffff"
+
+    *drawn, box = answer_of(server, deploy(server, DRAWS), {"font": font, "letters": letters + missing})
+
+    assert all(picture.strip("0") for picture in drawn)
+    assert len({box, *drawn}) == len(letters) + 1
+
+
+@pytest.mark.proves("faq:FAQ-214")
+def test_chinese_is_drawn_with_a_font_of_the_host(server):
+    check_chinese(server)
+
+
 @pytest.mark.root
 def test_the_folder_is_all_that_is_seen_there_and_cannot_be_changed(server, python):
     home = python.parents[1]
@@ -204,6 +236,7 @@ def test_however_the_server_runs(new_server, options, options_more, python, node
 
     assert file.startswith(str(python.parents[1]))
     assert module.startswith(str(node.parents[1]))
+    check_chinese(server)
 
 
 def test_a_new_version_is_there_after_a_restart(new_server, options, python):

@@ -298,7 +298,7 @@ def _ordered(operator_path: str, language: Language) -> tuple[_Interpreter | Non
 
 
 def _program(named: Path, language: Language) -> Path:
-    """Return what to start: the real file, but for a link beside libraries that link, for they are found by its name."""
+    """Return what to start: the real file; but a link beside libraries itself, for they are found by its name."""
     link = named.parent.resolve() / named.name
     has_libraries = language.library_mark and (link.parent.parent / language.library_mark).exists()
     return link if has_libraries else named.resolve()

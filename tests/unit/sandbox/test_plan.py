@@ -138,9 +138,7 @@ def test_an_environment_cannot_lead_to_an_unknown_program(tmp_path):
     link = link_to(program, tmp_path / "venv")
 
     with pytest.raises(SandboxError, match="interpreter_prefixes"):
-        plan.find_interpreter(
-            replace(SPEC, interpreter=str(link)), settings(interpreter_prefixes=(tmp_path / "venv",))
-        )
+        plan.find_interpreter(replace(SPEC, interpreter=str(link)), settings(interpreter_prefixes=(tmp_path / "venv",)))
 
 
 def test_whoever_may_change_an_environment_decides_what_its_interpreter_runs(tmp_path):

@@ -29,9 +29,11 @@ _TMP = "tmp"
 _READ_ONLY = native.ATTR_RDONLY | native.ATTR_NOSUID | native.ATTR_NODEV
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+# The lib folder is covered by the code. A process that is started before it has code must see one all the same: a
+# folder of LD_LIBRARY_PATH that is not there at the first search is never searched again.
 _FOLDERS = (
     "dev", "etc", "home", "home/snuser", "home/snuser/log", "home/snuser/runtime", "mnt", "opt", "opt/function",
-    "opt/function/code", "opt/function/runtime", "proc", "tmp", "usr", "var",
+    "opt/function/code", "opt/function/code/lib", "opt/function/runtime", "proc", "tmp", "usr", "var",
 )  # fmt: skip
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
