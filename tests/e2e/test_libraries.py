@@ -38,6 +38,20 @@ def handler(event, context):
 REQUIRES = (
     "exports.handler = async (event, context) => event.map((name) => [typeof require(name), require.resolve(name)]);"
 )
+MODULE = """
+import { createRequire } from 'node:module';
+export const handler = async (event, context) => {
+  const imported = await import('lodash').catch((error) => error.code);
+  return [imported, createRequire(import.meta.url)('lodash').VERSION];
+};
+"""
+FONTCONFIG = """
+import os, subprocess
+
+def handler(event, context):
+    done = subprocess.run(["fc-list", ":lang=zh", "file"], capture_output=True, text=True)
+    return {"found": done.stdout, "said": done.stderr}
+"""
 NOTES = "import operator_notes\n\ndef handler(event, context):\n    return [operator_notes.TEXT]\n"
 LOOKS = """
 import os
@@ -150,6 +164,12 @@ def test_node_functions_require_every_library_of_the_page(server, node):
     assert all(path.startswith(f"{node.parents[1]}/lib/node_modules/") for _, path in found), found
 
 
+def test_es_modules_reach_them_by_require_only(server):
+    found = answer_of(server, deploy(server, {"index.mjs": MODULE}, runtime=NODE))
+
+    assert found == ["ERR_MODULE_NOT_FOUND", "4.17.21"]
+
+
 @pytest.mark.parametrize("where", ["package", "dependency"])
 @pytest.mark.parametrize(
     ("runtime", "source", "name", "own"),
@@ -201,6 +221,15 @@ def check_chinese(server):
 @pytest.mark.proves("faq:FAQ-214")
 def test_chinese_is_drawn_with_a_font_of_the_host(server):
     check_chinese(server)
+
+
+def test_programs_find_fonts_with_fontconfig(server):
+    urn = deploy(server, FONTCONFIG, user_data=json.dumps({"XDG_CACHE_HOME": "/tmp"}))
+
+    answer = answer_of(server, urn)
+
+    assert "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc" in answer["found"]
+    assert answer["said"] == ""
 
 
 @pytest.mark.root
