@@ -27,8 +27,8 @@ if [ "${1:-run}" = test ]; then
     need npm command -v npm
     need fontconfig command -v fc-list
     need fonts-wqy-microhei test -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc
-    need libodbc2 test -n "$(ls -d /usr/lib/*/libodbc.so.2)"
-    need libsqliteodbc test -n "$(ls -d /usr/lib/*/odbc/libsqlite3odbc.so)"
+    need libodbc2 test -n "$(ls -d /usr/lib/*/libodbc.so.2 2>/dev/null)"
+    need libsqliteodbc test -n "$(ls -d /usr/lib/*/odbc/libsqlite3odbc.so 2>/dev/null)"
 fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -450,9 +450,8 @@ def language_folder() -> Path:
 
 def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
     """Return the installations and environments of interpreters outside `/usr`, which sandboxes must be shown."""
-    programs = [runtime.interpreter for runtime in registry.all() if runtime.interpreter]
-    found = [path.parent.parent for program in programs for path in (program, program.resolve())]
-    return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
+    found = dict.fromkeys(folder for runtime in registry.all() for folder in runtime.installations())
+    return tuple(folder for folder in found if folder != Path("/") and not folder.is_relative_to("/usr"))
 
 
 def forkable(registry: Registry) -> Sequence[Forkable]:

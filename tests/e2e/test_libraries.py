@@ -1,5 +1,6 @@
 """Libraries and fonts that the operator has installed for all functions (docs/howto/libraries.md)."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -242,16 +243,40 @@ def test_the_folder_is_all_that_is_seen_there_and_cannot_be_changed(server, pyth
     assert not (home / "mine").exists()
 
 
+def users_of(server, program):
+    """Return the host's user ids of the processes that sandboxd has started from a program, or forked of such."""
+    pids = [one for pid in children_of(server.sandboxd_pid) for one in (pid, *children_of(pid))]
+    users = set()
+    for pid in pids:
+        # Any of them may end at any moment.
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode() == str(program):
+                users.add(Path(f"/proc/{pid}").stat().st_uid)
+    return users
+
+
 @pytest.mark.root
 def test_runtimes_are_started_ahead_with_the_libraries(server, python):
-    """The zygote, whose forks become the instances, is the interpreter of the environment."""
+    """The zygote, a process of root whose forks become the instances, is the interpreter of the environment."""
     answer_of(server, deploy(server, IMPORTS), ["six"])
 
-    def commands():
-        pids = children_of(server.sandboxd_pid)
-        return [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode() for pid in pids]
+    eventually(lambda: 0 in users_of(server, python), within_s=10)
 
-    eventually(lambda: str(python) in commands(), within_s=10)
+
+@pytest.mark.root
+def test_what_others_may_change_is_not_run_as_root(new_server, folder):
+    """Its runtimes are started ahead one by one, each as a user of its own."""
+    home = folder / "open"
+    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", "--without-pip", home], check=True)
+    (packages,) = home.glob("lib/python*/site-packages")
+    (packages / "operator_notes.py").write_text("TEXT = 'there'")
+    packages.chmod(0o777)
+    server = new_server("--runtime", f"{PYTHON}={home / 'bin' / 'python'}")
+
+    assert answer_of(server, deploy(server, NOTES)) == ["there"]
+    users = eventually(lambda: users_of(server, home / "bin" / "python"), within_s=10)
+
+    assert 0 not in users
 
 
 @pytest.mark.parametrize(

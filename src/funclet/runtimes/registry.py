@@ -88,6 +88,12 @@ class RuntimeSpec:
         """Whether functions of this runtime can run on this host."""
         return self.language is not None and self.interpreter is not None
 
+    def installations(self) -> tuple[Path, ...]:
+        """Return the folders above `bin` of the interpreter: its environment, if it is a link in one, and its own."""
+        if self.interpreter is None:
+            return ()
+        return tuple(dict.fromkeys(path.parent.parent for path in (self.interpreter, self.interpreter.resolve())))
+
 
 @dataclass(frozen=True, slots=True)
 class _Interpreter:
@@ -162,6 +168,11 @@ class Registry:
                     faults.append(
                         f"Runtime '{name}': functions cannot see {runtime.interpreter}, as each has a /tmp of its own; "
                         "move it, for example below /opt."
+                    )
+                elif Path("/") in runtime.installations():
+                    faults.append(
+                        f"Runtime '{name}': {path} is in no installation of its own, which functions could be shown "
+                        "without all other folders; put it into a bin, for example /opt/python/bin."
                     )
         return faults
 

@@ -8,6 +8,7 @@ import pytest
 
 from funclet.model.errors import ModelError
 from funclet.runtimes.registry import Registry
+from funclet.server import interpreter_prefixes
 
 TABLE = """
 language = "toy"
@@ -183,6 +184,17 @@ def test_an_interpreter_that_functions_cannot_see_is_refused(load):
         faults = load([("2.7", "operator")], [], operator_map=wanted).faults_of(wanted)
 
     assert "each has a /tmp of its own" in faults[0]
+
+
+def test_an_interpreter_that_is_in_no_installation_is_refused(load, monkeypatch):
+    """Functions would be shown the whole host."""
+    VERSIONS[Path("/opt/toy")] = (2, 7)
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    wanted = {"Toy2.7": "/opt/toy"}
+    registry = load([("2.7", "operator")], [], operator_map=wanted)
+
+    assert "is in no installation of its own" in registry.faults_of(wanted)[0]
+    assert interpreter_prefixes(registry) == ()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(load):
