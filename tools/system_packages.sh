@@ -25,6 +25,10 @@ if [ "${1:-run}" = test ]; then
     need openssl command -v openssl
     need nats-server command -v nats-server
     need npm command -v npm
+    need fontconfig command -v fc-list
+    need fonts-wqy-microhei test -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc
+    need libodbc2 test -n "$(ls -d /usr/lib/*/libodbc.so.2 2>/dev/null)"
+    need libsqliteodbc test -n "$(ls -d /usr/lib/*/odbc/libsqlite3odbc.so 2>/dev/null)"
 fi
 if [ "${1:-run}" = vm ]; then
     need qemu-system-x86 command -v qemu-system-x86_64

@@ -449,9 +449,9 @@ def language_folder() -> Path:
 
 
 def interpreter_prefixes(registry: Registry) -> Sequence[Path]:
-    """Return the installations of interpreters outside `/usr`, which sandboxes must be shown."""
-    found = [runtime.interpreter.parent.parent for runtime in registry.all() if runtime.interpreter]
-    return tuple(dict.fromkeys(prefix for prefix in found if not prefix.is_relative_to("/usr")))
+    """Return the installations and environments of interpreters outside `/usr`, which sandboxes must be shown."""
+    found = dict.fromkeys(folder for runtime in registry.all() for folder in runtime.installations())
+    return tuple(folder for folder in found if folder != Path("/") and not folder.is_relative_to("/usr"))
 
 
 def forkable(registry: Registry) -> Sequence[Forkable]:

@@ -15,7 +15,7 @@ HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = {
     "applications": 1,
     "async": 1,
-    "dependencies": 1,
+    "dependencies": 2,
     "destinations": 1,
     "export": 1,
     "fresh-state": 1,

@@ -15,6 +15,8 @@ from funclet.cli.frame import ExitCode, Failure
 IGNORE_FILE = ".fgsignore"
 ALWAYS_IGNORED = (".git/", "__pycache__/", ".fgs/", "*.pyc", ".DS_Store", IGNORE_FILE)
 MAX_ARCHIVE_BYTES = 50 * 1024 * 1024
+MAX_DEPENDENCY_BYTES = 40 * 1024 * 1024
+MAX_LINKED_BYTES = 300 * 1024 * 1024
 MAX_UNPACKED_BYTES = 1500 * 1024 * 1024
 MAX_FILES = 30_000
 # The earliest time that a zip archive can hold.
@@ -41,23 +43,27 @@ class Ignore:
         return verdict
 
 
-def pack(code: Path) -> bytes:
+def pack(code: Path, *, max_bytes: int = MAX_ARCHIVE_BYTES) -> bytes:
     """Return the code package of a folder, or the archive itself if `code` is one.
+
+    Args:
+        code: the folder or archive.
+        max_bytes: that the server takes in the way that the package is sent.
 
     Raises:
         Failure: there is no code, or it is more than the server takes (exit code 13).
     """
     try:
         if code.is_file() and code.suffix in (".zip", ".jar"):
-            data = _read_archive(code)
+            data = _read_archive(code, max_bytes)
         elif code.is_dir():
             data = _pack_folder(code)
         else:
             raise _failure(f"There is no code at {code}.", hint="Code is a folder or a zip archive.")
     except OSError as error:
         raise _failure(f"{error.filename or code} cannot be read: {error.strerror}.") from error
-    if len(data) > MAX_ARCHIVE_BYTES:
-        raise _too_large(code, len(data))
+    if len(data) > max_bytes:
+        raise _too_large(code, len(data), max_bytes)
     return data
 
 
@@ -100,10 +106,10 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return path.is_file()
 
 
-def _read_archive(path: Path) -> bytes:
+def _read_archive(path: Path, max_bytes: int) -> bytes:
     size = path.stat().st_size
-    if size > MAX_ARCHIVE_BYTES:
-        raise _too_large(path, size)
+    if size > max_bytes:
+        raise _too_large(path, size, max_bytes)
     data = path.read_bytes()
     if not zipfile.is_zipfile(BytesIO(data)):
         raise _failure(f"{path} is not a zip archive.")
@@ -143,9 +149,9 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(("" if is_anchored else "(?:.*/)?") + text + ("/" if only_folder else "/?"))
 
 
-def _too_large(code: Path, size: int) -> Failure:
+def _too_large(code: Path, size: int, max_bytes: int) -> Failure:
     return _failure(
-        f"The package of {code} has {size / 1024 / 1024:.1f} MB; 50 MB can be uploaded.",
+        f"The package of {code} has {size / 1024 / 1024:.1f} MB; {max_bytes // 1024 // 1024} MB can be uploaded.",
         hint=f"Leave out what the function does not need, in {IGNORE_FILE}.",
     )
 

@@ -3,7 +3,6 @@
 A dependency is named as `NAME` (its newest version), `NAME@3`, or by an id.
 """
 
-import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import Any
 import click
 
 from funclet.cli import archive, render, session
+from funclet.cli.dependency_build import DETAILS, build, content, store
 from funclet.cli.frame import Failure, FgsGroup, confirm, say
 from funclet.cli.session import Session
 from funclet.client import ApiError, Client, Document, Json, segment
 
 _COLUMNS = ("name", "version", "runtime", "size", "owner", "description")
 _WIDE = ("id", "dep_id", "etag")
-_DETAILS = (*_COLUMNS, "id", "dep_id", "etag", "file_name", "link", "is_shared")
 _PATH = "/fgs/dependencies"
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _LINK = re.compile(r"(https?|obs|s3)://", re.IGNORECASE)
 
-dependency = FgsGroup("dependency", help="List, show, create and delete dependencies.", no_args_is_help=True)
+dependency = FgsGroup("dependency", help="List, show, create, build and delete dependencies.", no_args_is_help=True)
 
 
 @session.command("list", examples=("fgs dependency list", "fgs dep list --runtime Python3.10 -o wide"))
@@ -41,7 +40,7 @@ def list_(talk: Session, runtime: str, text: str, *, is_public: bool | None) -> 
 @click.argument("name")
 def show(talk: Session, name: str) -> None:
     """Show one version of a dependency."""
-    render.item(talk.flags, find(talk.client, name), columns=_DETAILS)
+    render.item(talk.flags, find(talk.client, name), columns=DETAILS)
 
 
 @session.command("versions", examples=("fgs dependency versions pillow", "fgs dependency versions pillow -o json"))
@@ -70,13 +69,8 @@ def create(talk: Session, name: str, source: str, runtime: str, description: str
     if _LINK.match(source):
         body |= {"depend_type": "obs", "depend_link": source}
     else:
-        data = archive.pack(Path(source))
-        body |= {"depend_type": "zip", "depend_file": base64.b64encode(data).decode()}
-    found = talk.client.send("POST", f"{_PATH}/version", body)
-    if talk.flags.text("output"):
-        render.item(talk.flags, found, columns=_DETAILS)
-    else:
-        say(f"created {name}@{found['version']} ({found['id']})")
+        body |= content(archive.pack(Path(source), max_bytes=archive.MAX_DEPENDENCY_BYTES))
+    store(talk, body)
 
 
 @session.command("delete", examples=("fgs dependency delete pillow@1", "fgs dependency delete pillow -y"))
@@ -102,7 +96,7 @@ def share(talk: Session, name: str, *, off: bool) -> None:
     dependency_id = segment(find(talk.client, name)["dep_id"])
     found = talk.client.send("PUT", f"/funclet/dependencies/{dependency_id}/sharing", {"is_public": not off})
     if talk.flags.text("output"):
-        render.item(talk.flags, found, columns=_DETAILS)
+        render.item(talk.flags, found, columns=DETAILS)
     else:
         say(f"{found['name']} is {'private' if off else 'public'} now")
 
@@ -137,5 +131,5 @@ def ids_of(client: Client, names: Sequence[str]) -> list[str]:
     return [name if _ID.fullmatch(name) else str(find(client, name)["id"]) for name in names]
 
 
-for _command in (list_, show, versions, create, delete, share):
+for _command in (list_, show, versions, create, build, delete, share):
     dependency.add_command(_command)

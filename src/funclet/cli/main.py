@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "version": ("version", "version", "List, publish and delete versions of a function."),
     "alias": ("alias", "alias", "List, create, update and delete aliases."),
     "trigger": ("trigger", "trigger", "List, create, update and delete triggers."),
-    "dependency": ("dependency", "dependency", "List, show, create and delete dependencies."),
+    "dependency": ("dependency", "dependency", "List, show, create, build and delete dependencies."),
     "app": ("app", "app", "Make applications from templates."),
     "connection": ("connection", "connection", "Connect object stores and brokers to destinations."),
     "iam": ("iam", "iam", "Manage users, groups, keys, policies and agencies."),

@@ -184,5 +184,9 @@ def _common(runtime: RuntimeSpec) -> dict[str, str]:
     """Return the variables that every instance of a runtime has, unless its author sets them."""
     common = {"PATH": _PATH, "HOME": "/home/snuser", "LANG": "C.UTF-8"}
     if runtime.language is not None and runtime.language.name == "nodejs":
-        common["NODE_PATH"] = f"/opt/function/runtime/{runtime.directory}/rtsp/nodejs/node_modules"
+        places = [f"/opt/function/runtime/{runtime.directory}/rtsp/nodejs/node_modules"]
+        if runtime.interpreter is not None:
+            # Where `npm install --global` puts what all functions may use.
+            places.append(str(runtime.interpreter.parent.parent / "lib" / "node_modules"))
+        common["NODE_PATH"] = ":".join(places)
     return common

@@ -52,6 +52,8 @@ class Language:
     default_timeout_s: int
     sample: Path
     interpreter_links: tuple[str, ...]
+    library_mark: str = ""
+    """What is in the folder above `bin` of an interpreter that brings libraries, relative to that folder."""
     oldest: tuple[int, ...] = ()
     """Oldest version of the language that runs the files of the folder."""
     fresh_state: bool = False
@@ -85,6 +87,12 @@ class RuntimeSpec:
     def is_runnable(self) -> bool:
         """Whether functions of this runtime can run on this host."""
         return self.language is not None and self.interpreter is not None
+
+    def installations(self) -> tuple[Path, ...]:
+        """Return the folders above `bin` of the interpreter: its environment, if it is a link in one, and its own."""
+        if self.interpreter is None:
+            return ()
+        return tuple(dict.fromkeys(path.parent.parent for path in (self.interpreter, self.interpreter.resolve())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,11 @@ class Registry:
                         f"Runtime '{name}': functions cannot see {runtime.interpreter}, as each has a /tmp of its own; "
                         "move it, for example below /opt."
                     )
+                elif Path("/") in runtime.installations():
+                    faults.append(
+                        f"Runtime '{name}': {path} is in no installation of its own, which functions could be shown "
+                        "without all other folders; put it into a bin, for example /opt/python/bin."
+                    )
         return faults
 
     def links_of(self, runtime: RuntimeSpec) -> tuple[str, ...]:
@@ -204,6 +217,7 @@ def _read_language(path: Path, wanted: Mapping[str, str]) -> list[RuntimeSpec]:
         default_timeout_s=table["default_timeout_s"],
         sample=path.parent / table["sample"],
         interpreter_links=tuple(table["interpreter_links"]),
+        library_mark=table.get("library_mark", ""),
         oldest=_version(table["oldest"]),
         fresh_state=table.get("fresh_state", False),
         depth=table.get("depth", 1),
@@ -284,7 +298,7 @@ def _version(text: str) -> tuple[int, ...]:
 def _ordered(operator_path: str, language: Language) -> tuple[_Interpreter | None, str]:
     if not operator_path:
         return None, "switched off by the operator"
-    path = Path(operator_path).resolve()
+    path = _program(Path(operator_path), language)
     chosen = _probe(path) if path.is_file() else None
     if chosen is None:
         return None, f"no interpreter at {operator_path}"
@@ -292,6 +306,13 @@ def _ordered(operator_path: str, language: Language) -> tuple[_Interpreter | Non
         oldest = ".".join(map(str, language.oldest))
         return None, f"{operator_path} is version {chosen.text}; {oldest} is the oldest that works"
     return chosen, f"set by the operator: {operator_path}"
+
+
+def _program(named: Path, language: Language) -> Path:
+    """Return what to start: the real file; but a link beside libraries itself, for they are found by its name."""
+    link = named.parent.resolve() / named.name
+    has_libraries = language.library_mark and (link.parent.parent / language.library_mark).exists()
+    return link if has_libraries else named.resolve()
 
 
 def _choose(

@@ -8,6 +8,7 @@ import pytest
 
 from funclet.model.errors import ModelError
 from funclet.runtimes.registry import Registry
+from funclet.server import interpreter_prefixes
 
 TABLE = """
 language = "toy"
@@ -20,6 +21,7 @@ default_memory_mib = 128
 default_timeout_s = 3
 sample = "sample.toy"
 interpreter_links = []
+library_mark = "environment"
 """
 ROW = """
 [[versions]]
@@ -125,6 +127,22 @@ def test_the_operator_decides(load, tmp_path):
     assert registry.require("Toy2.7").interpreter == chosen
 
 
+@pytest.mark.parametrize("has_libraries", [True, False])
+def test_a_link_beside_libraries_is_started_by_its_own_name(load, tmp_path, has_libraries):
+    real = tmp_path / "own"
+    install(real, "2.7")
+    link = tmp_path / "venv" / "bin" / "toy"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    VERSIONS[link] = (2, 7)
+    if has_libraries:
+        (tmp_path / "venv" / "environment").touch()
+
+    registry = load([("2.7", "operator")], [], operator_map={"Toy2.7": str(link)})
+
+    assert registry.require("Toy2.7").interpreter == (link if has_libraries else real)
+
+
 def test_an_operators_path_that_is_wrong_is_told(load):
     registry = load([("2.7", "operator")], [], operator_map={"Toy2.7": "/nowhere/toy"})
 
@@ -166,6 +184,17 @@ def test_an_interpreter_that_functions_cannot_see_is_refused(load):
         faults = load([("2.7", "operator")], [], operator_map=wanted).faults_of(wanted)
 
     assert "each has a /tmp of its own" in faults[0]
+
+
+def test_an_interpreter_that_is_in_no_installation_is_refused(load, monkeypatch):
+    """Functions would be shown the whole host."""
+    VERSIONS[Path("/opt/toy")] = (2, 7)
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    wanted = {"Toy2.7": "/opt/toy"}
+    registry = load([("2.7", "operator")], [], operator_map=wanted)
+
+    assert "is in no installation of its own" in registry.faults_of(wanted)[0]
+    assert interpreter_prefixes(registry) == ()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(load):

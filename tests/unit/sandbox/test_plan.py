@@ -52,16 +52,23 @@ def test_extra_folders_are_only_seen_where_they_cover_nothing(target):
         plan.check_paths(replace(SPEC, extra_read_only={"/data/code/b": target}), settings())
 
 
+def link_to(program, environment):
+    link = environment / "bin" / "python"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(program)
+    return link
+
+
 def test_an_interpreter_of_the_system_is_seen_where_it_is(tmp_path):
     found = plan.find_interpreter(replace(SPEC, interpreter="/usr/bin/env"), settings())
 
-    assert (found.inside, found.prefix) == (str(Path("/usr/bin/env").resolve()), None)
+    assert (found.inside, found.prefixes) == (str(Path("/usr/bin/env").resolve()), ())
 
 
 def test_an_interpreter_in_the_code_is_seen_in_the_code():
     found = plan.find_interpreter(replace(SPEC, interpreter="/data/code/a/bootstrap"), settings())
 
-    assert (found.inside, found.prefix) == ("/opt/function/code/bootstrap", None)
+    assert (found.inside, found.prefixes) == ("/opt/function/code/bootstrap", ())
 
 
 def test_an_interpreter_of_the_language_folder_is_seen_there():
@@ -78,15 +85,72 @@ def test_an_installation_elsewhere_is_shown_as_a_whole(tmp_path):
 
     found = plan.find_interpreter(replace(SPEC, interpreter=str(interpreter)), settings(interpreter_prefixes=(prefix,)))
 
-    assert (found.inside, found.prefix) == (str(interpreter.resolve()), prefix.resolve())
+    assert (found.inside, found.prefixes) == (str(interpreter.resolve()), (prefix.resolve(),))
 
 
 def test_a_link_that_leaves_the_installation_is_followed_first(tmp_path):
-    """A virtual environment is no installation: its interpreter is a link to the real one."""
-    link = tmp_path / "bin" / "python"
-    link.parent.mkdir()
-    link.symlink_to("/usr/bin/env")
+    """One that nobody has named is none of the operator's environments."""
+    link = link_to("/usr/bin/env", tmp_path)
 
     found = plan.find_interpreter(replace(SPEC, interpreter=str(link)), settings())
 
     assert found.inside == str(Path("/usr/bin/env").resolve())
+
+
+def test_an_environment_that_is_named_is_shown_and_its_link_keeps_its_name(tmp_path):
+    link = link_to("/usr/bin/env", tmp_path / "venv")
+
+    found = plan.find_interpreter(
+        replace(SPEC, interpreter=str(link)), settings(interpreter_prefixes=(tmp_path / "venv",))
+    )
+
+    assert (found.inside, found.prefixes) == (str(link), (tmp_path / "venv",))
+
+
+def test_an_environment_of_another_installation_shows_both(tmp_path):
+    program = tmp_path / "python" / "bin" / "python3"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    link = link_to(program, tmp_path / "venv")
+    prefixes = (tmp_path / "venv", tmp_path / "python")
+
+    found = plan.find_interpreter(replace(SPEC, interpreter=str(link)), settings(interpreter_prefixes=prefixes))
+
+    assert (found.inside, set(found.prefixes)) == (str(link), set(prefixes))
+
+
+def test_of_folders_within_each_other_the_outer_one_is_shown(tmp_path):
+    """A mount of the inner one would be covered, or could not be made in what is read-only."""
+    program = tmp_path / "bin" / "python3"
+    program.parent.mkdir()
+    program.touch()
+    link = link_to(program, tmp_path / "environments" / "one")
+    prefixes = (tmp_path / "environments" / "one", tmp_path)
+
+    found = plan.find_interpreter(replace(SPEC, interpreter=str(link)), settings(interpreter_prefixes=prefixes))
+
+    assert (found.inside, found.prefixes) == (str(link), (tmp_path,))
+
+
+def test_an_environment_cannot_lead_to_an_unknown_program(tmp_path):
+    program = tmp_path / "elsewhere"
+    program.touch()
+    link = link_to(program, tmp_path / "venv")
+
+    with pytest.raises(SandboxError, match="interpreter_prefixes"):
+        plan.find_interpreter(replace(SPEC, interpreter=str(link)), settings(interpreter_prefixes=(tmp_path / "venv",)))
+
+
+def test_whoever_may_change_an_environment_decides_what_its_interpreter_runs(tmp_path):
+    """A zygote runs as root; what these paths hold must be root's own."""
+    home = tmp_path / "venv"
+    link = link_to("/usr/bin/env", home)
+    (home / "pyvenv.cfg").touch()
+    packages = home / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+
+    deciding = plan.Interpreter(inside=str(link), prefixes=(home,)).deciding_paths()
+
+    assert {home, home / "bin", home / "pyvenv.cfg", packages.parent, packages, Path("/usr/bin/env").resolve()} <= set(
+        deciding
+    )

@@ -170,7 +170,7 @@ class FullMaker:
             undo.callback(hosts_file.unlink, missing_ok=True)
             own = shares.open_own(spec, trees, slot.user_id, hosts_file, after)
             root = self._skeleton.plan(
-                spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=tmp, own=own
+                spec, interpreter=interpreter.inside, prefixes=interpreter.prefixes, tmp=tmp, own=own
             )
             pipes = Pipes.make()
             undo.callback(pipes.close_ours)
@@ -222,10 +222,10 @@ class FullMaker:
         if command is None:
             return None
         interpreter = plan.find_interpreter(spec, self._settings)
-        if not all(map(is_roots_own, (Path(spec.interpreter).resolve(), command.folder))):
+        if not all(map(is_roots_own, (*interpreter.deciding_paths(), command.folder))):
             return None
         root = self._skeleton.plan_template(
-            spec, interpreter=interpreter.inside, prefix=interpreter.prefix, helper=native.path()
+            spec, interpreter=interpreter.inside, prefixes=interpreter.prefixes, helper=native.path()
         )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null = out_of_the_way(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
@@ -357,7 +357,7 @@ class RootlessMaker:
             )
         plan.check_paths(spec, self._settings)
         interpreter = plan.find_interpreter(spec, self._settings)
-        root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefix=interpreter.prefix, tmp=Tmp())
+        root = self._skeleton.plan(spec, interpreter=interpreter.inside, prefixes=interpreter.prefixes, tmp=Tmp())
         with contextlib.ExitStack() as undo:
             pipes = Pipes.make()
             undo.callback(pipes.close_ours)

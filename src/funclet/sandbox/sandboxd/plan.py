@@ -54,8 +54,18 @@ class Interpreter:
 
     inside: str
     """Its path in the sandbox."""
-    prefix: Path | None
-    """Host folder that must be shown at the same path; None when it is there anyway."""
+    prefixes: tuple[Path, ...] = ()
+    """Host folders that must be shown at the same path: the installation, and the environment that leads to it."""
+
+    def deciding_paths(self) -> Sequence[Path]:
+        """Return what says which program this is and which modules it finds, as far as it is there."""
+        program = Path(self.inside)
+        homes = (*self.prefixes, program.parent.parent) if program.is_symlink() else self.prefixes
+        found = [program.resolve()]
+        for home in dict.fromkeys(homes):
+            names = (home, home / "bin", home / "pyvenv.cfg", home / "lib")
+            found += [*names, *home.glob("lib/*"), *home.glob("lib/*/site-packages")]
+        return [path for path in found if path.exists()]
 
 
 def check_paths(spec: Create, settings: SandboxdSettings) -> None:
@@ -83,17 +93,26 @@ def find_interpreter(spec: Keep, settings: SandboxdSettings) -> Interpreter:
     code_dir = spec.code_dir if isinstance(spec, Create) else ""
     for folder, seen_at in ((code_dir, CODE_ROOT), (spec.runtime_dir, RUNTIME_ROOT)):
         if folder and _is_below(spec.interpreter, [Path(folder)]):
-            return Interpreter(inside=seen_at + spec.interpreter.removeprefix(folder), prefix=None)
+            return Interpreter(inside=seen_at + spec.interpreter.removeprefix(folder))
     real = os.path.realpath(spec.interpreter)
-    if _is_below(real, [_SYSTEM]):
-        return Interpreter(inside=real, prefix=None)
-    for prefix in settings.interpreter_prefixes:
-        resolved = prefix.resolve()
-        if _is_below(real, [resolved]):
-            return Interpreter(inside=real, prefix=resolved)
-    raise SandboxError(
-        f"The interpreter '{spec.interpreter}' is outside /usr: name its installation in interpreter_prefixes."
-    )
+    installation = _installation_of(real, settings)
+    if not _is_below(real, [_SYSTEM]) and installation is None:
+        raise SandboxError(
+            f"The interpreter '{spec.interpreter}' is outside /usr: name its installation in interpreter_prefixes."
+        )
+    folder, name = os.path.split(spec.interpreter)
+    named = f"{os.path.realpath(folder)}/{name}"
+    environment = _installation_of(named, settings)
+    prefixes = dict.fromkeys(prefix for prefix in (installation, environment) if prefix is not None)
+    # A link in an environment that is shown keeps its name: by it the program finds the libraries there.
+    is_shown = environment is not None or _is_below(named, [_SYSTEM])
+    return Interpreter(inside=named if is_shown else real, prefixes=tuple(prefixes))
+
+
+def _installation_of(path: str, settings: SandboxdSettings) -> Path | None:
+    """Return the folder of the operator's that a path is in; of several the outermost, which shows all of them."""
+    found = [prefix.resolve() for prefix in settings.interpreter_prefixes]
+    return min((prefix for prefix in found if _is_below(path, [prefix])), key=lambda one: len(one.parts), default=None)
 
 
 def full_steps(

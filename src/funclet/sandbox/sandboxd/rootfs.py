@@ -29,9 +29,11 @@ _TMP = "tmp"
 _READ_ONLY = native.ATTR_RDONLY | native.ATTR_NOSUID | native.ATTR_NODEV
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+# The lib folder is covered by the code. A process that is started before it has code must see one all the same: a
+# folder of LD_LIBRARY_PATH that is not there at the first search is never searched again.
 _FOLDERS = (
     "dev", "etc", "home", "home/snuser", "home/snuser/log", "home/snuser/runtime", "mnt", "opt", "opt/function",
-    "opt/function/code", "opt/function/runtime", "proc", "tmp", "usr", "var",
+    "opt/function/code", "opt/function/code/lib", "opt/function/runtime", "proc", "tmp", "usr", "var",
 )  # fmt: skip
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
@@ -101,19 +103,19 @@ class Skeleton:
         )
 
     def plan(
-        self, spec: Create, *, interpreter: str, prefix: Path | None, tmp: Tmp, own: Sequence[Own] = ()
+        self, spec: Create, *, interpreter: str, prefixes: Sequence[Path], tmp: Tmp, own: Sequence[Own] = ()
     ) -> list[Step]:
         """Return the steps that build and enter the root of one instance.
 
         Args:
             spec: what was asked for, checked. With an empty code folder the code comes later, see `mount_code`.
             interpreter: where the interpreter is seen inside.
-            prefix: host folder of an interpreter outside `/usr`; seen at the same path inside.
+            prefixes: host folders of an interpreter outside `/usr`; seen at the same paths inside.
             tmp: where `/tmp` comes from.
             own: what only this instance is shown.
         """
         root = str(self._mount_point)
-        steps = [*self._shared_steps, *self._process_steps, *_languages(root, spec, prefix)]
+        steps = [*self._shared_steps, *self._process_steps, *_languages(root, spec, prefixes)]
         if spec.code_dir:
             steps.append(_bind(root, CODE_ROOT, Path(spec.code_dir)))
         for source, target in spec.extra_read_only.items():
@@ -128,7 +130,7 @@ class Skeleton:
             *_enter(root),
         ]
 
-    def plan_template(self, spec: Keep, *, interpreter: str, prefix: Path | None, helper: Path) -> list[Step]:
+    def plan_template(self, spec: Keep, *, interpreter: str, prefixes: Sequence[Path], helper: Path) -> list[Step]:
         """Return the steps that build and enter the root of a zygote: all that its forks have in common.
 
         `helper` is shown at `HELPER`, which the `/tmp` of a fork covers.
@@ -136,7 +138,7 @@ class Skeleton:
         root = str(self._mount_point)
         return [
             *self._shared_steps,
-            *_languages(root, spec, prefix),
+            *_languages(root, spec, prefixes),
             *_links(root, spec.interpreter_links, interpreter),
             Step("TOUCH", s=_inside(root, HELPER)),
             _bind(root, HELPER, helper),
@@ -169,9 +171,9 @@ def open_code(code_dir: str) -> int:
     return native.helper().clone_tree(code_dir, _READ_ONLY)
 
 
-def _languages(root: str, spec: Keep, prefix: Path | None) -> Iterator[Step]:
+def _languages(root: str, spec: Keep, prefixes: Sequence[Path]) -> Iterator[Step]:
     yield _bind(root, RUNTIME_ROOT, Path(spec.runtime_dir))
-    if prefix is not None:
+    for prefix in prefixes:
         yield from _folders_to(root, str(prefix))
         yield _bind(root, str(prefix), prefix)
 
