@@ -181,6 +181,7 @@ class Server:
             timers.changed()
             changes.publish(Hint())
 
+        people.projects.on_state = (side.worker.suspend, lambda _: triggers_changed())
         services = build_services(
             self._settings,
             self._listeners,

@@ -123,6 +123,7 @@ _ROWS = (
     ErrorRow("FSS.1122", 403, "The agency has expired or does not trust functions"),
     ErrorRow("FSS.1123", 403, "The function has as many pull triggers as it may have"),
     ErrorRow("FSS.1124", 403, "The project has as many APIs as it may have"),
+    ErrorRow("FSS.1125", 403, "The project is suspended or read-only"),
     ErrorRow("FSS.1130", 404, "The stream does not exist"),
     ErrorRow("FSS.1131", 404, "The trigger does not exist"),
     ErrorRow("FSS.1132", 404, "The SMN trigger does not exist"),
