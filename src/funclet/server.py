@@ -166,8 +166,7 @@ class Server:
 
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
-        timers = self._make_timers(parts, queue)
-        loops.start(timers.run(), name="timers")
+        timers = self._start_timers(parts, queue, loops)
         loops.start(book.run(), name="usage")
 
         async def more_metrics() -> bytes:
@@ -232,10 +231,10 @@ class Server:
 
         return changed
 
-    def _make_timers(self, parts: Parts, queue: AsyncQueue) -> TimerHost:
+    def _start_timers(self, parts: Parts, queue: AsyncQueue, loops: TaskOwner) -> TimerHost:
         settings = self._settings
         prewarm = TimerPrewarm(parts.catalog, parts.invoker, region=settings.region)
-        return TimerHost(
+        timers = TimerHost(
             parts.store,
             parts.clock,
             on_queued=queue.noticed,
@@ -245,6 +244,8 @@ class Server:
             event_version=settings.timer_event_version,
             announce=prewarm.announce if settings.prewarm_timers == "on" else None,
         )
+        loops.start(timers.run(), name="timers")
+        return timers
 
     def _open_people(self, stack: AsyncExitStack, parts: Parts, identity: Identity, changes: Changes) -> People:
         """Begin to keep the audit log."""

@@ -378,7 +378,7 @@ def suspend_project(talk: Session, name: str, *, reason: str, read_only: bool) -
 
 
 @session.command("activate", examples=("fgs iam project activate local-1_shop",
-                                       "fgs iam project activate local-1_shop --reason 'invoice 17 is paid'"))  # fmt: skip
+                                       "fgs iam project activate local-1_shop --reason 'paid on 5 May'"))  # fmt: skip
 @click.argument("name")
 @click.option("--reason", default="", help="A note that lists show.")
 def activate_project(talk: Session, name: str, *, reason: str) -> None:
