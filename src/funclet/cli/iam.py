@@ -374,7 +374,7 @@ def create_project(talk: Session, name: str) -> None:
 def suspend_project(talk: Session, name: str, *, reason: str, read_only: bool) -> None:
     """Refuse everything but reads in a project, until it is activated."""
     _set_status(talk, name, "readonly" if read_only else "suspended", reason)
-    _done(talk, f"{'made the project read-only:' if read_only else 'suspended the project'} {name}")
+    _done(talk, f"suspended {'changes in ' if read_only else ''}project {name}")
 
 
 @session.command("activate", examples=("fgs iam project activate local-1_shop",
