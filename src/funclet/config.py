@@ -148,7 +148,7 @@ class Settings:
     )
     agencies: str = _setting(
         "any",
-        "Which agencies functions may name: any, or only existing ones that trust functions.",
+        "Agencies that functions may name: any, or existing ones that trust functions and allow network and mounts.",
         choices=("any", "existing"),
     )
     target_networks: tuple[str, ...] = _setting(

@@ -73,6 +73,7 @@ from funclet.services.reserved import ReservedLimits, ReservedService
 from funclet.services.resources import Resources
 from funclet.services.statistics import StatisticsService
 from funclet.services.streams import StreamService
+from funclet.services.surroundings_rights import SurroundingsRights
 from funclet.services.topics import TopicService
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
@@ -379,6 +380,7 @@ def _functions(
         on_change=on_change,
         inventory=inventory,
         keeps_logs=settings.function_logs == "on",
+        rights=SurroundingsRights(parts.clock) if settings.agencies == "existing" else None,
     )
 
 
