@@ -39,6 +39,7 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
+from funclet.front.listeners import Listeners
 from funclet.gateway import RouteSource
 from funclet.host import raise_descriptor_limit, settle_interpreter
 from funclet.keyring.shared import SharedKeys
@@ -68,7 +69,6 @@ from funclet.triggers.prewarm import TimerPrewarm
 from funclet.wiring import (
     LEAVE_S,
     HttpSide,
-    Listeners,
     Outside,
     Parts,
     QueueSide,
