@@ -68,7 +68,8 @@ def settings_page() -> str:
 
 def _setting_row(setting: "Field[Any]") -> str:
     default, help_ = setting.default, setting.metadata["help"]
-    shown = "" if default in ("", ()) else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    default = ", ".join(default) if isinstance(default, tuple) else default
+    shown = "" if default == "" else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
     option = f"`--{setting.name.replace('_', '-')}`"
     return f"| {option} | `{PREFIX}{setting.name.upper()}` | {_kind(setting)} | {shown} | {help_} |"
 

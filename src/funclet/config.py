@@ -23,6 +23,7 @@ SWITCH = ("on", "off")
 IDLE_RELEASE = ("fixed", "learned")
 MAX_PROCESSES = 64
 ANY_NETWORK = "*"
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - only compared
 # Read by the client side of `fgs`, not by the server.
 _CLIENT_VARIABLES = frozenset(
     {
@@ -56,7 +57,7 @@ def _setting(default: Any, help_: str, *, secret: bool = False, choices: tuple[s
 class Settings:
     """All settings of one server. Each is also an environment variable: FGS_ and the name in capitals."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on.")
+    host: tuple[str, ...] = _setting(("127.0.0.1",), "Addresses to listen on, those of IPv6 in brackets.")
     port: int = _setting(7180, "Port of the API; 0 lets the system choose.")
     gateway_port: int = _setting(7181, "Port of the gateway; 0 lets the system choose.")
     data_dir: str = _setting("", "Folder of all data. Default: /var/lib/funclet as root, else ~/.local/share/funclet.")
@@ -148,7 +149,7 @@ class Settings:
     )
     agencies: str = _setting(
         "any",
-        "Which agencies functions may name: any, or only existing ones that trust functions.",
+        "Agencies that functions may name: any, or existing ones that trust functions and allow network and mounts.",
         choices=("any", "existing"),
     )
     target_networks: tuple[str, ...] = _setting(
@@ -156,6 +157,12 @@ class Settings:
     )
     inventory: str = _setting("", "TOML file that lists the folders functions may mount, and the VPCs. Default: none.")
     code_url_hosts: tuple[str, ...] = _setting((), "Hosts that code may be fetched from (code type obs).")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses to listen on, those of IPv6 without brackets."""
+        texts = (text.strip() for entry in self.host for text in entry.split(","))
+        return tuple(text.removeprefix("[").removesuffix("]") for text in texts if text)
 
     @property
     def wait_s(self) -> float:
@@ -238,6 +245,7 @@ def _check(settings: Settings) -> None:
         choices = setting.metadata["choices"]
         if choices and getattr(settings, setting.name) not in choices:
             raise SettingError(f"{setting.name} must be one of {', '.join(choices)}.")
+    _check_hosts(settings.hosts)
     _check_range("port", settings.port, 0, 65_535)
     _check_range("gateway_port", settings.gateway_port, 0, 65_535)
     _check_range("processes", settings.processes, 0, MAX_PROCESSES)
@@ -283,6 +291,17 @@ def _check_key_command(words: tuple[str, ...]) -> None:
         raise SettingError(f"secret_key_command must begin with the absolute path of a program, not '{words[0]}'.")
     if len(words) > _MAX_COMMAND_WORDS or any("\0" in word for word in words):
         raise SettingError(f"secret_key_command must have at most {_MAX_COMMAND_WORDS} words, none with a zero byte.")
+
+
+def _check_hosts(hosts: tuple[str, ...]) -> None:
+    if not hosts:
+        raise SettingError("host must be an address of this machine, for example 127.0.0.1.")
+    twice = [host for number, host in enumerate(hosts) if host in hosts[:number]]
+    if twice:
+        raise SettingError(f"host {twice[0]} is given twice.")
+    every = [host for host in hosts if host in WILDCARDS]
+    if every and len(hosts) > 1:
+        raise SettingError(f"host {every[0]} stands for every address of this machine; give no other beside it.")
 
 
 def _check_oidc(settings: Settings) -> None:

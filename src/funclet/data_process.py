@@ -33,6 +33,7 @@ from funclet.cluster.metrics import encode_standing
 from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.dispatcher import Dispatcher
+from funclet.front.listeners import Listeners
 from funclet.gateway import RouteSource
 from funclet.host import raise_descriptor_limit, settle_interpreter
 from funclet.keyring.shared import SharedKeys
@@ -47,7 +48,6 @@ from funclet.store.sqlite import SqliteReader
 from funclet.vault import Vault
 from funclet.wiring import (
     HttpSide,
-    Listeners,
     Parts,
     build_outside,
     build_services,

@@ -36,6 +36,7 @@ from funclet.model.invocation import (
     Submission,
     Submitter,
 )
+from funclet.model.project_state import Effect, refusal_of
 from funclet.model.urn import Urn
 from funclet.services.callers import Authenticator
 from funclet.store.protocol import Store, StoreUnavailable, Tx
@@ -235,6 +236,8 @@ class Gateway:
             raise ModelError("APIG.0101", f"No trigger answers {request.method} {request.raw_path[:200]}.")
         route = match.route
         exchange.route = route
+        if route.refusal:
+            raise ModelError("APIG.0302", route.refusal)
         late = functools.partial(self._answer_late, exchange, route)
         self._deadlines.add(exchange.request_id, route.timeout_s, late)
         try:
@@ -335,9 +338,12 @@ class Gateway:
 
 def _read_routes(tx: Tx) -> Routes:
     projects = tx.identities.projects()
-    root_project_id = projects[0].project_id if projects else ""
-    authorizers = tx.gateway.authorizers()
-    return Routes(tx.triggers.of_type(*CODES), root_project_id=root_project_id, authorizers=authorizers)
+    return Routes(
+        tx.triggers.of_type(*CODES),
+        root_project_id=projects[0].project_id if projects else "",
+        authorizers=tx.gateway.authorizers(),
+        refusals={one.project_id: refusal_of(one, Effect.RUN) for one in projects},
+    )
 
 
 def _match(routes: Routes, request: Request, method: str) -> Match | None:

@@ -39,6 +39,7 @@ from funclet.config import Settings
 from funclet.dataplane.code import CodeCache
 from funclet.dataplane.launch import forkable_of
 from funclet.front.listener import Handler
+from funclet.front.listeners import Listeners
 from funclet.gateway import RouteSource
 from funclet.host import raise_descriptor_limit, settle_interpreter
 from funclet.keyring.shared import SharedKeys
@@ -68,7 +69,6 @@ from funclet.triggers.prewarm import TimerPrewarm
 from funclet.wiring import (
     LEAVE_S,
     HttpSide,
-    Listeners,
     Outside,
     Parts,
     QueueSide,
@@ -166,8 +166,7 @@ class Server:
 
         loops = TaskOwner()
         stack.push_async_callback(loops.close)
-        timers = self._make_timers(parts, queue)
-        loops.start(timers.run(), name="timers")
+        timers = self._start_timers(parts, queue, loops)
         loops.start(book.run(), name="usage")
 
         async def more_metrics() -> bytes:
@@ -181,6 +180,7 @@ class Server:
             timers.changed()
             changes.publish(Hint())
 
+        people.projects.on_state = (side.worker.suspend, lambda _: triggers_changed())
         services = build_services(
             self._settings,
             self._listeners,
@@ -231,10 +231,10 @@ class Server:
 
         return changed
 
-    def _make_timers(self, parts: Parts, queue: AsyncQueue) -> TimerHost:
+    def _start_timers(self, parts: Parts, queue: AsyncQueue, loops: TaskOwner) -> TimerHost:
         settings = self._settings
         prewarm = TimerPrewarm(parts.catalog, parts.invoker, region=settings.region)
-        return TimerHost(
+        timers = TimerHost(
             parts.store,
             parts.clock,
             on_queued=queue.noticed,
@@ -244,6 +244,8 @@ class Server:
             event_version=settings.timer_event_version,
             announce=prewarm.announce if settings.prewarm_timers == "on" else None,
         )
+        loops.start(timers.run(), name="timers")
+        return timers
 
     def _open_people(self, stack: AsyncExitStack, parts: Parts, identity: Identity, changes: Changes) -> People:
         """Begin to keep the audit log."""

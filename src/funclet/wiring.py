@@ -4,7 +4,6 @@
 """
 
 import secrets
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from funclet.dataplane.launch import LaunchOptions
 from funclet.dataplane.projects import share_of
 from funclet.front import Front, FrontLimits
 from funclet.front.listener import Handler
+from funclet.front.listeners import Listeners
 from funclet.gateway import MAX_BODY_BYTES, Gateway, RouteSource
 from funclet.host import host_memory_mib, max_connections_of
 from funclet.metrics import Metrics, Values
@@ -73,6 +73,7 @@ from funclet.services.reserved import ReservedLimits, ReservedService
 from funclet.services.resources import Resources
 from funclet.services.statistics import StatisticsService
 from funclet.services.streams import StreamService
+from funclet.services.surroundings_rights import SurroundingsRights
 from funclet.services.topics import TopicService
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
@@ -87,21 +88,6 @@ LEAVE_S = 5.0
 """How much longer than its own requests a process waits for those of the others at shutdown."""
 # Of all descriptors, for the connections of each port. The rest is for instances, so that clients cannot stop starts.
 _GATEWAY_DESCRIPTORS, _API_DESCRIPTORS = 0.5, 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listeners:
-    """The two bound sockets of a server, and their addresses as clients reach them."""
-
-    api: socket.socket
-    gateway: socket.socket
-    api_url: str
-    gateway_url: str
-
-    def close(self) -> None:
-        """Close both; nothing happens if they are closed already."""
-        self.api.close()
-        self.gateway.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +167,7 @@ async def leave(stop: StopSignal, mesh: Mesh, settings: Settings) -> None:
 
 
 class HttpSide:
-    """The two listeners of a process."""
+    """The listeners of a process: those of the API and those of the gateway."""
 
     def __init__(self, stop: StopSignal, settings: Settings, listeners: Listeners) -> None:
         self._stop = stop
@@ -227,8 +213,8 @@ class HttpSide:
             is_prompt=lambda request: request.raw_path.endswith(("/invocations", "/invocations-async")),
             limits=FrontLimits(max_connections=max_connections_of(self._connections, share=_API_DESCRIPTORS)),
         )
-        for front, listener in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
-            await front.listen_on(listener)
+        for front, listeners in ((gateway_front, self._listeners.gateway), (api_front, self._listeners.api)):
+            await front.listen_on(*listeners)
             stack.push_async_callback(self._stop_front, front)
 
     async def _stop_front(self, front: Front) -> None:
@@ -379,6 +365,7 @@ def _functions(
         on_change=on_change,
         inventory=inventory,
         keeps_logs=settings.function_logs == "on",
+        rights=SurroundingsRights(parts.clock) if settings.agencies == "existing" else None,
     )
 
 

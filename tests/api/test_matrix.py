@@ -83,6 +83,8 @@ def wall(tmp_path_factory):
     made.clients["second"] = server.new_client(ak=second.access, sk=second.secret, project_id=SECOND.project_id)
     made.projects = {"second": SECOND.project_id, "neighbour": add_neighbour(server)}
     made.clients["neighbour"] = client_with(server, TENANT, project_id=made.projects["neighbour"], name="neighbour")
+    for state in STATES:
+        made.projects[state], made.clients[state] = restrict(server, state)
     for role in SYSTEM_ROLES:
         made.clients[role.name] = client_with(server, role)
     made.clients["nobody"] = client_with(server, None)
@@ -164,6 +166,31 @@ def hide(server):
     }
 
 
+STATES = {"readonly": "read-only", "suspended": "suspended"}
+RESTRICTED = "restricted, operation not allowed: project"
+# Of operations that neither GET nor HEAD: what a suspended project allows, and what a read-only one allows beside it.
+_IN_ANY_STATE = frozenset(
+    {"ShowResInstanceInfo", "SimulatePolicy", "CreateTemporaryAccessKey", "ChangeOwnPassword", "UpdateProjectStatus"}
+)
+_WHILE_READONLY = frozenset(
+    {
+        "InvokeFunction",
+        "AsyncInvokeFunction",
+        "AsyncInvokeReservedFunction",
+        "PublishMessage",
+        "SendRecords",
+        "TestConnection",
+    }
+)
+
+
+def restrict(server, state):
+    """Make a project in a state; return its id and its owner's client."""
+    made = send(server.client, "POST", "/v3/projects", {"project": {"name": f"test-1_{state}"}})["project"]["id"]
+    server.client.call("PUT", f"/v3-ext/projects/{made}", body=json.dumps({"project": {"status": state}}).encode())
+    return made, server.new_client(project_id=made)
+
+
 def may(role, row):
     """Tell from the tables whether a role allows an operation."""
     if row.name in FREE:
@@ -211,6 +238,20 @@ def test_who_may_do_everything_in_a_neighbouring_project_may_do_nothing_in_this_
 
     assert (answer.status == 403) is (row.name not in FREE)
     assert row.name in FREE or row.method == "HEAD" or NOT_AUTHORIZED in answer.body.decode()
+
+
+@pytest.mark.proves("error:FSS.1125", "faq:FAQ-405")
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("row", ROWS)
+def test_the_state_of_a_project_allows_exactly_what_the_table_says(wall, row, state):
+    """Even its owner, who may do everything."""
+    answer = wall.call(wall.clients[state], row, wall.values(wall.projects[state]))
+
+    is_allowed = row.method in ("GET", "HEAD") or row.name in _IN_ANY_STATE
+    is_allowed |= state == "readonly" and row.name in _WHILE_READONLY
+    assert (RESTRICTED in answer.body.decode()) is not is_allowed, answer.body
+    if not is_allowed:
+        assert (answer.status, f"is {STATES[state]}" in answer.body.decode()) == (403, True)
 
 
 # Parameters whose value names something of one project or domain, wherever it stands.

@@ -241,3 +241,21 @@ def test_what_is_looked_up(iam, server):
     assert PROJECT_ID in [one.id for one in iam("keystone_list_projects", name=server.region).projects]
     assert PROJECT_ID in [one.id for one in iam("keystone_list_auth_projects").projects]
     assert {one.type for one in iam("keystone_show_catalog").catalog} >= {"functiongraph", "iam"}
+
+
+@pytest.mark.proves("operation:UpdateProjectStatus", "operation:ShowProjectDetailsAndStatus", "faq:FAQ-405")
+def test_the_status_of_a_project(server, iam):
+    made = server.client.call("POST", "/v3/projects", body=b'{"project": {"name": "test-1_frozen"}}').json()["project"]
+
+    def status():
+        return iam("show_project_details_and_status", project_id=made["id"]).project.status
+
+    seen = [status()]
+    for wanted in ("suspended", "normal"):
+        iam("update_project_status", project_id=made["id"], body={"project": {"status": wanted}})
+        seen.append(status())
+
+    assert seen == ["normal", "suspended", "normal"]
+    assert iam.refused("update_project_status", project_id=made["id"], body={"project": {"status": "frozen"}}) == 400
+    assert iam.refused("show_project_details_and_status", project_id="0" * 32) == 404
+    server.client.call("DELETE", f"/v3/projects/{made['id']}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from funclet.model.function import Code, Settings
-from funclet.model.identity import AccessKey, Project, Token, User
+from funclet.model.identity import AccessKey, Project, ProjectState, Token, User
 from funclet.model.trigger import TriggerStatus
 from funclet.store.protocol import (
     Duplicate,
@@ -382,6 +382,9 @@ def test_projects_and_users_come_back(db):
     db.write(lambda tx: tx.identities.add_user(user))
 
     assert db.read(lambda tx: tx.identities.projects()) == projects
+    db.write(lambda tx: tx.identities.set_state("a", ProjectState.SUSPENDED, "unpaid"))
+    restricted = replace(projects[1], state=ProjectState.SUSPENDED, state_reason="unpaid")
+    assert db.read(lambda tx: tx.identities.projects()) == [projects[0], restricted]
     assert db.read(lambda tx: tx.identities.user("u1")) == user
     assert db.read(lambda tx: tx.identities.user_named("admin")) == user
     assert db.read(lambda tx: tx.identities.user_named("u1")) is None

@@ -404,3 +404,23 @@ def test_a_function_is_exported_and_imported(shell, tmp_path, name):
 
     assert "Hello" in shell("invoke", name, "-d", "{}")
     shell("function", "import", name, f"{name}.zip", code=6)
+
+
+@pytest.mark.proves("faq:FAQ-405")
+def test_a_project_is_suspended_and_activated_by_its_name(shell):
+    shell("iam", "project", "create", "test-1_states")
+
+    def status():
+        [found] = [one for one in json.loads(shell("iam", "project", "list", "-o", "json")) if "_states" in one["name"]]
+        return found["status"], found["status_reason"], found["id"]
+
+    project_id = status()[2]
+    said = shell("iam", "project", "suspend", "test-1_states", "--reason", "invoice 17 is open")
+    assert (said, status()[:2]) == ("suspended project test-1_states\n", ("suspended", "invoice 17 is open"))
+    shell("--project", project_id, "iam", "group", "create", "nobody", code=4)
+    assert "is suspended: invoice 17 is open" in shell.errors
+    said = shell("iam", "project", "suspend", project_id, "--read-only")
+    assert (said, status()[:2]) == (f"suspended changes in project {project_id}\n", ("readonly", ""))
+    assert shell("iam", "project", "activate", "test-1_states") == "activated project test-1_states\n"
+    assert status()[0] == "normal"
+    shell("iam", "project", "delete", "test-1_states", "-y")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from funclet.cli.main import run
-from funclet.client import Client, Credentials, Link
+from funclet.client import ApiError, Client, Credentials, Link
 from tests.support.server import PROJECT_ID, REGION, ServerProcess
 from tests.support.waiting import eventually
 
@@ -38,6 +38,7 @@ def handler(event, context):
     except urllib.error.HTTPError as error:
         return {"status": error.code, "body": error.read().decode()}
 """
+PLAIN = "def handler(e, c):\n    return 1\n"
 SHOW_KEYS = {
     "Python3.10": "def handler(e, c):\n    return [c.getSecurityAccessKey(), c.getToken()]\n",
     "Node.js20.15": "exports.handler = async (e, c) => [c.getSecurityAccessKey(), c.getToken()];\n",
@@ -296,3 +297,16 @@ def test_a_project_is_made_used_and_deleted_by_the_command_line(fgs, home_server
 
     assert (listed, names) == ([], [REGION, f"{REGION}_shop"])
     assert [row["name"] for row in json.loads(fgs.must("iam", "project", "list", "-o", "json"))] == [REGION]
+
+
+@pytest.mark.proves("faq:FAQ-232", "error:FSS.1122")
+def test_a_network_needs_an_agency_that_allows_it_where_agencies_must_exist(new_server):
+    server = new_server("--agencies", "existing", "--isolation", "process")
+    vpc = {"vpc_id": "vpc-1", "subnet_id": "subnet-1"}
+
+    with pytest.raises(ApiError, match="not authorized to perform vpc:ports:get") as refused:
+        server.deploy("in-vpc", PLAIN, func_vpc=vpc, xrole="serverless-readonly")
+    urn = server.deploy("in-vpc", PLAIN, func_vpc=vpc, xrole="serverless-trust")
+
+    assert (refused.value.status, refused.value.code) == (403, "FSS.1122")
+    assert server.client.function_config(urn)["func_vpc"]["vpc_id"] == "vpc-1"

@@ -34,6 +34,7 @@ from funclet.services.limits import Limits
 from funclet.services.policies import PolicyService
 from funclet.services.projects import ProjectService
 from funclet.services.resources import Resources
+from funclet.services.surroundings_rights import SurroundingsRights
 from funclet.services.temporary import TemporaryKeys
 from funclet.services.trigger_secrets import TriggerSecrets
 from funclet.services.triggers import TriggerService
@@ -53,7 +54,16 @@ class Town:
     """A server with an owner, and whomever a test adds. `close` it."""
 
     def __init__(
-        self, folder, registry, *, audit_days=180, audit_rows=1000, forgets=True, must_exist=False, key_command=None
+        self,
+        folder,
+        registry,
+        *,
+        audit_days=180,
+        audit_rows=1000,
+        forgets=True,
+        must_exist=False,
+        key_command=None,
+        inventory=INVENTORY,
     ):
         self.folder = folder
         self.clock = FakeClock()
@@ -88,7 +98,8 @@ class Town:
             region=REGION,
             limits=Limits(),
             on_change=lambda *_: None,
-            inventory=INVENTORY,
+            inventory=inventory,
+            rights=SurroundingsRights(self.clock) if must_exist else None,
         )
         triggers = TriggerService(
             self.store,

@@ -10,7 +10,7 @@ from funclet.config import SettingError, Settings, load
 def test_the_command_line_wins_over_the_environment_and_that_over_defaults():
     settings = load({"port": 1, "host": None}, {"FGS_PORT": "2", "FGS_GATEWAY_PORT": "3"})
 
-    assert (settings.port, settings.gateway_port, settings.host) == (1, 3, "127.0.0.1")
+    assert (settings.port, settings.gateway_port, settings.hosts) == (1, 3, ("127.0.0.1",))
 
 
 def test_an_unknown_variable_of_ours_is_named():
@@ -58,6 +58,26 @@ def test_a_wrong_value_is_refused_with_its_name(name, value):
 def test_a_number_that_is_none_is_refused():
     with pytest.raises(SettingError, match="FGS_PORT='many' is not a whole number"):
         load({}, {"FGS_PORT": "many"})
+
+
+@pytest.mark.parametrize("given", [{"host": ("127.0.0.1", "[::1]")}, {"host": ("127.0.0.1, ::1",)}, {}])
+def test_a_server_may_have_several_addresses(given):
+    assert load(given, {"FGS_HOST": "127.0.0.1,[::1]"}).hosts == ("127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        ((" ",), "host must be an address"),
+        (("10.0.0.1", "::1", "10.0.0.1"), "host 10.0.0.1 is given twice"),
+        (("[::1],::1",), "host ::1 is given twice"),
+        (("127.0.0.1", "0.0.0.0"), "host 0.0.0.0 stands for every address"),
+        (("::", "127.0.0.1"), "host :: stands for every address"),
+    ],
+)
+def test_addresses_that_cannot_be_listened_on_together_are_refused(hosts, message):
+    with pytest.raises(SettingError, match=message):
+        load({"host": hosts}, {})
 
 
 def test_lists_are_separated_by_commas():

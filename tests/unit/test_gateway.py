@@ -8,6 +8,7 @@ import pytest
 
 from funclet.gateway import MAX_BODY_BYTES, MAX_ROUTES_AGE_S
 from funclet.model.function import Alias
+from funclet.model.identity import ProjectState
 from funclet.model.invocation import FailureKind, FunctionFailed, PlatformFailed, Refused, Report
 from tests.support.gateway import OTHER_PROJECT, PROJECT_ID, Stack, completed
 
@@ -363,3 +364,25 @@ def test_a_closed_store_leaves_the_known_routes(stack):
     assert stack.get("/orders").status == 200
     stack.routes.changed()
     assert error(stack.get("/orders")) == (503, "FSS.0503")
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_nothing_of_a_suspended_project_is_reached_and_the_reason_is_told(stack, mode):
+    open_api(stack, path="/orders", func_info={"invocation_type": mode})
+    urn = stack.add_function(project=OTHER_PROJECT)
+    other = stack.create(urn, token="other", name="orders", auth="NONE", path="/orders")["event_data"]["invoke_url"]
+
+    found = {}
+    for state in ProjectState:
+        stack.write(lambda tx, state=state: tx.identities.set_state(PROJECT_ID, state, "unpaid"))
+        stack.routes.changed()
+        found[state] = stack.get("/orders")
+        assert stack.get(other).status == 200
+
+    passed = 202 if mode == "async" else 200
+    assert [answer.status for answer in found.values()] == [passed, passed, 403]
+    assert json.loads(found[ProjectState.SUSPENDED].body)["error_code"] == "APIG.0302"
+    assert b"restricted, operation not allowed: project 'test-1' is suspended: unpaid" in found["suspended"].body
+    assert found[ProjectState.SUSPENDED].headers["X-Cff-Request-Id"]
+    # Two of its own at most, and three of the other.
+    assert len(stack.invoker.invocations) + len(stack.queue.submissions) == 5

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from funclet.api.actions import INVOKE_ACTION, action_of, is_traced, names_of
+from funclet.api.actions import INVOKE_ACTION, action_of, effect_of, is_traced, names_of
 from funclet.api.call import Operation
 from funclet.api.facts import (
     NO_ENTERPRISE_PROJECT,
@@ -25,6 +25,7 @@ from funclet.model import urn as urns
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project
 from funclet.model.policy import ADDRESS_KEY, ENTERPRISE_KEY, TIME_KEY, USER_KEY, Access, Facts
+from funclet.model.project_state import Effect
 from funclet.model.urn import DEFAULT_PACKAGE, Urn
 from funclet.store.protocol import Store
 
@@ -50,12 +51,16 @@ class Rule:
     """The action and its other names."""
     is_traced: bool
     """Whether success belongs in the audit log."""
+    effect: Effect
+    """What it does to the project of its caller."""
 
 
 def rule_of(operation: Operation) -> Rule:
     """Return the rule of an operation."""
     action = action_of(operation.name)
-    return Rule(action=action, names=names_of(action), is_traced=is_traced(operation.name, operation.method))
+    name, method = operation.name, operation.method
+    is_worth_a_trace, effect = is_traced(name, method), effect_of(name, method)
+    return Rule(action=action, names=names_of(action), is_traced=is_worth_a_trace, effect=effect)
 
 
 class Gate:

@@ -6,6 +6,8 @@ none. One that stands in neither is for the owner of the account alone, and fail
 
 from collections.abc import Mapping, Sequence
 
+from funclet.model.project_state import Effect
+
 _F = "functiongraph:function:"
 _T = "functiongraph:trigger:"
 _D = "functiongraph:dependency:"
@@ -171,6 +173,7 @@ _BY_ACTION: Mapping[str, str] = {
     _AGENCIES + "updateAgency": "UpdateAgency",
     _AGENCIES + "deleteAgency": "DeleteAgency",
     _PROJECTS + "createProject": "CreateProject",
+    _PROJECTS + "updateProject": "UpdateProjectStatus",
     _PROJECTS + "deleteProject": "DeleteProject",
     "cts:trace:list": "ListTraces",
 }
@@ -184,6 +187,7 @@ FREE: Mapping[str, str] = {
     "ValidateToken": "whoever has a token may see what it stands for",
     "CreateTemporaryAccessKey": "it gives no more than its caller has, or what an agency allows (iam:agencies:assume)",
     "ListProjects": "clients look their own project up; others are shown only with iam:projects:listProjects",
+    "ShowProjectDetailsAndStatus": "as ListProjects: of other projects with iam:projects:listProjects",
     "ListAuthProjects": "clients look up the projects that they may use",
     "ListAuthDomains": "clients look their own domain up",
     "ListAuthCatalog": "clients look the addresses of services up",
@@ -244,19 +248,23 @@ _FURTHER = (
     "sfsturbo:shares:showFsDir", "ecs:cloudServers:get", "dns:recordset:list", "aom:metric:get", "aom:metric:list",
 )  # fmt: skip
 
-# POST operations that change nothing that is kept, or are the traffic itself.
-_UNCHANGING = frozenset(
+# POST operations that are the traffic itself.
+_TRAFFIC = frozenset(
     {
         "InvokeFunction",
         "AsyncInvokeFunction",
         "AsyncInvokeReservedFunction",
         "PublishMessage",
         "SendRecords",
-        "ShowResInstanceInfo",
-        "SimulatePolicy",
         "TestConnection",
     }
 )
+# POST operations that change nothing that is kept.
+_QUERIES = frozenset({"ShowResInstanceInfo", "SimulatePolicy"})
+# What the state of the caller's project has no say in: credentials of the caller, without which nothing can be read and
+# which must be changed once others know them, and the state itself, which its operation keeps for the operator.
+_ALWAYS = frozenset({"CreateTemporaryAccessKey", "ChangeOwnPassword", "UpdateProjectStatus"})
+_READING = ("GET", "HEAD")
 # Reading these is worth remembering: code leaves the server.
 _WORTH_A_TRACE = frozenset({"ShowFunctionCode", "ExportFunction"})
 
@@ -286,4 +294,12 @@ def known_actions() -> frozenset[str]:
 
 def is_traced(operation: str, method: str) -> bool:
     """Tell whether a call that succeeded belongs in the audit log; those that were denied always do."""
-    return operation in _WORTH_A_TRACE or (method not in ("GET", "HEAD") and operation not in _UNCHANGING)
+    is_change = method not in _READING and operation not in _TRAFFIC and operation not in _QUERIES
+    return is_change or operation in _WORTH_A_TRACE
+
+
+def effect_of(operation: str, method: str) -> Effect:
+    """Return what an operation does to the project of its caller, which the state of the project may forbid."""
+    if method in _READING or operation in _QUERIES or operation in _ALWAYS:
+        return Effect.READ
+    return Effect.RUN if operation in _TRAFFIC else Effect.CHANGE

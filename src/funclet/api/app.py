@@ -13,7 +13,8 @@ from funclet.base.clock import SystemClock
 from funclet.base.http import Request, Response
 from funclet.base.ids import new_uuid
 from funclet.model.errors import ModelError
-from funclet.model.identity import Principal, Project, User
+from funclet.model.identity import Principal, Project, ProjectState, User
+from funclet.model.project_state import check_effect
 from funclet.services.callers import Authenticator
 from funclet.store.protocol import StoreUnavailable
 
@@ -107,6 +108,8 @@ class Api:
                 _check_project(parameters, principal)
                 facts = await self._gate.look_up(parameters, principal) if principal.grants.asks_function else None
                 self._gate.check(operation, rule, request, parameters, principal, facts)
+                if principal.project.state is not ProjectState.NORMAL:
+                    check_effect(principal.project, rule.effect)
         except ModelError as error:
             if self._tracer is not None:
                 resource = self._gate.resource_of(operation, rule, request, parameters, principal)

@@ -10,6 +10,7 @@ from funclet.api.wire import agencies, audit, federation, iam, identity, policie
 
 MAX_BODY_BYTES = 64 * 1024
 _USER, _GROUP, _ROLE, _AGENCY = "/v3/users/{user_id}", "/v3/groups/{group_id}", "{role_id}", "{agency_id}"
+_PROJECT_STATUS = "/v3-ext/projects/{scope_project_id}"
 _CREDENTIALS = "/v3.0/OS-CREDENTIAL/credentials"
 _AGENCIES = "/v3.0/OS-AGENCY"
 _ON_PROJECT = "/v3/projects/{scope_project_id}/groups/{group_id}/roles"
@@ -25,6 +26,8 @@ _row = partial(addition, max_body_bytes=MAX_BODY_BYTES)
 IAM_OPERATIONS: tuple[Operation, ...] = (
     _row("ListAuthProjects", "GET", "/v3/auth/projects", identity.list_auth_projects),
     _row("DeleteProject", "DELETE", "/v3/projects/{scope_project_id}", identity.delete_project),
+    _row("ShowProjectDetailsAndStatus", "GET", _PROJECT_STATUS, identity.show_project),
+    _row("UpdateProjectStatus", "PUT", _PROJECT_STATUS, identity.update_project_status),
     _row("ListAuthCatalog", "GET", "/v3/auth/catalog", identity.list_auth_catalog),
     _row("ListEnterpriseProjects", "GET", "/v1.0/enterprise-projects", identity.list_enterprise_projects),
     _row(

@@ -16,7 +16,7 @@ from funclet.store.protocol import StoreUnavailable
 MAX_READ_BYTES = 1024 * 1024
 """Of a body, to find the name of what it makes."""
 MAX_NAME_LENGTH = 128
-_DENIED = frozenset({"APIG.0301", "APIG.0302", "FSS.0401", "FSS.0403", "FSS.0429"})
+_DENIED = frozenset({"APIG.0301", "APIG.0302", "FSS.0401", "FSS.0403", "FSS.0429", "FSS.1125"})
 
 
 class _Named(msgspec.Struct):

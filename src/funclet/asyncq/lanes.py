@@ -5,8 +5,11 @@ read ahead, which rows run, and when to look at the others again.
 """
 
 import math
+from asyncio import Task
 from collections import deque
+from dataclasses import dataclass
 
+from funclet.asyncq.attempt import Target
 from funclet.store.queue_protocol import QueuedRequest
 
 MAX_PER_LANE = 64
@@ -84,6 +87,18 @@ class Lane:
         self.refusals += 1
         self.window = max(1, min(self.window, self.running) // 2)
         self.paused_until = now + min(MAX_PAUSE_S, _PAUSE_S * 2.0 ** min(self.refusals - 1, _MAX_DOUBLINGS))
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A request of a lane that runs."""
+
+    request: QueuedRequest
+    lane: Lane
+    task: Task[None] | None = None
+    is_cancelled: bool = False
+    is_invoked: bool = False
+    target: Target | None = None
 
 
 class Rounds:

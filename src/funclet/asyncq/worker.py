@@ -12,20 +12,20 @@ import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from funclet.asyncq import retry
 from funclet.asyncq.attempt import Attempts, FunctionGone, Result, Target, status_lines
 from funclet.asyncq.counters import LaneGauges
 from funclet.asyncq.gone import end_with_letters
-from funclet.asyncq.lanes import MAX_PER_LANE, MAX_READY_BYTES, Lane, Rounds
+from funclet.asyncq.lanes import MAX_PER_LANE, MAX_READY_BYTES, Lane, Rounds, Run
 from funclet.asyncq.queue import STORE_RETRY_S, AsyncQueue
 from funclet.asyncq.retry import Again, Done
 from funclet.base.clock import Clock
 from funclet.base.tasks import TaskOwner
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Invoker, Submission
+from funclet.model.project_state import suspended_of
 from funclet.model.urn import LATEST
 from funclet.store.protocol import Store, StoreUnavailable
 from funclet.store.queue_protocol import QueuedRequest
@@ -48,18 +48,6 @@ _KEEP_DEDUP_S = 3600
 _CLEAN_PERIOD_S = 600.0
 
 
-@dataclass(slots=True, eq=False)
-class _Run:
-    """A request that runs."""
-
-    request: QueuedRequest
-    lane: Lane
-    task: "asyncio.Task[None] | None" = None
-    is_cancelled: bool = False
-    is_invoked: bool = False
-    target: Target | None = None
-
-
 class Worker:
     """Takes due rows in turn and sees each to its end."""
 
@@ -73,7 +61,7 @@ class Worker:
         self._idle = Rounds()
         """Lanes of which nothing runs."""
         self._busy = Rounds()
-        self._running: dict[str, _Run] = {}
+        self._running: dict[str, Run] = {}
         self._unsettled = 0
         self._ready = 0
         self._refused_ids: set[int] = set()
@@ -87,6 +75,7 @@ class Worker:
         self._loops = TaskOwner()
         self._runs = TaskOwner()
         self._purging: set[str] = set()
+        self._suspended: frozenset[str] = frozenset()
 
     async def open(self) -> None:
         """Begin with what a former server has left."""
@@ -94,6 +83,7 @@ class Worker:
         self._queue.on_accepted = self._log_accepted
         self._queue.on_noticed = self._noticed
         self._is_open = True
+        self._suspended = await self._store.read(lambda tx: suspended_of(tx.identities.projects()))
         await self._queue.open()
         self._loops.start(self._clean(), name="forget asynchronous requests")
 
@@ -157,13 +147,20 @@ class Worker:
                 self._offer(lane)
                 self._pump()
 
+    def suspend(self, project_ids: frozenset[str]) -> None:
+        """Begin no requests of these projects any more, and those of projects that were among them again."""
+        self._suspended = project_ids
+        for lane in tuple(self._lanes.values()):
+            self._offer(lane)
+        self._pump()
+
     def discard_all(self, function_id: str, project_id: str, message: str) -> None:
         """End all waiting requests of a function that is gone, step by step."""
         if function_id not in self._purging and self._is_open:
             self._purging.add(function_id)
             self._loops.start(self._discard_all(function_id, project_id, message), name="discard requests")
 
-    async def run_one(self, run: _Run) -> None:
+    async def run_one(self, run: Run) -> None:
         """See one attempt through: resolve, invoke, decide, settle."""
         lane, request = run.lane, run.request
         started_at = request.started_at
@@ -201,7 +198,7 @@ class Worker:
             self._unsettled -= 1
             self._settled(lane, request, settlement.due_at if settlement.status == "WAIT" else None)
 
-    async def _attempt(self, run: _Run) -> tuple[Target | None, Result]:
+    async def _attempt(self, run: Run) -> tuple[Target | None, Result]:
         request = run.request
         try:
             target = run.target = await self._target(request)
@@ -263,7 +260,7 @@ class Worker:
         """Take a row that was stored just now, without reading it again if there is room for it."""
         submission = request.submission
         lane = self._lane(submission.function_id, submission.project_id)
-        if lane.has_more or lane.is_fetching:
+        if lane.has_more or lane.is_fetching or lane.project_id in self._suspended:
             # Rows before it are not read yet; whoever reads them finds this one as well.
             lane.has_more = lane.missed = True
             return
@@ -292,7 +289,7 @@ class Worker:
         """Put a lane where it belongs: among those that may run something, read ahead, or forgotten."""
         self._busy.discard(lane)
         self._idle.discard(lane)
-        if not self._is_open:
+        if not self._is_open or lane.project_id in self._suspended:
             return
         wanted = READ_AHEAD // 2 if self._ready < MAX_READY else 1
         if lane.may_fetch(wanted) and (lane.ready or self._queue.steady.now() >= lane.paused_until):
@@ -324,7 +321,7 @@ class Worker:
             if request.submission_id not in self._cancelling:
                 self._let_go(lane, request.submission_id)
             return
-        run = _Run(request, lane)
+        run = Run(request, lane)
         self._running[request.submission.request_id] = run
         run.task = self._runs.start(self.run_one(run), name=f"run {request.submission.request_id}")
 
@@ -393,7 +390,7 @@ class Worker:
         self._set_timer()
         self._pump()
 
-    async def _cancel_run(self, run: _Run, *, force: bool) -> None:
+    async def _cancel_run(self, run: Run, *, force: bool) -> None:
         run.is_cancelled = True
         task = run.task
         assert task is not None

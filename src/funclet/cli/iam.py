@@ -17,7 +17,7 @@ from funclet.client import segment
 
 _USERS, _GROUPS, _ROLES = "/v3/users", "/v3/groups", "/v3/roles"
 _KEYS, _POLICIES, _AGENCIES = "/v3.0/OS-CREDENTIAL/credentials", "/v3.0/OS-ROLE/roles", "/v3.0/OS-AGENCY"
-_PROJECTS = "/v3/projects"
+_PROJECTS, _PROJECT_STATES = "/v3/projects", "/v3-ext/projects"
 _MAX_FILE_BYTES = 64 * 1024
 
 iam = FgsGroup("iam", help="Manage users and what they may do.", no_args_is_help=True)
@@ -30,7 +30,7 @@ policy = FgsGroup(
     synonyms=dict.fromkeys(("create", "add", "new", "update", "set"), "put"),
     no_args_is_help=True,
 )
-project = FgsGroup("project", help="List, create and delete projects.", no_args_is_help=True)
+project = FgsGroup("project", help="List, create, suspend and delete projects.", no_args_is_help=True)
 agency = FgsGroup("agency", help="List, create and delete agencies.", no_args_is_help=True)
 
 
@@ -349,7 +349,8 @@ def delete_agency(talk: Session, name: str) -> None:
 @session.command("list", examples=("fgs iam project list", "fgs iam project list -o json"))
 def list_projects(talk: Session) -> None:
     """List the projects that you may use."""
-    render.rows(talk.flags, _send(talk, "GET", _PROJECTS)["projects"], columns=("name", "id"))
+    found = _send(talk, "GET", _PROJECTS)["projects"]
+    render.rows(talk.flags, found, columns=("name", "status", "id"), wide=("status_reason",))
 
 
 @session.command(
@@ -363,6 +364,33 @@ def create_project(talk: Session, name: str) -> None:
         render.as_json(made)
     else:
         render.item(talk.flags, made, columns=("name", "id"))
+
+
+@session.command("suspend", examples=("fgs iam project suspend local-1_shop --reason 'invoice 17 is open'",
+                                      "fgs iam project suspend local-1_shop --read-only"))  # fmt: skip
+@click.argument("name")
+@click.option("--reason", default="", help="What callers are told. Default: account in arrears.")
+@click.option("--read-only", is_flag=True, help="Refuse changes only; functions go on running.")
+def suspend_project(talk: Session, name: str, *, reason: str, read_only: bool) -> None:
+    """Refuse everything but reads in a project, until it is activated."""
+    _set_status(talk, name, "readonly" if read_only else "suspended", reason)
+    _done(talk, f"suspended {'changes in ' if read_only else ''}project {name}")
+
+
+@session.command("activate", examples=("fgs iam project activate local-1_shop",
+                                       "fgs iam project activate local-1_shop --reason 'paid on 5 May'"))  # fmt: skip
+@click.argument("name")
+@click.option("--reason", default="", help="A note that lists show.")
+def activate_project(talk: Session, name: str, *, reason: str) -> None:
+    """Allow everything in a project again; requests that wait run now."""
+    _set_status(talk, name, "normal", reason)
+    _done(talk, f"activated project {name}")
+
+
+def _set_status(talk: Session, name: str, status: str, reason: str) -> None:
+    project_id = _id_of(talk, _PROJECTS, "projects", name)
+    document = {"project": {"status": status, "reason": reason}}
+    _send(talk, "PUT", f"{_PROJECT_STATES}/{project_id}", document)
 
 
 @session.command("delete", examples=("fgs iam project delete local-1_shop", "fgs iam project delete local-1_shop -y"))
@@ -430,7 +458,7 @@ for _group, _commands in (
     (key, (list_keys, create_key, enable_key, disable_key, delete_key)),
     (policy, (list_policies, show_policy, put_policy, grant_policy, revoke_policy, list_granted, delete_policy)),
     (agency, (list_agencies, create_agency, delete_agency)),
-    (project, (list_projects, create_project, delete_project)),
+    (project, (list_projects, create_project, suspend_project, activate_project, delete_project)),
     (iam, (user, group, key, policy, agency, project, simulate)),
 ):
     for _command in _commands:

@@ -22,10 +22,10 @@ from funclet.cli import privileges
 from funclet.cli.serve import Level, Start, load_inventory, log_to_stderr, serve_one
 from funclet.cluster.member import Member, Progress, Standby
 from funclet.cluster.supervisor import Supervisor
+from funclet.front.listeners import Listeners
 from funclet.keyring.shared import SharedKeys
 from funclet.sandbox.sandboxd.supervise import FORWARDED
 from funclet.server import load_registry
-from funclet.wiring import Listeners
 
 
 def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
@@ -39,17 +39,24 @@ def serve_several(start_: Start, level: Level, count: int) -> NoReturn:
     if pid == 0:
         member = Member(number=0, count=count, run_id=run_id, progress=Progress(progress, count))
         _exit_as(replace(start_, member=member, shared_keys=None if keys is None else SharedKeys(keys)), level)
-    listeners = [(own.api.fileno(), own.gateway.fileno(), own.api_url, own.gateway_url) for own in start_.listeners]
     for kept in (
         progress,
         *([] if keys is None else [keys]),
-        *(descriptor for own in listeners for descriptor in own[:2]),
+        *(one.fileno() for own in start_.listeners for one in own.sockets),
     ):
         os.set_inheritable(kept, True)
     secrets = {setting.name: "" for setting in fields(config.Settings) if setting.metadata["secret"]}
     plan = {
         "settings": asdict(start_.settings) | secrets | {"admin_ak": ""},
-        "listeners": listeners,
+        "listeners": [
+            {
+                "api": [one.fileno() for one in own.api],
+                "gateway": [one.fileno() for one in own.gateway],
+                "api_urls": own.api_urls,
+                "gateway_urls": own.gateway_urls,
+            }
+            for own in start_.listeners
+        ],
         "level": asdict(level),
         "count": count,
         "run_id": run_id,
@@ -65,8 +72,8 @@ def _be_supervisor(plan: Mapping[str, Any]) -> int:
     """Supervise what `serve_several` has begun; return the exit status of the server."""
     settings = config.Settings(**{name: _untangled(value) for name, value in plan["settings"].items()})
     listeners = [
-        Listeners(api=_kept(api), gateway=_kept(gateway), api_url=api_url, gateway_url=gateway_url)
-        for api, gateway, api_url, gateway_url in plan["listeners"]
+        Listeners(**own | {kind: [_kept(descriptor) for descriptor in own[kind]] for kind in ("api", "gateway")})
+        for own in plan["listeners"]
     ]
     user = plan["level"]["user"]
     level = Level(has_sandboxd=plan["level"]["has_sandboxd"], user=None if user is None else (user[0], user[1]))

@@ -6,13 +6,12 @@ the data and serves. The parent writes the profile of whoever started it, forget
 all it knew, and is from then on the only one that can make sandboxes.
 """
 
-import errno
 import json
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,12 +24,12 @@ from funclet.cli.frame import ExitCode, Failure
 
 if TYPE_CHECKING:
     from funclet.cluster.member import Member, Standby
+    from funclet.front.listeners import Listeners
     from funclet.keyring.shared import SharedKeys
     from funclet.model.inventory import Inventory
     from funclet.runtimes.registry import Registry
     from funclet.server import Identity
     from funclet.services.identity import Credentials
-    from funclet.wiring import Listeners
 
 
 def _options() -> list[click.Parameter]:
@@ -43,7 +42,8 @@ def _options() -> list[click.Parameter]:
             continue
         several = isinstance(setting.default, tuple)
         choices = setting.metadata["choices"]
-        shown = "" if several or setting.default in ("", -1) else f" Default: {setting.default}."
+        default = ", ".join(setting.default) if several else setting.default
+        shown = "" if default in ("", -1) else f" Default: {default}."
         options.append(
             click.Option(
                 [f"--{setting.name.replace('_', '-')}", setting.name],
@@ -111,7 +111,8 @@ def start(settings: config.Settings) -> int:
     Raises:
         Failure: the server cannot start; says why and what to do.
     """
-    from funclet.server import load_registry  # noqa: PLC0415 - the client side of fgs must not pay for the server
+    from funclet.cli.listening import listen  # noqa: PLC0415 - the client side of fgs must not pay for the server
+    from funclet.server import load_registry  # noqa: PLC0415 - as above
 
     _refuse_impossible(settings)
     # Its default depends on the user, and the server becomes another one.
@@ -122,7 +123,7 @@ def start(settings: config.Settings) -> int:
         raise Failure(fault, hint="Name an interpreter with --runtime NAME=PATH; fgs doctor lists what is found.")
     inventory = load_inventory(settings)
     count = processes_of(settings)
-    listeners = _listen(settings, count)
+    listeners = listen(settings, count)
     # Chosen here: the server's own user cannot read the home of whoever starts it.
     profile = local_profile.name_for(listeners[0].api_url)
     start_ = Start(settings=settings, listeners=listeners, registry=registry, inventory=inventory, profile=profile)
@@ -273,7 +274,7 @@ def _supervise(start_: Start, child: Callable[[socket.socket], int], meanwhile: 
             max_stems=start_.settings.max_stems,
         ),
         meanwhile=meanwhile,
-        of_server=[one for own in start_.listeners for one in (own.api, own.gateway)],
+        of_server=[one for own in start_.listeners for one in own.sockets],
     )
 
 
@@ -299,61 +300,6 @@ def _program_folders(registry: "Registry") -> Sequence[Path]:
     package = Path(__file__).parents[1]
     installed = [Path(sys.prefix), Path(sys.base_prefix), package, language_folder(), *interpreter_prefixes(registry)]
     return [path for path in dict.fromkeys(installed) if not path.is_relative_to("/usr")]
-
-
-def _listen(settings: config.Settings, count: int) -> Sequence["Listeners"]:
-    """Bind the listeners of so many processes, all to the same two ports."""
-    from funclet.wiring import Listeners  # noqa: PLC0415 - the client side of fgs must not pay for the server
-
-    apis = _bind(settings.host, settings.port, count)
-    gateways = _bind(settings.host, settings.gateway_port, count)
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104 - only compared
-    return [
-        Listeners(
-            api=api,
-            gateway=gateway,
-            api_url=f"http://{shown}:{api.getsockname()[1]}",
-            gateway_url=f"http://{shown}:{gateway.getsockname()[1]}",
-        )
-        for api, gateway in zip(apis, gateways, strict=True)
-    ]
-
-
-_PORT_HINTS: Mapping[int | None, str] = {
-    errno.EADDRINUSE: "Is another server running? Choose other ports with --port and --gateway-port.",
-    errno.EACCES: "Ports below 1024 belong to root; choose others with --port and --gateway-port.",
-}
-
-
-def _bind(host: str, port: int, count: int) -> list[socket.socket]:
-    try:
-        alone = _bound(host, port, is_shared=False)
-        if count == 1:
-            return [alone]
-        # It told whether the port is free: sockets that share one would share it with another server, too.
-        port = alone.getsockname()[1]
-        alone.close()
-        return [_bound(host, port, is_shared=True) for _ in range(count)]
-    except (OSError, OverflowError) as error:
-        number = getattr(error, "errno", None)
-        raise Failure(
-            f"Port {port} on {host} cannot be used: {getattr(error, 'strerror', None) or error}.",
-            hint=_PORT_HINTS.get(number, "Is --host an address of this machine?"),
-            exit_code=ExitCode.NETWORK,
-        ) from error
-
-
-def _bound(host: str, port: int, *, is_shared: bool) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        if is_shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def _keep_profile(start_: Start, identity: "Identity") -> None:
@@ -457,8 +403,8 @@ def _banner(start_: Start, level: str, created: "Credentials | None") -> None:
     settings, listeners = start_.settings, start_.listeners[0]
     lines = [
         f"Funclet {__version__}",
-        f"  API        {listeners.api_url}",
-        f"  gateway    {listeners.gateway_url}",
+        f"  API        {', '.join(listeners.api_urls)}",
+        f"  gateway    {', '.join(listeners.gateway_urls)}",
         f"  data       {settings.data_folder}",
         f"  isolation  {_LEVELS[level]}",
     ]

@@ -26,7 +26,7 @@ BACKLOG = 1024
 
 
 class Front:
-    """Owns the sockets of one listener from `listen` to `close`."""
+    """Owns the sockets of the listeners of one handler from `listen` to `close`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Front:
         self.date = formatdate(clock.now(), usegmt=True)
         self.connections: set[Connection] = set()
         self._is_empty = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeper = TaskOwner()
 
     async def listen(self, host: str, port: int) -> None:
@@ -60,19 +60,20 @@ class Front:
             OSError: the address cannot be used.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
+        self._servers.append(await loop.create_server(self._connect, host, port, backlog=BACKLOG))
 
-    async def listen_on(self, listener: socket.socket) -> None:
-        """Begin to accept connections on a bound socket, which is ours from now on."""
+    async def listen_on(self, *listeners: socket.socket) -> None:
+        """Begin to accept connections on bound sockets, which are ours from now on."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, sock=listener, backlog=BACKLOG)
+        for listener in listeners:
+            self._servers.append(await loop.create_server(self._connect, sock=listener, backlog=BACKLOG))
 
     @property
     def port(self) -> int:
         """The port that is listened on; only after `listen`."""
-        if self._server is None or not self._server.sockets:
+        if not self._servers or not self._servers[0].sockets:
             raise RuntimeError("the front does not listen")
-        port: int = self._server.sockets[0].getsockname()[1]
+        port: int = self._servers[0].sockets[0].getsockname()[1]
         return port
 
     @property
@@ -84,8 +85,8 @@ class Front:
         """Take no new request and finish what runs; False if something still runs after `deadline_s` seconds."""
         ends_at = self.clock.monotonic() + deadline_s
         self.is_draining = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(self.connections):
             connection.close_if_idle()
         if self.connections:
@@ -100,10 +101,10 @@ class Front:
         return True
 
     async def close(self) -> None:
-        """Cut all connections, end all handlers and free the port."""
+        """Cut all connections, end all handlers and free the ports."""
         self.is_draining = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         await self._sweeper.close()
         for connection in tuple(self.connections):
             connection.abort()

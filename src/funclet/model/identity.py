@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from funclet.model.errors import ModelError
@@ -29,6 +30,16 @@ _DAYS = re.compile(r"\d{1,5}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,128}@[^@\s]{1,127}")
 
 
+class ProjectState(StrEnum):
+    """What the operator allows in a project; the names of the cloud, where it has one."""
+
+    NORMAL = "normal"
+    READONLY = "readonly"
+    """Functions run, nothing can be changed."""
+    SUSPENDED = "suspended"
+    """Nothing but reads."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """The tenant boundary. Its name is the region's, as in the cloud."""
@@ -37,6 +48,9 @@ class Project:
     name: str
     domain_id: str
     domain_name: str
+    state: ProjectState = ProjectState.NORMAL
+    state_reason: str = ""
+    """What the operator has said about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

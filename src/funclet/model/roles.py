@@ -29,7 +29,7 @@ def _role(name: str, description: str, *actions: str) -> SystemRole:
     )
 
 
-# What triggers and destinations use of the services that stand in for those of the cloud.
+# What triggers, destinations, networks and mounts use of the services that stand in for those of the cloud.
 _EMBEDDED = (
     "apig:*:*",
     "cts:notification:*",
@@ -38,9 +38,12 @@ _EMBEDDED = (
     "dds:*:*",
     "dis:*:*",
     "dms:*:*",
+    "ecs:cloudServers:get",
     "lts:*:*",
     "obs:*:*",
+    "sfsturbo:*:*",
     "smn:*:*",
+    "vpc:*:*",
 )
 _QUERIES = ("functiongraph:*:get*", "functiongraph:*:list*")
 

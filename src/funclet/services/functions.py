@@ -39,6 +39,7 @@ from funclet.services.code import (
 )
 from funclet.services.layers import with_layers
 from funclet.services.limits import MIB, Limits
+from funclet.services.surroundings_rights import SurroundingsRights
 from funclet.store.protocol import Duplicate, FunctionFilter, Store, Tx
 
 OnChange = Callable[[str, str, str], None]
@@ -100,6 +101,7 @@ class FunctionService:
         on_change: OnChange,
         inventory: Inventory | None = None,
         keeps_logs: bool = True,
+        rights: SurroundingsRights | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -112,6 +114,7 @@ class FunctionService:
         self._inventory = inventory or Inventory()
         self._keeps_logs = keeps_logs
         """Whether functions that say nothing keep their log."""
+        self._rights = rights
         self.links = links
 
     async def create(self, principal: Principal, new: NewFunction) -> FunctionVersion:
@@ -295,6 +298,8 @@ class FunctionService:
             check_mounts(self._inventory, project_id, mounts["func_mounts"], has_agency=has_agency)
 
     def _check_bindings(self, tx: Tx, version: FunctionVersion, old: Mapping[str, Any]) -> None:
+        if self._rights is not None:
+            self._rights.check(tx, version, old)
         vpc = version.settings.echoed.get("func_vpc")
         if not vpc or vpc == old.get("func_vpc"):
             return

@@ -1,4 +1,4 @@
-"""Projects of a domain: made, listed and deleted. Start with `ProjectService.create`.
+"""Projects of a domain: made, listed, suspended and deleted. Start with `ProjectService.create`.
 
 Users, groups and agencies are those of the domain; everything else belongs to one project.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from funclet.base.ids import new_hex_id
 from funclet.model.errors import ModelError
 from funclet.model.identity import Principal, Project
+from funclet.model.project_state import parse_state, suspended_of
 from funclet.services.permissions import policies_of
 from funclet.store.protocol import Store, Tx
 
@@ -25,6 +26,8 @@ class ProjectService:
         self._store = store
         self._region = region
         self._changed = on_change
+        self.on_state: Sequence[Callable[[frozenset[str]], None]] = ()
+        """They are told the ids of all projects that are suspended, after each change of a state."""
 
     async def create(self, principal: Principal, name: str) -> Project:
         """Create an empty project of the caller's domain, named `<region>_<something>` as in the cloud.
@@ -54,6 +57,29 @@ class ProjectService:
         await self._store.write(add)
         self._changed()
         return project
+
+    async def set_state(self, principal: Principal, project_id: str, text: str, reason: str) -> None:
+        """Give a project another state; what is accepted when this returns heeds it.
+
+        Raises:
+            ModelError: FSS.0403 for a caller outside the first project, whose people run the server; FSS.0404; FSS.0400
+                if there is no such state, or for the reason.
+        """
+        state = parse_state(text, reason)
+
+        def change(tx: Tx) -> frozenset[str]:
+            there = _of_domain(tx, principal.project.domain_id)
+            if principal.project.project_id != there[0].project_id:
+                raise ModelError("FSS.0403", f"Only callers in '{there[0].name}' may change the state of a project.")
+            if project_id not in [one.project_id for one in there]:
+                raise ModelError("FSS.0404", f"The project '{project_id[:64]}' does not exist.")
+            tx.identities.set_state(project_id, state, reason)
+            return suspended_of(tx.identities.projects())
+
+        now_suspended = await self._store.write(change)
+        self._changed()
+        for told in self.on_state:
+            told(now_suspended)
 
     async def delete(self, principal: Principal, project_id: str) -> None:
         """Delete an empty project with its tokens and grants. Access keys that were made in it are the first one's.

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
 from funclet.model.function import Alias, FunctionVersion
-from funclet.model.identity import AccessKey, Project, Token, User
+from funclet.model.identity import AccessKey, Project, ProjectState, Token, User
 from funclet.model.invocation import Report, Submission
 from funclet.model.reserved import ReservedPolicy
 from funclet.model.trigger import Trigger
@@ -232,6 +232,10 @@ class Identities(Protocol):
 
     def projects(self) -> Sequence[Project]:
         """Return all projects, the first one first."""
+        ...
+
+    def set_state(self, project_id: str, state: ProjectState, reason: str) -> None:
+        """Give a project another state."""
         ...
 
     def contents(self, project_id: str) -> Mapping[str, int]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from funclet.model.identity import AccessKey, Agency, CustomPolicy, Group, Project, Token, User
+from funclet.model.identity import AccessKey, Agency, CustomPolicy, Group, Project, ProjectState, Token, User
 from funclet.store.connection import Session
 from funclet.store.identity import Entry, Reseal
 from funclet.store.protocol import Duplicate
@@ -53,10 +53,12 @@ class SqlIdentities:
 
     def projects(self) -> Sequence[Project]:
         """Return all projects, the first one first."""
-        return [
-            Project(project_id=project_id, name=name, domain_id=domain_id, domain_name=domain_name)
-            for project_id, name, domain_id, domain_name in self._session.all("list_projects")
-        ]
+        found = (_value(Project, row) for row in self._session.all("list_projects"))
+        return [project for project in found if project]
+
+    def set_state(self, project_id: str, state: ProjectState, reason: str) -> None:
+        """Give a project another state."""
+        self._session.run("set_project_state", project_id=project_id, state=state.value, state_reason=reason)
 
     def contents(self, project_id: str) -> Mapping[str, int]:
         """Return how much of what a project has, by kind; nothing of what it has none of."""

@@ -6,6 +6,7 @@ one. While the host watches, everything that becomes due fires, however late the
 loop is. Of the due times that passed while nobody watched, only the first fires,
 and only if it is not older than the grace; the others are dropped and counted.
 A timer that is new, enabled again or has a new schedule starts from that moment.
+Timers of a suspended project are not watched.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from funclet.base.clock import Clock
 from funclet.model import schedule
 from funclet.model.errors import ModelError
 from funclet.model.invocation import Submission
+from funclet.model.project_state import suspended_of
 from funclet.model.schedule import Schedule
 from funclet.model.trigger import Trigger, TriggerStatus
 from funclet.store.protocol import Store, StoreUnavailable, Tx
@@ -304,8 +306,9 @@ class TimerHost:
 
 
 def _read_timers(tx: Tx) -> Sequence[tuple[Trigger, float | None]]:
+    suspended = suspended_of(tx.identities.projects())
     return [
         (trigger, tx.triggers.position(trigger.trigger_id))
         for trigger in tx.triggers.of_type(timer.CODE)
-        if trigger.status is TriggerStatus.ACTIVE
+        if trigger.status is TriggerStatus.ACTIVE and trigger.project_id not in suspended
     ]

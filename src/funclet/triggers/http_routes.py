@@ -20,6 +20,7 @@ from funclet.triggers.apig import DEFAULT_TIMEOUT_MS, DEFAULTS
 from funclet.triggers.http_cors import Cors
 
 DEFAULT_STAGE = str(DEFAULTS["env_name"])
+NO_REFUSALS: Mapping[str, str] = {}
 _ANY = "ANY"
 MAX_REMEMBERED, MAX_REMEMBERED_LENGTH = 4096, 512
 """Matches that are kept for requests of the same method, stage and path."""
@@ -56,6 +57,8 @@ class Route:
     is_async: bool
     encodes_body: bool
     """Whether JSON bodies, too, reach the function in Base64."""
+    refusal: str
+    """Why nothing may run in the project; empty where it may."""
 
     rank: tuple[bool, bool, bool, int, int]
     """What decides between routes that match: the smallest wins, as the module says."""
@@ -78,7 +81,12 @@ class Routes:
     """All routes of the gateway; never changes."""
 
     def __init__(
-        self, triggers: Iterable[Trigger], *, root_project_id: str, authorizers: Iterable[Authorizer] = ()
+        self,
+        triggers: Iterable[Trigger],
+        *,
+        root_project_id: str,
+        authorizers: Iterable[Authorizer] = (),
+        refusals: Mapping[str, str] = NO_REFUSALS,
     ) -> None:
         """Prepare `triggers`, oldest first.
 
@@ -86,13 +94,14 @@ class Routes:
             triggers: gateway triggers of all projects.
             root_project_id: the project whose routes answer requests that name no group.
             authorizers: of all projects.
+            refusals: why nothing may run in a project, by its id.
         """
         known = {(one.project_id, one.authorizer_id): one for one in authorizers}
         self._groups: dict[str, _Group] = {}
         self._root = _Group()
         self._found: dict[tuple[str, str, str, str], Match] = {}
         for age, trigger in enumerate(triggers):
-            route = _prepare(trigger, age, known)
+            route = _prepare(trigger, age, known, refusals.get(trigger.project_id, ""))
             self._groups.setdefault(route.group_id, _Group()).add(route)
             if trigger.project_id == root_project_id:
                 self._root.add(route)
@@ -181,7 +190,7 @@ def decode(text: str) -> str:
     return unquote_to_bytes(text.encode("latin-1", errors="replace")).decode(errors="replace")
 
 
-def _prepare(trigger: Trigger, age: int, authorizers: Mapping[tuple[str, str], Authorizer]) -> Route:
+def _prepare(trigger: Trigger, age: int, authorizers: Mapping[tuple[str, str], Authorizer], refusal: str) -> Route:
     data = trigger.event_data
     info = data.get("func_info", {})
     is_prefix = data.get("match_mode", DEFAULTS["match_mode"]) == "SWA"
@@ -209,6 +218,7 @@ def _prepare(trigger: Trigger, age: int, authorizers: Mapping[tuple[str, str], A
         timeout_s=info.get("timeout", DEFAULT_TIMEOUT_MS) / 1000,
         is_async=info.get("invocation_type") == "async",
         encodes_body=data.get("x_body_base64") is not False,
+        refusal=refusal,
         rank=(method == _ANY, any(map(_is_parameter, segments)), is_prefix, -len(segments), age),
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from funclet.base.clock import Clock
 from funclet.catalog import Catalog
 from funclet.model.errors import ModelError
+from funclet.model.project_state import suspended_of
 from funclet.model.reserved import (
     LOOK_S,
     MAX_PER_PROJECT,
@@ -130,7 +131,8 @@ class Reserver:
 
     def _find(self, tx: Tx) -> list[_Kept]:
         found = []
-        policies = tx.reserved.all()
+        suspended = suspended_of(tx.identities.projects())
+        policies = [policy for policy in tx.reserved.all() if policy.project_id not in suspended]
         shares = _shares(policies)
         for policy in policies:
             if self._owns(policy.function_id):

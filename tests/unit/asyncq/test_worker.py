@@ -19,6 +19,7 @@ from funclet.catalog import Catalog
 from funclet.model.async_config import AsyncConfig, DestinationConfig
 from funclet.model.errors import ModelError
 from funclet.model.function import Code, FunctionVersion, Settings
+from funclet.model.identity import Project, ProjectState
 from funclet.model.invocation import (
     MAX_ASYNC_BODY_BYTES,
     Completed,
@@ -28,6 +29,7 @@ from funclet.model.invocation import (
     Report,
     Submission,
 )
+from funclet.model.project_state import suspended_of
 from funclet.store.queue_protocol import RecordQuery, Settlement
 from funclet.store.sqlite import SqliteStore
 
@@ -640,5 +642,85 @@ def test_status_lines_grow_with_every_change(tmp_path):
                 for line in lines
             )
             assert [line["error_code"] for line in lines] == [0, 0, 150_429, 0, 4002, 0, 0]
+
+    asyncio.run(scenario())
+
+
+PROJECT = Project(project_id="p", name="r", domain_id="d", domain_name="D")
+
+
+async def put_state(subject, state):
+    """Give the project of all functions another state, as its use case does."""
+
+    def write(tx):
+        if not tx.identities.projects():
+            tx.identities.add_project(PROJECT)
+        tx.identities.set_state("p", state, "")
+        return suspended_of(tx.identities.projects())
+
+    return await subject.store.write(write)
+
+
+def test_requests_of_a_suspended_project_wait_and_run_afterwards(tmp_path):
+    async def scenario():
+        other = replace(VERSION, project_id="q", name="other", function_id="f-2")
+        async with lab(tmp_path) as subject:
+            await subject.store.write(lambda tx: tx.functions.add(other))
+            subject.invoker.gate.clear()
+            running = await subject.submit()
+            async with asyncio.timeout(10):
+                while not subject.invoker.seen:
+                    await asyncio.sleep(0.005)
+
+            subject.worker.suspend(await put_state(subject, ProjectState.SUSPENDED))
+            waiting = [await subject.submit() for _ in range(3)]
+            subject.invoker.gate.set()
+            await subject.status(running, wanted="SUCCESS")
+            # What another project has accepted later overtakes it.
+            last = await subject.submit(project_id="q", function_id="f-2", urn=str(other.urn))
+            async with asyncio.timeout(10):
+                while subject.invoker.seen[-1].request_id != last:
+                    await asyncio.sleep(0.005)
+            assert [(await subject.record(one)).status for one in waiting] == ["WAIT"] * 3
+
+            subject.worker.suspend(await put_state(subject, ProjectState.NORMAL))
+            for one in waiting:
+                assert (await subject.status(one, wanted="SUCCESS")).attempts == 1
+            assert len(subject.invoker.seen) == 5
+
+    asyncio.run(scenario())
+
+
+def test_requests_of_a_suspended_project_wait_over_a_restart_and_can_be_cancelled(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, opens=False) as subject:
+            await put_state(subject, ProjectState.SUSPENDED)
+            waiting = [await subject.submit() for _ in range(2)]
+            await subject.worker.open()
+
+            assert await subject.worker.cancel("f-1", waiting[0], force=False)
+            await subject.status(waiting[0], wanted="DISCARD")
+            assert (await subject.record(waiting[1])).status == "WAIT"
+
+            subject.worker.suspend(await put_state(subject, ProjectState.NORMAL))
+            await subject.status(waiting[1], wanted="SUCCESS")
+            assert [one.request_id for one in subject.invoker.seen] == [waiting[1]]
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_grows_too_old_while_its_project_is_suspended_does_not_run(tmp_path):
+    async def scenario():
+        async with lab(tmp_path, opens=False, config={"max_age_s": 1}) as subject:
+            await put_state(subject, ProjectState.SUSPENDED)
+            await subject.worker.open()
+            old = a_submission_now()
+            await subject.store.write(lambda tx: tx.queue.add(old, queued_at=old.accepted_at - 2))
+            subject.queue.noticed([old])
+
+            subject.worker.suspend(await put_state(subject, ProjectState.NORMAL))
+
+            await subject.status(old.request_id, wanted="DISCARD")
+            assert subject.invoker.seen == []
 
     asyncio.run(scenario())

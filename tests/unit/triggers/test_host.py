@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from funclet.base.http import Request
+from funclet.model.identity import ProjectState
 from funclet.services.triggers import NewTrigger
 from funclet.store.queue_protocol import Settlement
 from funclet.triggers.host import MAX_COUNTED, MAX_LAG_S, TimerHost
@@ -418,3 +419,40 @@ def test_a_disabled_timer_is_not_announced(stack):
     timer(stack, urn, "1m", kind="Rate", status="DISABLED")
 
     assert announce(stack) == 0
+
+
+def put_state(stack, state):
+    stack.write(lambda tx: tx.identities.set_state(PROJECT_ID, state, ""))
+    stack.host.changed()
+
+
+@pytest.mark.parametrize(
+    ("pause_s", "fired"),
+    [(45, ["10:00:20"]), (75, [])],
+    ids=["the first missed time is within the grace", "it is older"],
+)
+def test_what_falls_due_while_a_project_is_suspended_is_not_made_up_for(stack, pause_s, fired):
+    timer(stack, stack.add_function(), "@every 10s")
+    stack.clock.advance(15)
+    fire(stack)
+    put_state(stack, ProjectState.SUSPENDED)
+
+    stack.clock.advance(pause_s)
+    assert fire(stack) == 0
+    put_state(stack, ProjectState.NORMAL)
+    fire(stack)
+    # From then on in the phase it had before.
+    stack.clock.advance(10)
+    fire(stack)
+
+    due_next = "10:01:10" if pause_s == 45 else "10:01:40"
+    assert [text[11:19] for text in times(stack.queued())] == ["10:00:10", *fired, due_next]
+
+
+def test_a_read_only_project_goes_on_firing(stack):
+    timer(stack, stack.add_function(), "@every 10s")
+    put_state(stack, ProjectState.READONLY)
+
+    stack.clock.advance(10)
+
+    assert fire(stack) == 1

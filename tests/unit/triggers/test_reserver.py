@@ -8,6 +8,7 @@ import pytest
 
 from funclet.catalog import Catalog
 from funclet.model.function import Alias
+from funclet.model.identity import Project, ProjectState
 from funclet.model.reserved import CronPolicy, MetricPolicy, ReservedPolicy
 from funclet.store.protocol import StoreUnavailable
 from funclet.store.sqlite import SqliteStore
@@ -250,5 +251,20 @@ def test_without_a_database_what_is_kept_stays(tmp_path):
             with pytest.raises(StoreUnavailable):
                 await subject.look()
             assert subject.keeper.kept == [("latest", 1, 2)]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_kept_for_a_suspended_project(tmp_path):
+    async def scenario():
+        async with bench(tmp_path) as subject:
+            project = Project(project_id="p", name="r", domain_id="d", domain_name="D", state=ProjectState.SUSPENDED)
+            await subject.store.write(lambda tx: tx.identities.add_project(project))
+            await subject.put(POLICY)
+            assert await subject.look() == []
+
+            await subject.store.write(lambda tx: tx.identities.set_state("p", ProjectState.NORMAL, ""))
+
+            assert await subject.look(RELOAD_S) == [("latest", 1, 2)]
 
     asyncio.run(scenario())

@@ -1,5 +1,6 @@
 """Identity operations, in the shapes of Keystone: tokens, projects, domains, regions, users."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -79,6 +80,15 @@ class _ProjectFields(msgspec.Struct):
 
 class _NewProject(msgspec.Struct):
     project: _ProjectFields
+
+
+class _StatusFields(msgspec.Struct):
+    status: str
+    reason: str = ""
+
+
+class _NewStatus(msgspec.Struct):
+    project: _StatusFields
 
 
 async def create_token(call: Call) -> Response:
@@ -181,13 +191,16 @@ async def list_enterprise_projects(_: Call) -> Response:
 
 async def list_projects(call: Call) -> Response:
     """Serve ListProjects. SDKs look their project id up here, by the name of the region."""
-    sees_all = call.gate.may(call.request, call.principal, LIST_PROJECTS_ACTION)
-    name = call.query.get("name", "")
-    projects = await require(call.services.projects).visible(call.principal, name=name, with_others=sees_all)
+    projects = await _visible(call, name=call.query.get("name", ""))
     return codec.json_response(
         200,
         {"projects": [_project(project, call) for project in projects], "links": {"self": url(call, "/v3/projects")}},
     )
+
+
+async def _visible(call: Call, *, name: str = "") -> Sequence[Project]:
+    sees_all = call.gate.may(call.request, call.principal, LIST_PROJECTS_ACTION)
+    return await require(call.services.projects).visible(call.principal, name=name, with_others=sees_all)
 
 
 async def create_project(call: Call) -> Response:
@@ -200,6 +213,23 @@ async def create_project(call: Call) -> Response:
 async def delete_project(call: Call) -> Response:
     """Serve DeleteProject: only one that is empty."""
     await require(call.services.projects).delete(call.principal, call.parameters["scope_project_id"])
+    return codec.no_content()
+
+
+async def show_project(call: Call) -> Response:
+    """Serve ShowProjectDetailsAndStatus."""
+    project_id = call.parameters["scope_project_id"]
+    found = [one for one in await _visible(call) if one.project_id == project_id]
+    if not found:
+        raise ModelError("FSS.0404", f"The project '{project_id[:64]}' does not exist.")
+    return codec.json_response(200, {"project": _project(found[0], call)})
+
+
+async def update_project_status(call: Call) -> Response:
+    """Serve UpdateProjectStatus: what may be done in a project from now on."""
+    wanted = codec.decode(_NewStatus, call).project
+    projects, project_id = require(call.services.projects), call.parameters["scope_project_id"]
+    await projects.set_state(call.principal, project_id, wanted.status, wanted.reason)
     return codec.no_content()
 
 
@@ -303,6 +333,8 @@ def _project(project: Project, call: Call) -> dict[str, Any]:
         "enabled": True,
         "is_domain": False,
         "description": "",
+        "status": project.state,
+        "status_reason": project.state_reason,
         "links": {"self": url(call, f"/v3/projects/{project.project_id}")},
     }
 

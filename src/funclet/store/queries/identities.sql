@@ -2,12 +2,15 @@
 
 -- name: add_project
 -- Once per project.
-INSERT INTO project (project_id, name, domain_id, domain_name)
-VALUES (:project_id, :name, :domain_id, :domain_name);
+INSERT INTO project (project_id, name, domain_id, domain_name, state, state_reason)
+VALUES (:project_id, :name, :domain_id, :domain_name, :state, :state_reason);
 
 -- name: list_projects
 -- In the order they were added.
-SELECT project_id, name, domain_id, domain_name FROM project ORDER BY ordinal;
+SELECT project_id, name, domain_id, domain_name, state, state_reason FROM project ORDER BY ordinal;
+
+-- name: set_project_state
+UPDATE project SET state = :state, state_reason = :state_reason WHERE project_id = :project_id;
 
 -- name: add_user
 -- Fails on an id or a name that is taken.
