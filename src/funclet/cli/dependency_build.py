@@ -59,6 +59,7 @@ def build(
 
     What they print is shown on stderr. Nothing is created when they fail.
     """
+    _check_name(name, description)
     language = _language_of(runtime)
     _check_sources(language, packages, files, manifest)
     version = _checked(interpreter) if interpreter else _interpreter_of(talk, runtime)
@@ -93,6 +94,21 @@ def store(talk: Session, body: dict[str, Any]) -> Document:
     else:
         say(f"created {body['name']}@{found['version']} ({found['id']})")
     return found
+
+
+def _check_name(name: str, description: str) -> None:
+    """Refuse, before anything is installed, what the server would refuse in the end.
+
+    Raises:
+        Failure: it cannot be a dependency's.
+    """
+    from funclet.model.dependency import check_dependency  # noqa: PLC0415 - only what is built needs it
+    from funclet.model.errors import ModelError  # noqa: PLC0415
+
+    try:
+        check_dependency(name, description)
+    except ModelError as error:
+        raise Failure(f"{error.message[0].upper()}{error.message[1:]}", code=error.code) from error
 
 
 def _language_of(runtime: str) -> str:

@@ -16,6 +16,7 @@ HINTS: Mapping[str, str] = {
     "FSS.1052": "fgs version list NAME",
     "FSS.1053": "fgs alias list NAME",
     "FSS.1056": "fgs dependency list",
+    "FSS.1059": "fgs app template list",
     "FSS.1061": "Choose another name, or change it: fgs function code update NAME PATH",
     "FSS.1062": "Choose another name: fgs version list NAME",
     "FSS.1063": "Change it instead: fgs alias update NAME ALIAS --version V",

@@ -178,6 +178,13 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_installed(build, ser
     assert all(request.method == "GET" for request in server.seen)
 
 
+def test_a_name_that_no_dependency_may_have_is_refused_before_anything_is_installed(fgs, server):
+    ran = fgs("dependency", "build", "a b", "--runtime", "Python3.10", "six")
+
+    assert (ran.code, "Name 'a b' is invalid" in ran.err) == (2, True), ran.err
+    assert server.seen == []
+
+
 def test_a_manifest_without_dependencies_makes_none(build, server, tmp_path):
     (tmp_path / "package.json").write_text('{"devDependencies": {}}')
 
