@@ -16,7 +16,7 @@ end() {
     local running
     running=$(jobs -p)
     # Told to stop, they stop the servers that they have started.
-    [ -z "$running" ] || { pkill -INT -P "$running"; wait; } 2>/dev/null
+    [ -z "$running" ] || { pkill -INT -P "$running"; kill "$running"; } 2>/dev/null || true
     rm -rf "$apart"
 }
 trap end EXIT
@@ -32,7 +32,8 @@ run_beside() {
 }
 run_beside >"$apart/beside" 2>&1 &
 failed=0
-.venv/bin/pytest -q "${select[@]}" runtimes/python3/tests tests "${beside[@]/#/--ignore=}" || failed=1
+.venv/bin/pytest -q "${select[@]}" runtimes/python3/tests tests "${beside[@]/#/--ignore=}" || failed=$?
+[ $failed != 2 ] || exit 2  # interrupted
 echo "beside them: ${beside[*]}"
 wait $! || failed=1
 cat "$apart/beside"

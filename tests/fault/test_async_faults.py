@@ -16,6 +16,7 @@ import pytest
 from funclet.base.ids import new_uuid
 from funclet.client import ApiError, NetworkError
 from funclet.testing.faults import CRASH_POINTS, SLOW_COMMIT_S
+from tests.support.crowd import Crowd
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 
@@ -104,34 +105,16 @@ def test_a_kill_at_every_point_loses_nothing_that_was_answered(new_faulty, marks
         assert found["count"] == (0 if point == "accept-written" else 1)
 
 
-class Submitting:
+class Submitting(Crowd):
     """Clients that submit all the time and remember what was answered 202."""
 
     def __init__(self, server, urn, runs):
-        self.server, self.urn, self.event = server, urn, json.dumps({"file": str(runs)}).encode()
+        super().__init__(server)
+        self.urn, self.event = urn, json.dumps({"file": str(runs)}).encode()
         self.accepted = set()
-        self.stopping = threading.Event()
-        self.threads = []
 
-    def start(self):
-        self.stopping.clear()
-        self.threads = [threading.Thread(target=self.repeat) for _ in range(3)]
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(timeout=60)
-
-    def repeat(self):
-        client = self.server.new_client()
-        while not self.stopping.is_set():
-            try:
-                self.accepted.add(client.invoke_async(self.urn, self.event))
-            except (NetworkError, ApiError, OSError):
-                time.sleep(0.005)
-        client.close()
+    def submit(self, client):
+        self.accepted.add(client.invoke_async(self.urn, self.event))
 
 
 def test_random_kills_lose_nothing_and_doubles_are_few(new_server, marks, record_property):
@@ -142,7 +125,7 @@ def test_random_kills_lose_nothing_and_doubles_are_few(new_server, marks, record
     runs = marks / "runs"
     load = Submitting(server, urn, runs)
     for _ in range(KILLS):
-        load.start()
+        load.start(*[load.submit] * 3)
         time.sleep(chance.uniform(0.05, 0.4))
         server.kill()
         load.stop()

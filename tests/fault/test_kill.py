@@ -5,10 +5,9 @@ import itertools
 import json
 import os
 import random
-import threading
 import time
 
-from funclet.client import ApiError, NetworkError
+from tests.support.crowd import Crowd
 from tests.support.packages import zip_base64
 from tests.support.waiting import eventually
 
@@ -18,43 +17,16 @@ SEED = 20_260_101
 CODE = zip_base64({"index.py": "def handler(event, context):\n    return event\n"})
 
 
-class Load:
+class Load(Crowd):
     """Clients that write all the time and remember what was acknowledged."""
 
     def __init__(self, server):
-        self.server = server
+        super().__init__(server)
         self.functions, self.versions, self.requests = set(), set(), set()
         # Functions whose deletion was asked for: whether it was acknowledged or cut off, they may be gone.
         self.deleted = set()
         self.gone = set()
-        self.stopping = threading.Event()
         self.numbers = itertools.count(1)
-        self.threads = []
-
-    def start(self):
-        self.stopping.clear()
-        works = (self.create_functions, self.submit, self.submit, self.submit)
-        self.threads = [threading.Thread(target=self.repeat, args=(work,)) for work in works]
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(timeout=60)
-            assert not thread.is_alive()
-
-    def repeat(self, work):
-        """Work until stopped; what the kill cuts off was not acknowledged."""
-        client = self.server.new_client()
-        try:
-            while not self.stopping.is_set():
-                try:
-                    work(client)
-                except (NetworkError, ApiError, OSError):
-                    time.sleep(0.005)
-        finally:
-            client.close()
 
     def create_functions(self, client):
         name = f"kept-{next(self.numbers)}"
@@ -91,7 +63,7 @@ def test_kill_9_at_random_moments_loses_nothing(new_server, record_property):
     server.urn = server.deploy("target", "def handler(event, context):\n    return event\n")
     load = Load(server)
     for number in range(KILLS):
-        load.start()
+        load.start(load.create_functions, *[load.submit] * 3)
         time.sleep(chance.uniform(0.0, 0.4))
         server.kill()
         load.stop()

@@ -1,14 +1,12 @@
 """kill -9 while applications are made and deleted: each is there as a whole, or not at all."""
 
-import contextlib
 import itertools
 import os
 import random
-import threading
 import time
 
-from funclet.client import ApiError, NetworkError
 from funclet.services.template_catalog import TemplateCatalog
+from tests.support.crowd import Crowd
 
 KILLS = int(os.environ.get("FUNCLET_KILLS", "50")) // 10
 SEED = 20_260_102
@@ -17,38 +15,16 @@ PARTS = {("dependency", "signature"), ("function", "receive"), ("function", "for
          ("asyncSettings", "receive"), ("asyncSettings", "forward")}  # fmt: skip
 
 
-class Makers:
+class Makers(Crowd):
     """Clients that make applications and delete every second one, and remember what was acknowledged."""
 
     def __init__(self, server):
-        self.server = server
+        super().__init__(server)
         self.made, self.asked, self.gone = set(), set(), set()
-        self.stopping = threading.Event()
         self.numbers = itertools.count(1)
-        self.threads = []
 
-    def start(self):
-        self.stopping.clear()
-        self.threads = [threading.Thread(target=self.repeat) for _ in range(3)]
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(timeout=60)
-            assert not thread.is_alive()
-
-    def repeat(self):
-        """Work until stopped; what the kill cuts off was not acknowledged."""
-        with contextlib.closing(self.server.new_client()) as client:
-            while not self.stopping.is_set():
-                try:
-                    self.work(client, next(self.numbers))
-                except (NetworkError, ApiError, OSError):
-                    time.sleep(0.005)
-
-    def work(self, client, number):
+    def work(self, client):
+        number = next(self.numbers)
         body = {"name": f"app{number}", "template_id": RELAY, "params": {"secret": "s"}}
         made = client.send("POST", "/fgs/applications", body)["application_id"]
         self.made.add(made)
@@ -63,7 +39,7 @@ def test_an_application_is_whole_or_not_there_after_kill_9(new_server, record_pr
     server = new_server()
     makers = Makers(server)
     for _ in range(KILLS):
-        makers.start()
+        makers.start(*[makers.work] * 3)
         time.sleep(chance.uniform(0.05, 0.4))
         server.kill()
         makers.stop()

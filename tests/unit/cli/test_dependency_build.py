@@ -158,7 +158,7 @@ def test_what_cannot_be_installed_is_said_in_the_words_of_the_package_manager(bu
     ("words", "code", "said"),
     [
         (("--runtime", "Python3.10"), 2, "No package is named"),
-        (("--runtime", "Python3.10", "--", "--index-url=http://x"), 2, "'--index-url=http://x' is no package"),
+        (("--runtime", "Python3.10", "--", "--pre"), 2, "'--pre' is no package"),
         (("--runtime", "Python3.10", "--package", "FILE"), 2, "--package is for Node.js"),
         (("--runtime", "Node.js20.15", "--package", "FILE", "ms"), 2, "--package is for Node.js"),
         (("--runtime", "Node.js20.15", "-r", "FILE"), 2, "-r is for Python"),
