@@ -197,6 +197,7 @@ FREE: Mapping[str, str] = {
     "ChangeOwnPassword": "it needs the old password",
     "DownloadCode": "the link carries a signature",
     "ConfirmSubscription": "the link carries a token",
+    "ShowIdentityVersion": "clients look for it before they log in",
     "ShowApiDocument": "anybody may learn how to talk to the server",
 }
 """Operation -> why it needs no action."""

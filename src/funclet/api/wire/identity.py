@@ -16,6 +16,8 @@ from funclet.services.agencies import MAX_DURATION_S
 from funclet.services.identity import Login, Scope
 
 T = TypeVar("T")
+# As the cloud's identity service says it.
+_VERSION, _VERSION_AT = "v3.6", "2016-04-04T00:00:00Z"
 
 
 class _Reference(msgspec.Struct):
@@ -244,6 +246,18 @@ async def list_auth_domains(call: Call) -> Response:
         "links": {"self": url(call, f"/v3/domains/{project.domain_id}")},
     }
     return codec.json_response(200, {"domains": [domain], "links": {"self": url(call, "/v3/auth/domains")}})
+
+
+async def show_version(call: Call) -> Response:
+    """Serve ShowIdentityVersion: by this, clients of OpenStack's making find out where they are to log in."""
+    version = {
+        "id": _VERSION,
+        "status": "stable",
+        "updated": _VERSION_AT,
+        "links": [{"rel": "self", "href": url(call, "/v3/")}],
+        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+    }
+    return codec.json_response(200, {"version": version})
 
 
 async def list_regions(call: Call) -> Response:
