@@ -99,6 +99,23 @@ def test_a_wrong_password_is_refused(server):
         connected(server, "wrong")
 
 
+def test_users_groups_and_projects_are_found_and_changed_as_with_openstack(connection):
+    identity = connection.identity
+    user = identity.create_user(name="otto", password="Right-horse-1")
+    group = identity.create_group(name="otto-team", description="of OTC")
+
+    identity.add_user_to_group(user, group)
+
+    assert identity.find_user("otto").id == user.id
+    assert [one.name for one in identity.group_users(group)] == ["otto"]
+    assert identity.find_project(REGION).id == PROJECT_ID
+    assert "FunctionGraph FullAccess" in [one.name for one in identity.roles()]
+    identity.delete_group(group)
+    identity.delete_user(user)
+    assert identity.find_user("otto") is None
+    assert identity.find_group("otto-team") is None
+
+
 def test_a_function_is_made_read_changed_and_deleted(fg):
     made = fg.create_function(**settings_of("otc_whole", description="größer ✓", user_data='{"A": "1"}'))
 

@@ -219,7 +219,7 @@ async def delete_project(call: Call) -> Response:
 
 
 async def show_project(call: Call) -> Response:
-    """Serve ShowProjectDetailsAndStatus."""
+    """Serve ShowProject and ShowProjectDetailsAndStatus."""
     project_id = call.parameters["scope_project_id"]
     found = [one for one in await _visible(call) if one.project_id == project_id]
     if not found:
@@ -318,7 +318,8 @@ def _token(login: Login, call: Call, *, method: str, is_domain: bool) -> dict[st
 
 def _catalog(project: Project, call: Call) -> list[dict[str, Any]]:
     region = call.services.identity.region
-    services = (("functiongraph", f"/v2/{project.project_id}"), ("iam", "/v3"))
+    # Clients of OpenStack's making look for `identity`, the vendor's for `iam`.
+    services = (("functiongraph", f"/v2/{project.project_id}"), ("iam", "/v3"), ("identity", "/v3"))
     return [
         {
             "id": kind,
