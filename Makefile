@@ -63,17 +63,26 @@ $(VENV)/.run-ready: requirements/run.lock pyproject.toml setup.py src/funclet/sa
 	@$(BIN)/python -m compileall -q runtimes/python3  # sandboxes see it read-only, so they cannot keep byte code
 	@touch $@
 
-$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready $(BIN)/versitygw $(VENV)/node/.ready | $(VENV)/bin/python
+$(VENV)/.test-ready: requirements/test.lock $(VENV)/.run-ready $(BIN)/versitygw $(BIN)/go-sdk $(VENV)/node/.ready | $(VENV)/bin/python
 	@tools/system_packages.sh test
 	@echo "installing what the tests need ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.lock
 	@touch $@
 
+NEED_GO := command -v go >/dev/null || { echo "The tests need Go 1.25 or newer, to build what they talk to."; exit 1; }
+
 # A real object store for the tests of destinations; the first build takes a minute.
 $(BIN)/versitygw: tests/servers/go.mod tests/servers/go.sum | $(VENV)/bin/python
-	@command -v go >/dev/null || { echo "The tests need Go 1.25 or newer, to build an object store."; exit 1; }
+	@$(NEED_GO)
 	@echo "building an object store for the tests ..."
 	@cd tests/servers && go build -mod=readonly -trimpath -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
+# The vendor's Go SDK, for the tests of clients.
+$(BIN)/go-sdk: tests/clients/golang/main.go tests/clients/golang/go.mod tests/clients/golang/go.sum | $(VENV)/bin/python
+	@$(NEED_GO)
+	@echo "building a client with the vendor's Go SDK for the tests ..."
+	@cd tests/clients/golang && go build -mod=readonly -trimpath -o $(CURDIR)/$@ .
 	@touch $@
 
 # A kernel with NFS, and what else the virtual machine for tests is made of; nothing is installed.

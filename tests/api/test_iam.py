@@ -364,7 +364,8 @@ def test_what_would_be_allowed_can_be_asked(town):
 @pytest.mark.proves("operation:ListAuthProjects", "operation:ListAuthCatalog", "operation:ListEnterpriseProjects")
 def test_what_clients_look_up(town):
     assert [row["id"] for row in town.done("GET", "/v3/auth/projects")["projects"]] == [town.project_id]
-    assert [row["type"] for row in town.done("GET", "/v3/auth/catalog")["catalog"]] == ["functiongraph", "iam"]
+    catalog = town.done("GET", "/v3/auth/catalog")["catalog"]
+    assert [row["type"] for row in catalog] == ["functiongraph", "iam", "identity"]
     assert town.done("GET", "/v1.0/enterprise-projects")["enterprise_projects"][0]["id"] == "0"
 
 

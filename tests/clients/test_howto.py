@@ -73,7 +73,7 @@ def hello(server):
 
 
 def test_every_block_has_its_test():
-    assert [block.language for block in BLOCKS] == ["python", "python", "sh", "js", "hcl", "sh", "sh", "sh"]
+    assert [block.language for block in BLOCKS] == ["python", "python", "sh", "js", "python", "hcl", "sh", "sh", "sh"]
 
 
 def test_the_python_sdk_with_an_endpoint(server, hello, tmp_path):
@@ -90,6 +90,15 @@ def test_the_python_sdk_by_its_environment(server, hello, tmp_path):
 
 def test_the_nodejs_sdk(server, hello, tmp_path):
     assert "hello" in run(server, the("js"), tmp_path, "node", "-e").split()
+
+
+def test_the_python_sdk_of_otc(server, tmp_path):
+    urn = server.deploy("hello", "def handler(event, context):\n    return 'hello ' + event\n")
+
+    printed = run(server, the("python", "otcextensions"), tmp_path, sys.executable, "-c")
+
+    server.client.call("DELETE", server.path(f"/functions/{urn.removesuffix(':latest')}"))
+    assert re.search(r'^hello {"duration":.*}$', printed, re.MULTILINE)
 
 
 def test_the_settings_of_terraform(server):

@@ -234,11 +234,21 @@ def test_an_agency_and_its_permissions(iam):
 
 
 @pytest.mark.proves(
-    "operation:ListRegions", "operation:ListAuthProjects", "operation:ListAuthCatalog", "operation:ListProjects"
+    "operation:ListRegions",
+    "operation:ListAuthProjects",
+    "operation:ListAuthCatalog",
+    "operation:ListProjects",
+    "operation:ShowIdentityVersion",
+    "operation:ShowProject",
 )
 def test_what_is_looked_up(iam, server):
+    version = iam("keystone_show_version").version
+    assert (version.id.startswith("v3"), version.status) == (True, "stable")
+    assert version.links[0].href == f"{server.api_url}/v3/"
     assert [one.id for one in iam("keystone_list_regions").regions] == [server.region]
     assert PROJECT_ID in [one.id for one in iam("keystone_list_projects", name=server.region).projects]
+    assert iam("keystone_show_project", project_id=PROJECT_ID).project.name == server.region
+    assert iam.refused("keystone_show_project", project_id="0" * 32) == 404
     assert PROJECT_ID in [one.id for one in iam("keystone_list_auth_projects").projects]
     assert {one.type for one in iam("keystone_show_catalog").catalog} >= {"functiongraph", "iam"}
 

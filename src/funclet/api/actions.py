@@ -187,6 +187,7 @@ FREE: Mapping[str, str] = {
     "ValidateToken": "whoever has a token may see what it stands for",
     "CreateTemporaryAccessKey": "it gives no more than its caller has, or what an agency allows (iam:agencies:assume)",
     "ListProjects": "clients look their own project up; others are shown only with iam:projects:listProjects",
+    "ShowProject": "as ListProjects: of other projects with iam:projects:listProjects",
     "ShowProjectDetailsAndStatus": "as ListProjects: of other projects with iam:projects:listProjects",
     "ListAuthProjects": "clients look up the projects that they may use",
     "ListAuthDomains": "clients look their own domain up",
@@ -197,6 +198,7 @@ FREE: Mapping[str, str] = {
     "ChangeOwnPassword": "it needs the old password",
     "DownloadCode": "the link carries a signature",
     "ConfirmSubscription": "the link carries a token",
+    "ShowIdentityVersion": "clients look for it before they log in",
     "ShowApiDocument": "anybody may learn how to talk to the server",
 }
 """Operation -> why it needs no action."""

@@ -25,6 +25,7 @@ _row = partial(addition, max_body_bytes=MAX_BODY_BYTES)
 
 IAM_OPERATIONS: tuple[Operation, ...] = (
     _row("ListAuthProjects", "GET", "/v3/auth/projects", identity.list_auth_projects),
+    _row("ShowProject", "GET", "/v3/projects/{scope_project_id}", identity.show_project),
     _row("DeleteProject", "DELETE", "/v3/projects/{scope_project_id}", identity.delete_project),
     _row("ShowProjectDetailsAndStatus", "GET", _PROJECT_STATUS, identity.show_project),
     _row("UpdateProjectStatus", "PUT", _PROJECT_STATUS, identity.update_project_status),

@@ -394,6 +394,7 @@ _OURS = (
     _ours("ReplayDeadLetter", "POST", "funclet/dead-letters/{letter_id}/replay", asynchronous.replay_dead_letter),
     _ours("CreateProject", "POST", "/v3/projects", identity.create_project),
     _ours("ListRegions", "GET", "/v3/regions", identity.list_regions),
+    _ours("ShowIdentityVersion", "GET", "/v3", identity.show_version, is_public=True),
     _ours("ListUsers", "GET", "/v3/users", identity.list_users),
 )
 # How systems outside are reached, and what stands in for them.

@@ -32,12 +32,13 @@ def test_names_are_unique():
     assert len({row.name for row in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_only_logging_in_signed_links_and_the_document_are_public():
+def test_only_logging_in_signed_links_and_what_describes_the_server_are_public():
     assert {row.name for row in OPERATIONS if row.is_public} == {
         "CreateToken",
         "CreateTokenWithIdToken",
         "DownloadCode",
         "ConfirmSubscription",
+        "ShowIdentityVersion",
         "ShowApiDocument",
     }
 

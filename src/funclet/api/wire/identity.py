@@ -16,6 +16,8 @@ from funclet.services.agencies import MAX_DURATION_S
 from funclet.services.identity import Login, Scope
 
 T = TypeVar("T")
+# As the cloud's identity service says it.
+_VERSION, _VERSION_AT = "v3.6", "2016-04-04T00:00:00Z"
 
 
 class _Reference(msgspec.Struct):
@@ -217,7 +219,7 @@ async def delete_project(call: Call) -> Response:
 
 
 async def show_project(call: Call) -> Response:
-    """Serve ShowProjectDetailsAndStatus."""
+    """Serve ShowProject and ShowProjectDetailsAndStatus."""
     project_id = call.parameters["scope_project_id"]
     found = [one for one in await _visible(call) if one.project_id == project_id]
     if not found:
@@ -244,6 +246,18 @@ async def list_auth_domains(call: Call) -> Response:
         "links": {"self": url(call, f"/v3/domains/{project.domain_id}")},
     }
     return codec.json_response(200, {"domains": [domain], "links": {"self": url(call, "/v3/auth/domains")}})
+
+
+async def show_version(call: Call) -> Response:
+    """Serve ShowIdentityVersion: by this, clients of OpenStack's making find out where they are to log in."""
+    version = {
+        "id": _VERSION,
+        "status": "stable",
+        "updated": _VERSION_AT,
+        "links": [{"rel": "self", "href": url(call, "/v3/")}],
+        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+    }
+    return codec.json_response(200, {"version": version})
 
 
 async def list_regions(call: Call) -> Response:
@@ -304,7 +318,8 @@ def _token(login: Login, call: Call, *, method: str, is_domain: bool) -> dict[st
 
 def _catalog(project: Project, call: Call) -> list[dict[str, Any]]:
     region = call.services.identity.region
-    services = (("functiongraph", f"/v2/{project.project_id}"), ("iam", "/v3"))
+    # Clients of OpenStack's making look for `identity`, the vendor's for `iam`.
+    services = (("functiongraph", f"/v2/{project.project_id}"), ("iam", "/v3"), ("identity", "/v3"))
     return [
         {
             "id": kind,
