@@ -105,6 +105,7 @@ def test_a_login_gives_a_token_in_the_shape_of_keystone(identity):
     assert [entry["endpoints"][0]["url"] for entry in token["catalog"]] == [
         f"http://h:1/v2/{given.project_id}",
         "http://h:1/v3",
+        "http://h:1/v3",
     ]
 
 

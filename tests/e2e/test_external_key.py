@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from funclet.client import ApiError
+from tests.support.files import files_with
 from tests.support.key_service import TOKEN, KeyService, script_of_page
 from tests.support.members import instances_of, is_back, member_pids
 from tests.support.processes import status_of, tree_of
@@ -62,12 +63,6 @@ def secretive(server, name="secretive"):
     return urn
 
 
-def files_with(server, *needles):
-    """Return the files of the data folder that hold one of some bytes."""
-    files = [path for path in server.data_dir.rglob("*") if path.is_file()]
-    return [path.name for path in files if any(needle in path.read_bytes() for needle in needles)]
-
-
 def forms(key_file):
     """Return how the keys of a file in the clear could stand somewhere."""
     return [form for line in key_file.read_text().splitlines() for key in [line.split()[1]]
@@ -101,13 +96,14 @@ def test_a_server_keeps_its_secrets_with_a_key_service(new_server, service, tran
     urn = secretive(server)
     server.stop()
     in_the_clear = [form for name in ("secrets.key", "temporary.key") for form in forms(server.data_dir / name)]
-    assert sorted(files_with(server, *in_the_clear)) == ["secrets.key", "temporary.key"]
+    found = files_with(server.data_dir, *in_the_clear)
+    assert sorted(path.name for path in found) == ["secrets.key", "temporary.key"]
 
     server.options = (*FAST, "--secret-key-command", str(transit))
     server.start()
 
     assert server.invoke(urn).body == SECRET.encode()
-    assert files_with(server, SECRET.encode(), *in_the_clear) == []
+    assert files_with(server.data_dir, SECRET.encode(), *in_the_clear) == []
     for name in ("secrets.key", "temporary.key"):
         assert (server.data_dir / name).read_text().startswith("wrapped 1\n")
         assert (server.data_dir / name).stat().st_mode & 0o777 == 0o600

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from funclet.client import ApiError
+from tests.support.files import files_with
 from tests.support.network import PORT, PRIVATE, PUBLIC, outside_world
 from tests.support.server import PROJECT_ID, ServerProcess
 from tests.support.waiting import eventually
@@ -143,11 +144,6 @@ def logged(server, urn):
 # Encrypted variables
 
 
-def files_with(server, text):
-    """Return the files of the data folder that hold a text."""
-    return [path for path in server.data_dir.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
-
-
 @pytest.mark.proves("faq:FAQ-124")
 def test_an_encrypted_variable_is_given_to_its_function_and_to_nobody_else(server, ask):
     urn = server.deploy("secretive", TOLD, encrypted_user_data=json.dumps({"PASSWORD": SECRET}))
@@ -181,7 +177,7 @@ result = json.dumps(result)
     assert json.loads(shown[0]["encrypted_user_data"]) == {"PASSWORD": ""}
     eventually(lambda: "Finish invoke" in logged(server, urn))
     assert SECRET not in logged(server, urn) + server.log()
-    assert files_with(server, SECRET) == []
+    assert files_with(server.data_dir, SECRET.encode()) == []
 
 
 @pytest.mark.proves("operation:UpdateFunctionConfig")
@@ -203,7 +199,7 @@ def test_encrypted_variables_outlive_a_new_key_and_a_restart(new_server):
     reconfigure(server, urn, memory_size=256)
     assert server.invoke(urn).body == b"s-e-c"
     server.stop()
-    assert files_with(server, "s-e-c") == []
+    assert files_with(server.data_dir, b"s-e-c") == []
     server.start()
     assert [server.invoke(one).body for one in (urn, version)] == [b"s-e-c", b"s-e-c"]
 
@@ -221,7 +217,7 @@ def test_the_key_of_secrets_may_lie_outside_the_data_folder(new_server, scratch)
     )
     assert server.invoke(urn).body == b"s-e-c"
     assert not (server.data_dir / "secrets.key").exists()
-    assert files_with(server, key_file.read_text().split()[1]) == []
+    assert files_with(server.data_dir, key_file.read_text().split()[1].encode()) == []
     before = key_file.read_text()
     server.client.send("POST", "/funclet/secret-key/rotate")
     assert key_file.read_text() != before

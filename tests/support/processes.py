@@ -7,10 +7,11 @@ from pathlib import Path
 def children_of(pid):
     """Return the pids of the living children of all threads of a process."""
     found = []
-    for children in Path("/proc", str(pid), "task").glob("*/children"):
-        # A thread may end at any moment.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(child) for child in children.read_text().split()]
+    # A process and its threads may end at any moment.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path("/proc", str(pid), "task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += [int(child) for child in (thread / "children").read_text().split()]
     return found
 
 
