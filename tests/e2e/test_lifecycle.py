@@ -334,10 +334,11 @@ def handler(event, context):
     return os.path.exists("/tmp/x") or open("/tmp/x", "w").close() or False
 """
     urn = server.deploy("dies-idle", source)
+    others = set(server.instances())
     server.invoke(urn)
-    before = set(server.instances())
+    (instance,) = set(server.instances()) - others
     server.invoke(urn, {"die": True})
-    eventually(lambda: before - set(server.instances()), because="the idle instance is gone")
+    eventually(lambda: instance not in server.instances(), because="the idle instance is gone")
 
     answer = server.invoke(urn)
 
