@@ -1,7 +1,8 @@
 """OTC's Python SDK drives a real server: an extension of OpenStack's that logs in with a password and sends tokens.
 
-It names functions without `:latest`. Some of its methods raise TypeError before they send anything (`metrics`,
-`update_trigger`, `update_instances_number`, `delete_async_notification`), so they are not here.
+It names functions without `:latest`. Not here are `update_trigger`, `update_instances_number` and
+`delete_async_notification`, which raise TypeError before they send anything, and `metrics`, which looks for a member
+that the documented answer does not have.
 """
 
 import base64
