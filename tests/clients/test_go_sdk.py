@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from tests.support.go_driver import GoSdk, Refused
-from tests.support.packages import zip_base64
+from tests.support.packages import new_function, zip_base64
 from tests.support.server import PROJECT_ID, REGION
 from tests.support.waiting import eventually
 
@@ -37,18 +37,8 @@ def new_client(server):
 
 def create(sdk, **settings):
     """Create a function; return the answer."""
-    body = {
-        "func_name": f"go_{uuid.uuid4().hex[:12]}",
-        "package": "default",
-        "runtime": "Python3.10",
-        "handler": "index.handler",
-        "timeout": 10,
-        "memory_size": 128,
-        "code_type": "zip",
-        "code_filename": "index.zip",
-        "func_code": {"file": zip_base64({"index.py": TELLER})},
-    }
-    return sdk.call("CreateFunction", body=body | settings)[1]
+    body = new_function(f"go_{uuid.uuid4().hex[:12]}", {"index.py": TELLER}, **settings)
+    return sdk.call("CreateFunction", body=body)[1]
 
 
 def invoke(sdk, urn, event=None, **headers):

@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from tests.support.node_sdk import NodeSdk, Refused
-from tests.support.packages import zip_base64
+from tests.support.packages import new_function
 from tests.support.server import PROJECT_ID, REGION
 from tests.support.waiting import eventually
 
@@ -37,18 +37,9 @@ def new_client(server):
 
 def create(sdk, **settings):
     """Create a function; return what the SDK answered."""
-    body = {
-        "func_name": f"node_{uuid.uuid4().hex[:12]}",
-        "package": "default",
-        "runtime": "Node.js18.15",
-        "handler": "index.handler",
-        "timeout": 10,
-        "memory_size": 128,
-        "code_type": "zip",
-        "code_filename": "index.zip",
-        "func_code": {"file": zip_base64({"index.js": TELLER})},
-    }
-    return sdk.call("createFunction", body=body | settings)
+    name = f"node_{uuid.uuid4().hex[:12]}"
+    body = new_function(name, {"index.js": TELLER}, **({"runtime": "Node.js18.15"} | settings))
+    return sdk.call("createFunction", body=body)
 
 
 def publish(sdk, urn, name):

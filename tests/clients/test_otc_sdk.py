@@ -14,7 +14,7 @@ import pytest
 from openstack.exceptions import BadRequestException, HttpException, NotFoundException, SDKException
 from otcextensions import sdk
 
-from tests.support.packages import zip_base64
+from tests.support.packages import new_function, zip_base64
 from tests.support.server import PROJECT_ID, REGION
 from tests.support.tokens import password_of
 from tests.support.waiting import eventually
@@ -62,17 +62,7 @@ def fg(connection):
 
 
 def settings_of(name, **settings):
-    return {
-        "func_name": name,
-        "package": "default",
-        "runtime": "Python3.10",
-        "handler": "index.handler",
-        "timeout": 10,
-        "memory_size": 128,
-        "code_type": "zip",
-        "code_filename": "index.zip",
-        "func_code": {"file": zip_base64({"index.py": TELLER})},
-    } | settings
+    return new_function(name, {"index.py": TELLER}, **settings)
 
 
 @pytest.fixture
