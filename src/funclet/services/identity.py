@@ -190,7 +190,11 @@ class IdentityService:
                 and scope.domain in ("", project.domain_id, project.domain_name)
             ):
                 return project
-        raise ModelError("FSS.0401", "The scope names no project or domain of this user.")
+        raise ModelError(
+            "FSS.0401",
+            "The scope names no project or domain of this user: give the id of the project, or its name and the domain "
+            "of the user.",
+        )
 
     async def _issue(self, user: User, project: Project, *, expires_at: float, renewed_hash: str = "") -> Login:
         text = secrets.token_urlsafe(48)
