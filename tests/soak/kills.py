@@ -20,7 +20,7 @@ _PREPARED_SHARE = 0.25
 
 def prepared(server):
     """Return the processes that sandboxd keeps for the next starts: stems, and what they are forked from."""
-    found = []
+    found = server.loaded_ahead()
     servers = _command_of(server.server_pid)
     for pid in children_of(server.sandboxd_pid):
         if _command_of(pid) == servers:

@@ -51,6 +51,16 @@ def has_mount(pid, folder):
     return any(line.split()[4] == folder for line in lines)
 
 
+def pipes_of(pid):
+    """Return the pipes that a process holds, as the kernel names them; none when it has ended."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for descriptor in Path("/proc", str(pid), "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found.add(str(descriptor.readlink()))
+    return {name for name in found if name.startswith("pipe:")}
+
+
 def runs_python(pid):
     """Whether the process is a Python runtime; not when it has ended."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from funclet.client import Client, Credentials, Link
 from tests.support.packages import zip_base64
-from tests.support.processes import children_of, has_mount, namespaced_pids_of
+from tests.support.processes import children_of, has_mount, is_alive, namespaced_pids_of, pipes_of
 from tests.support.waiting import eventually
 
 AK, SK = "TESTKEY0000000000001", "test-secret-key-000000000000000000000001"
@@ -135,12 +135,23 @@ class ServerProcess:
         return self.process.pid
 
     def instances(self):
-        """Return the pids of the first processes of all instances: those in a pid namespace of their own with code.
+        """Return the pids of the first processes of all instances, those that are just ending as well.
 
-        What was started ahead has no code yet.
+        What was started ahead is none, even if it has loaded a function.
         """
+        return [pid for pid, is_given in self._sandboxes_with_code() if is_given]
+
+    def loaded_ahead(self):
+        """Return the pids of the first processes of what has loaded a function that nobody has asked for yet."""
+        return [pid for pid, is_given in self._sandboxes_with_code() if not is_given]
+
+    def _sandboxes_with_code(self):
+        """Return pids, and whether it is an instance: sandboxd hands the log of one over, and keeps none of it."""
         isolated = [pid for pid in children_of(self.sandboxd_pid) if namespaced_pids_of(pid)[1:] == ["1"]]
-        return [pid for pid in isolated if has_mount(pid, "/opt/function/code")]
+        logs = {pid: _logs_of(pid) for pid in isolated if has_mount(pid, "/opt/function/code")}
+        # Afterwards: what was made meanwhile would not be among them.
+        kept = pipes_of(self.sandboxd_pid)
+        return [(pid, not pipes & kept) for pid, pipes in logs.items()]
 
     def kill(self):
         """End the server with kill -9, as a crash would."""
@@ -174,3 +185,10 @@ class ServerProcess:
     def log(self):
         """Return what the server has printed."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+
+def _logs_of(pid):
+    """Return the pipes of the runtime of a sandbox by its first process."""
+    # One without a runtime is about to have it, or to end; its descriptors tell nothing.
+    eventually(lambda: children_of(pid) or not is_alive(pid), every_s=0.001, because=f"{pid} has a runtime or ends")
+    return {pipe for runtime in children_of(pid) for pipe in pipes_of(runtime)}
