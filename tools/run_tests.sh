@@ -16,27 +16,22 @@ end() {
     local running
     running=$(jobs -p)
     # Told to stop, they stop the servers that they have started.
-    [ -z "$running" ] || { pkill -INT -P "$running"; kill "$running"; } 2>/dev/null || true
+    [ -z "$running" ] || kill -INT "$running" 2>/dev/null || true
     rm -rf "$apart"
 }
 trap end EXIT
 
 node --test runtimes/nodejs/tests/*.test.js >"$apart/node" 2>&1 || { cat "$apart/node"; exit 1; }
 grep -E '^# (tests|pass|fail)' "$apart/node"
-run_beside() {
-    local status=0
-    nice -n 19 .venv/bin/pytest -q "${select[@]}" "${beside[@]}" || status=$?
-    [ $status != 2 ] || return 2  # interrupted
-    [ "$(id -u)" != 0 ] || nice -n 19 tools/vm/test.sh || status=1
-    return $status
-}
-run_beside >"$apart/beside" 2>&1 &
+nice -n 19 .venv/bin/pytest -q "${select[@]}" "${beside[@]}" >"$apart/beside" 2>&1 &
 failed=0
 .venv/bin/pytest -q "${select[@]}" runtimes/python3/tests tests "${beside[@]/#/--ignore=}" || failed=$?
 [ $failed != 2 ] || exit 2  # interrupted
 echo "beside them: ${beside[*]}"
 wait $! || failed=1
 cat "$apart/beside"
+# With nothing beside it: on an emulated processor, what takes a second elsewhere comes near the limits of the server.
+[ "$(id -u)" != 0 ] || tools/vm/test.sh || failed=1
 [ $failed = 0 ] || exit 1
 echo "once more with the compiled package: requests from the socket to the sandbox and back"
 .venv-compiled/bin/pytest -q "${select[@]}" tests/api/test_hostile_http.py tests/api/test_auth_sdk.py \

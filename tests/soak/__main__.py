@@ -20,8 +20,9 @@ from pathlib import Path
 from tests.soak.kills import Killer
 from tests.soak.ledger import Ledger
 from tests.soak.load import Load
-from tests.soak.resources import Census, calm_down
+from tests.soak.resources import Census
 from tests.soak.settling import Accounts
+from tests.support.census import calm_down
 from tests.support.processes import is_alive, tree_of
 from tests.support.server import ServerProcess
 from tests.support.traces import traces_of

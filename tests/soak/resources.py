@@ -1,16 +1,12 @@
 """What a server holds when it is idle, and what must not grow. Start with `Census.take`."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.soak.kills import prepared
-from tests.support.processes import children_of, status_of, tree_of
+from tests.support.processes import status_of, tree_of
 from tests.support.traces import traces_of
 
-# Longer than an idle instance may live: what is still there then is prepared for the next starts.
-_QUIET_S = 4.5
-_CALM_S = 45.0
 _LOADED_OF_A_FUNCTION = 4
 """Prepared sandboxes that have loaded one function, at most."""
 _PER_PREPARED = {"sandboxd_descriptors": 12, "traces": 8, "processes": 3}
@@ -41,7 +37,7 @@ class Census:
         tree = tree_of(server.sandboxd_pid)
         return cls(
             prepared=len(prepared(server)) + len(server.instances()),
-            loaded=len(server.instances()),
+            loaded=len(server.loaded_ahead()) + len(server.instances()),
             server_descriptors=_descriptors(server.server_pid),
             sandboxd_descriptors=_descriptors(server.sandboxd_pid),
             traces=len(traces_of(server.sandboxd_pid, server.folder)),
@@ -61,20 +57,6 @@ class Census:
             if grown > _SLACK + more * _PER_PREPARED.get(name, 0):
                 found.append(f"{name} grew by {grown} with {more} more prepared")
         return found
-
-
-def calm_down(server):
-    """Wait until sandboxes neither end nor start; return whether that came in time."""
-    deadline = time.monotonic() + _CALM_S
-    quiet_since, before = time.monotonic(), None
-    while time.monotonic() < deadline:
-        now = frozenset(children_of(server.sandboxd_pid))
-        if now != before:
-            quiet_since, before = time.monotonic(), now
-        elif time.monotonic() - quiet_since > _QUIET_S:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def _descriptors(pid):

@@ -3,13 +3,17 @@
 import contextlib
 import os
 import re
+import time
 from collections import Counter
 from pathlib import Path
 
-from tests.support.processes import tree_of
+from tests.support.processes import children_of, tree_of
 from tests.support.waiting import eventually
 
 _SETTLED_LOOKS = 5
+# Longer than an instance of the soak may be idle: what is still there then is prepared for the next starts.
+_QUIET_S = 4.5
+_CALM_S = 45.0
 _NUMBER = re.compile(r"\d+")
 
 
@@ -42,6 +46,20 @@ def settled_census_of(server, *, within_s=30.0):
 
     eventually(is_settled, within_s=within_s, every_s=0.2, because="the server settles")
     return looks[-1]
+
+
+def calm_down(server):
+    """Wait until sandboxes neither end nor start; return whether that came in time."""
+    deadline = time.monotonic() + _CALM_S
+    quiet_since, before = time.monotonic(), None
+    while time.monotonic() < deadline:
+        now = frozenset(children_of(server.sandboxd_pid))
+        if now != before:
+            quiet_since, before = time.monotonic(), now
+        elif time.monotonic() - quiet_since > _QUIET_S:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def assert_nothing_left(server, before, *, within_s=30.0):
