@@ -6,8 +6,7 @@ cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin"
 select=()
 [ "$(id -u)" = 0 ] || select=(-m "not root")
-beside=(tests/unit tests/docs tests/clients tests/api tests/contract/test_store*.py
-    tests/contract/test_runtime_conformance.py)
+beside=(tests/unit tests/docs tests/clients tests/api tests/contract/test_store*.py)
 for name in applications built_dependencies cli code_from_stores dependencies_at_work external_key libraries oidc \
     package_layouts templates_run; do
     beside+=("tests/e2e/test_$name.py")

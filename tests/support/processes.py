@@ -52,11 +52,14 @@ def has_mount(pid, folder):
 
 
 def pipes_of(pid):
-    """Return the pipes that a process holds, as the kernel names them; none when it has ended."""
+    """Return the pipes that a process holds, as the kernel names them; none when it has ended.
+
+    None either while it changes its identity, when only root may look.
+    """
     found = set()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         for descriptor in Path("/proc", str(pid), "fd").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 found.add(str(descriptor.readlink()))
     return {name for name in found if name.startswith("pipe:")}
 
