@@ -8,13 +8,13 @@ import random
 import time
 
 from tests.support.crowd import Crowd
-from tests.support.packages import zip_base64
+from tests.support.packages import new_function
 from tests.support.waiting import eventually
 
 KILLS = int(os.environ.get("FUNCLET_KILLS", "50"))
 # Reproducible, and still another moment for each kill.
 SEED = 20_260_101
-CODE = zip_base64({"index.py": "def handler(event, context):\n    return event\n"})
+CODE = {"index.py": "def handler(event, context):\n    return event\n"}
 
 
 class Load(Crowd):
@@ -30,19 +30,7 @@ class Load(Crowd):
 
     def create_functions(self, client):
         name = f"kept-{next(self.numbers)}"
-        answer = client.create_function(
-            {
-                "func_name": name,
-                "package": "default",
-                "runtime": "Python3.10",
-                "handler": "index.handler",
-                "timeout": 10,
-                "memory_size": 128,
-                "code_type": "zip",
-                "func_code": {"file": CODE},
-            }
-        )
-        urn = answer["func_urn"]
+        urn = client.create_function(new_function(name, CODE))["func_urn"]
         self.functions.add(name)
         client.publish_version(urn, name="v1")
         self.versions.add(name)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.support.packages import zip_base64, zip_of
+from tests.support.packages import zip_of
 
 PYTHON, NODE = "Python3.10", "Node.js20.15"
 
@@ -49,6 +49,3 @@ FAILING = {
 def numbered(number):
     """Return the code of a function that returns a number."""
     return zip_of({"index.py": f"def handler(event, context):\n    return {number}\n"})
-
-
-ECHO_PACKAGE = zip_base64({"index.py": ECHO})

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from funclet.client import ApiError, NetworkError
 from tests.soak import functions
 from tests.soak.ledger import PLATFORM, Answer
+from tests.support.packages import new_function
 
 _BROKEN = (NetworkError, OSError, http.client.HTTPException)
 _KEPT_VERSIONS = 5
@@ -168,7 +169,7 @@ class Load:
 
     def _come_and_go(self, client):
         name = f"passing-{next(self._numbers)}"
-        urn = self._manage(lambda: client.create_function(_new_function(name))["func_urn"])
+        urn = self._manage(lambda: client.create_function(new_function(name, {"index.py": functions.ECHO}))["func_urn"])
         if not urn:
             return
         answer, body = self._invoke(client, urn, {"n": 1})
@@ -210,17 +211,3 @@ def _judged(answer, is_right):
     except ValueError:
         right = False
     return Answer(**{**vars(answer), "is_right": right})
-
-
-def _new_function(name):
-    return {
-        "func_name": name,
-        "package": "default",
-        "runtime": functions.PYTHON,
-        "handler": "index.handler",
-        "timeout": 10,
-        "memory_size": 128,
-        "code_type": "zip",
-        "code_filename": "index.zip",
-        "func_code": {"file": functions.ECHO_PACKAGE},
-    }

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from funclet.client import Client, Credentials, Link
-from tests.support.packages import zip_base64
+from tests.support.packages import new_function
 from tests.support.processes import children_of, has_mount, is_alive, namespaced_pids_of, pipes_of
 from tests.support.waiting import eventually
 
@@ -92,17 +92,7 @@ class ServerProcess:
         """Create a function from one file (text) or several (dict); return its urn with `latest`."""
         extension = "js" if runtime.startswith("Node") else "py"
         files = source if isinstance(source, dict) else {f"index.{extension}": source}
-        body = {
-            "func_name": name,
-            "package": "default",
-            "runtime": runtime,
-            "handler": handler,
-            "timeout": 10,
-            "memory_size": 128,
-            "code_type": "zip",
-            "code_filename": "index.zip",
-            "func_code": {"file": zip_base64(files)},
-        } | settings
+        body = new_function(name, files, runtime=runtime, handler=handler, **settings)
         return self.client.create_function(body)["func_urn"]
 
     def invoke(self, urn, event=None, *, client=None, **headers):
